@@ -1,0 +1,45 @@
+//! What an agent says of itself, and what it answers when it heals.
+
+use crate::{FaultName, ProxyName, Span};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The answer of `GET /v1/agent`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct AgentInfo {
+    /// Its name, the host's by default.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// An id made up at each start: a changed one means that the agent was restarted, and so healed.
+    pub instance: String,
+    /// Labels by which an experiment can choose it.
+    pub labels: BTreeMap<String, String>,
+    /// Time since it started.
+    pub uptime: Span,
+    /// The longest that a fault may live.
+    pub max_fault_duration: Span,
+    /// The longest that a lease may live without renewal.
+    pub max_lease: Span,
+    /// The kinds of fault that it can set.
+    pub faults: Vec<String>,
+}
+
+/// One fault that was removed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RemovedFault {
+    /// The proxy that it was on.
+    pub proxy: ProxyName,
+    /// Its name there.
+    pub fault: FaultName,
+    /// How many units it had hit; `null` where that cannot be counted.
+    pub hits: Option<u64>,
+}
+
+/// The answer of `DELETE /v1/faults` and `DELETE /v1/leases/{lease}`: what was removed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Healed {
+    /// The faults that are gone.
+    pub removed: Vec<RemovedFault>,
+}

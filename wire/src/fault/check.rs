@@ -1,0 +1,192 @@
+//! Refuses faults that make no sense, each with the field and what would be right.
+//!
+//! Serde has already refused wrong shapes; here are the rules between fields. The agent checks before it sets a
+//! fault, and the experiment before anything is touched, by this one function.
+
+use super::{Direction, FaultKind, FaultSpec, GarbageStyle};
+use crate::{ByteRate, ByteSize, Span, SpanOrForever};
+
+/// A field of a fault that is wrong, as a path from the fault, and why.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct InvalidFault {
+    /// Path of the field: `fault.latency.jitter`.
+    pub field: String,
+    /// What is wrong and what would be right.
+    pub message: String,
+}
+
+const LARGEST_SEED: u64 = 1 << 53;
+
+impl FaultSpec {
+    /// Every rule between fields that this fault breaks; empty when it is sound.
+    #[must_use]
+    pub fn mistakes(&self) -> Vec<InvalidFault> {
+        let mut found = Vec::new();
+        let kind = self.fault.name();
+        if let Some((parameter, message)) = self.fault.mistake() {
+            found.push(InvalidFault { field: format!("fault.{kind}.{parameter}"), message });
+        }
+        let mut wrong = |field: &str, message: String| found.push(InvalidFault { field: field.into(), message });
+        if let (Some(fixed), Some(asked)) = (self.fault.fixed_direction(), self.direction)
+            && fixed != asked
+        {
+            wrong("direction", format!("`{kind}` acts on {}: leave `direction` out", acts_on(fixed)));
+        }
+        if self.seed.is_some_and(|seed| seed >= LARGEST_SEED) {
+            wrong("seed", "a seed is a whole number below 2^53 (9007199254740992)".into());
+        }
+        if self.count == Some(0) {
+            wrong("count", "a count of 0 hits nothing: use 1 or more, or leave it out".into());
+        }
+        if self.expires_in.is_some_and(|span| span.is_zero()) {
+            wrong("expires_in", "a fault that expires after `0s` does nothing: write a duration such as `30s`".into());
+        }
+        match &self.fault {
+            FaultKind::Refuse(_) => {
+                let why = "`refuse` closes the listening socket for everybody; use `reset` to hit some connections";
+                if !self.percent.is_all() {
+                    wrong("percent", why.into());
+                }
+                if !self.only.is_everything() {
+                    wrong("where", why.into());
+                }
+                if self.skip > 0 {
+                    wrong("skip", why.into());
+                }
+                if self.count.is_some() {
+                    wrong("count", why.into());
+                }
+            }
+            FaultKind::SlowAccept(_) if !self.only.is_everything() => {
+                wrong("where", "`slow_accept` acts before the client's address is known: leave `where` out".into());
+            }
+            _ => {}
+        }
+        found
+    }
+}
+
+fn acts_on(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Both => "whole connections",
+        Direction::Downstream => "what the client gets",
+        Direction::Upstream => "what the server gets",
+    }
+}
+
+impl FaultKind {
+    /// The first parameter that is wrong in itself or against another, and why.
+    fn mistake(&self) -> Option<(&'static str, String)> {
+        match self {
+            Self::Latency(p) if p.buffer < ByteSize::kib(64) => {
+                Some(("buffer", format!("a buffer of {} is too small to pass anything: at least 64KiB", p.buffer)))
+            }
+            Self::Latency(p) if p.delay.is_zero() && p.jitter.is_zero() => {
+                Some(("delay", "a delay of `0s` without jitter does nothing: write one such as `800ms`".into()))
+            }
+            Self::Bandwidth(p) if p.burst.is_some_and(|burst| burst.get() == 0) => {
+                Some(("burst", "a burst of 0 lets nothing pass: at least 1B, or leave it out".into()))
+            }
+            Self::Bandwidth(p) if p.rate > ByteRate::new(1_000_000_000_000) => {
+                Some(("rate", "a rate over 1TB/s limits nothing".into()))
+            }
+            Self::SlowAccept(p) if p.delay == SpanOrForever::Span(Span::ZERO) => {
+                Some(("delay", "a delay of `0s` does nothing: write one such as `2s`, or `forever`".into()))
+            }
+            Self::SlowClose(p) if p.delay.is_zero() => {
+                Some(("delay", "a delay of `0s` does nothing: write one such as `5s`".into()))
+            }
+            Self::Drip(p) if p.bytes == 0 => Some(("bytes", "pieces of 0 bytes never arrive: at least 1".into())),
+            Self::Drip(p) if p.size_jitter >= p.bytes && p.size_jitter > 0 => {
+                Some(("size_jitter", format!("must be less than `bytes` ({}), or a piece could be empty", p.bytes)))
+            }
+            Self::Drip(p) if p.every.is_zero() => {
+                Some(("every", "one piece per `0s` does nothing: write a duration such as `1s`".into()))
+            }
+            Self::Stall(p) if p.duration.is_zero() => {
+                Some(("for", "a freeze of `0s` does nothing: write a duration such as `800ms`".into()))
+            }
+            Self::Stall(p) if p.duration.get() + p.jitter.get() > p.every.get() => Some((
+                "for",
+                format!(
+                    "a freeze of up to {} does not fit into `every` ({})",
+                    Span::from(p.duration.get() + p.jitter.get()),
+                    p.every
+                ),
+            )),
+            Self::Stall(p) if p.jitter > p.duration => {
+                Some(("jitter", format!("must be at most `for` ({})", p.duration)))
+            }
+            Self::Reset(p) if p.after_bytes.is_some() && !p.after.is_zero() => {
+                Some(("after_bytes", "give `after` or `after_bytes`, not both".into()))
+            }
+            Self::Garbage(p) => p.style.mistake(p.bytes),
+            _ => None,
+        }
+    }
+}
+
+impl GarbageStyle {
+    fn mistake(&self, bytes: ByteSize) -> Option<(&'static str, String)> {
+        match self {
+            Self::Text(text) if text.is_empty() => Some(("style", "an empty text is no garbage: write some".into())),
+            Self::Random | Self::HttpNoise | Self::Html if bytes.get() == 0 || bytes > ByteSize::mib(1024) => {
+                Some(("bytes", "from 1B to 1GiB".into()))
+            }
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::FaultSpec;
+
+    fn mistakes(json: &str) -> Vec<String> {
+        let spec: FaultSpec = serde_json::from_str(json).unwrap();
+        spec.mistakes().into_iter().map(|m| format!("{}: {}", m.field, m.message)).collect()
+    }
+
+    #[test]
+    fn a_sound_fault_has_no_mistakes() {
+        assert!(mistakes(r#"{"fault": {"latency": {"delay": "800ms", "jitter": "1s"}}, "percent": 50}"#).is_empty());
+        assert!(mistakes(r#"{"fault": {"slow_accept": {"delay": "forever", "backlog": 1}}}"#).is_empty());
+    }
+
+    #[test]
+    fn every_mistake_is_told_with_its_field() {
+        insta::assert_snapshot!(mistakes(r#"{"fault": {"refuse": {}}, "percent": 50, "count": 0}"#).join("\n"), @r"
+        count: a count of 0 hits nothing: use 1 or more, or leave it out
+        percent: `refuse` closes the listening socket for everybody; use `reset` to hit some connections
+        count: `refuse` closes the listening socket for everybody; use `reset` to hit some connections
+        ");
+        insta::assert_snapshot!(mistakes(r#"{"fault": {"stall": {"every": "1s", "for": "2s"}}}"#).join("\n"),
+            @"fault.stall.for: a freeze of up to 2s does not fit into `every` (1s)");
+        insta::assert_snapshot!(mistakes(r#"{"fault": {"drip": {"bytes": 3, "size_jitter": 3}}}"#).join("\n"),
+            @"fault.drip.size_jitter: must be less than `bytes` (3), or a piece could be empty");
+    }
+
+    #[test]
+    fn unknown_parameters_and_kinds_are_refused() {
+        for json in [
+            r#"{"fault": {"latncy": {"delay": "1s"}}}"#,
+            r#"{"fault": {"latency": {"delay": "1s", "jiter": "1s"}}}"#,
+            r#"{"fault": {"latency": {"delay": 800}}}"#,
+            r#"{"fault": {"latency": {}}}"#,
+            r#"{"fault": {"reset": {}}, "precent": 5}"#,
+            r#"{"fault": {"reset": {}}, "percent": 101}"#,
+        ] {
+            assert!(serde_json::from_str::<FaultSpec>(json).is_err(), "{json}");
+        }
+    }
+
+    #[test]
+    fn the_catalogue_names_every_kind_and_its_examples_parse() {
+        for kind in crate::FaultKind::CATALOGUE {
+            let schema = serde_json::to_string(&schemars::schema_for!(crate::FaultKind)).unwrap();
+            assert!(schema.contains(&format!("\"{}\"", kind.name)), "{} is not in the schema", kind.name);
+        }
+        assert_eq!(crate::FaultKind::CATALOGUE.len(), 12);
+    }
+}
