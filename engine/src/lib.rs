@@ -1,1 +1,18 @@
-//! stub
+//! The experiment: a document becomes a valid value, is run phase by phase, judged, written down and reported.
+//!
+//! ```text
+//! YAML ─▶ document ─▶ validate ─▶ Experiment ─▶ run/* ─▶ verdict ─▶ journal ─▶ report
+//!                                                │
+//!                            probe/* traffic/* ──┴─▶ recorder ─▶ stats, tolerance
+//! ```
+//!
+//! Runners act, verdicts decide: what judges (`tolerance`, `stats`, `verdict`) is pure, what acts is in `run`.
+//! Neighbours: `squall-wire` for what agents speak, the `squall` command for people.
+
+pub mod event;
+pub mod experiment;
+pub mod record;
+pub mod sample;
+pub mod template;
+pub mod tolerance;
+pub mod verdict;

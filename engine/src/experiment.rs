@@ -1,0 +1,342 @@
+//! The valid experiment: what a document becomes when nothing in it is wrong. Runners take this and nothing else.
+//!
+//! Every name in it refers to something in it, every variable is resolved, every tolerance is parsed.
+//! Neighbours: `document` is what was written, `validate` makes this of it, `run` carries it out.
+
+use crate::{sample::Metric, tolerance::Tolerance};
+use serde::Serialize;
+use squall_wire::{FaultSpec, Percent, ProxyName};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+/// A whole experiment, ready to run.
+#[derive(Debug, Clone)]
+pub struct Experiment {
+    /// Its name: a word for file names and lists.
+    pub name: String,
+    /// What is believed about the system, in a sentence or two.
+    pub hypothesis: String,
+    /// Who answers for it.
+    pub owner: Option<String>,
+    /// For choosing and listing.
+    pub tags: Vec<String>,
+    /// The file as written, for the journal and the report. Secrets stand in it by reference only.
+    pub source: Source,
+    /// Resolved variables, secrets left out.
+    pub variables: BTreeMap<String, String>,
+    /// Resolved secrets: must never be shown.
+    pub secrets: Secrets,
+    /// Squall's own load.
+    pub traffic: Option<TrafficPlan>,
+    /// Everything else that is measured, by name.
+    pub probes: BTreeMap<String, ProbePlan>,
+    /// What must hold.
+    pub steady_state: Vec<SteadyRow>,
+    /// What is done to the system, in order.
+    pub method: Vec<Step>,
+    /// What may be touched.
+    pub blast_radius: BlastRadius,
+    /// When to stop at once.
+    pub abort_when: Vec<AbortRow>,
+    /// How long the steady state is watched before the first fault.
+    pub baseline: Duration,
+    /// How the return to normal is judged.
+    pub recovery: Recovery,
+    /// The agents heal themselves so long after they last heard from the run.
+    pub lease: Duration,
+}
+
+/// A file as written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Source {
+    /// Its path as given.
+    pub path: String,
+    /// Its text.
+    pub text: String,
+}
+
+/// Values that must not reach the journal, a log, a report or the screen. `Debug` shows only how many there are.
+#[derive(Clone, Default)]
+pub struct Secrets(Vec<Arc<str>>);
+
+impl Secrets {
+    /// Adds one; values under four characters are kept secret as well, but never replaced in texts, where they would
+    /// blank out ordinary words.
+    pub fn add(&mut self, value: &str) {
+        if value.len() >= 4 && !self.0.iter().any(|known| &**known == value) {
+            self.0.push(value.into());
+        }
+    }
+
+    /// The text with every secret replaced by `***`.
+    #[must_use]
+    pub fn redact(&self, text: &str) -> String {
+        self.0.iter().fold(text.to_owned(), |text, secret| text.replace(&**secret, "***"))
+    }
+}
+
+impl std::fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Secrets({})", self.0.len())
+    }
+}
+
+/// An open-loop load: requests start on schedule whether or not earlier ones have come back.
+#[derive(Debug, Clone)]
+pub struct TrafficPlan {
+    /// Requests a second, all together.
+    pub rate: f64,
+    /// Connections at most; a request that finds none free waits, and the wait counts.
+    pub clients: usize,
+    /// A request that takes longer has failed.
+    pub timeout: Duration,
+    /// What is sent, chosen by weight.
+    pub requests: Vec<RequestPlan>,
+}
+
+/// One kind of request in the load. Its series is `traffic.NAME`.
+#[derive(Debug, Clone)]
+pub struct RequestPlan {
+    /// Its name.
+    pub name: String,
+    /// How often it is chosen, against the others.
+    pub weight: u32,
+    /// GET, POST, PUT, PATCH, DELETE or HEAD.
+    pub method: String,
+    /// Where to; evaluated for each request.
+    pub url: crate::template::Template,
+    /// Headers; evaluated for each request.
+    pub headers: Vec<(String, crate::template::Template)>,
+    /// The body, if any; evaluated for each request.
+    pub body: Option<crate::template::Template>,
+    /// What counts as success.
+    pub expect: Expect,
+}
+
+/// What counts as a successful answer: the status, and optionally a text in the body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expect {
+    /// Statuses that are a success; empty: every status below 400.
+    pub status: Vec<u16>,
+    /// A text that the body must contain.
+    pub body_contains: Option<String>,
+}
+
+/// A probe: what is read, how often, and how long a reading may take.
+#[derive(Debug, Clone)]
+pub struct ProbePlan {
+    /// One reading each so long.
+    pub every: Duration,
+    /// A reading that takes longer has failed.
+    pub timeout: Duration,
+    /// What is read.
+    pub kind: ProbeKind,
+}
+
+/// What a probe reads.
+#[derive(Debug, Clone)]
+pub enum ProbeKind {
+    /// An HTTP answer: its status, its time, a value or text of its body.
+    Http {
+        /// Where.
+        url: String,
+        /// How; GET unless said otherwise.
+        method: String,
+        /// With which headers.
+        headers: Vec<(String, String)>,
+        /// A JSON path (RFC 9535) whose first result is the sample's text, and its value if it is a number.
+        body: Option<serde_json_path::JsonPath>,
+    },
+    /// A value of a Prometheus text endpoint.
+    Metrics {
+        /// Where.
+        url: String,
+        /// Which series: `name{label="value",…}`. Several matching series are added up.
+        select: Selector,
+        /// What is made of it.
+        read: MetricsRead,
+    },
+    /// What a proxy of an agent saw.
+    Agent {
+        /// The agent; the only one when absent.
+        agent: Option<String>,
+        /// The proxy.
+        proxy: ProxyName,
+        /// Which of its counters.
+        read: AgentRead,
+    },
+}
+
+/// Which series of a Prometheus text page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Selector {
+    /// The metric's name.
+    pub name: String,
+    /// Labels that must be equal, as (name, value).
+    pub labels: Vec<(String, String)>,
+}
+
+/// What is made of a selected series.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum MetricsRead {
+    /// Its value.
+    Value,
+    /// Its growth a second since the reading before.
+    Rate,
+    /// A quantile (0..=1) of a histogram's growth since the reading before, in the histogram's unit.
+    Quantile(f64),
+}
+
+/// Which counter of a proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AgentRead {
+    /// Connections open now.
+    OpenConnections,
+    /// Connections accepted, a second since the reading before.
+    ConnectionRate,
+    /// Connections on which a fault acted, since the proxy was made.
+    ConnectionsHit,
+    /// Connections that ended with an error, a second since the reading before.
+    ErrorRate,
+    /// Bytes from client to server, a second since the reading before.
+    UpstreamRate,
+    /// Bytes from server to client, a second since the reading before.
+    DownstreamRate,
+}
+
+/// A row of the steady state: a probe and what must hold of it, when.
+#[derive(Debug, Clone)]
+pub struct SteadyRow {
+    /// The series: a probe's name, `traffic`, or `traffic.REQUEST`.
+    pub probe: String,
+    /// What must hold; at least one.
+    pub checks: Vec<Check>,
+    /// When; at least one.
+    pub when: Vec<When>,
+    /// Fewer samples than this are no conclusion.
+    pub min_samples: Option<usize>,
+}
+
+/// One metric against one tolerance.
+#[derive(Debug, Clone)]
+pub struct Check {
+    /// What is measured.
+    pub metric: Metric,
+    /// What it is held against.
+    pub tolerance: Tolerance,
+}
+
+/// When a row of the steady state must hold.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum When {
+    /// Over the baseline.
+    Before,
+    /// From the first fault to the confirmation that the last is gone.
+    During,
+    /// At the end of recovery, over its `hold`.
+    After,
+}
+
+/// A condition that ends the run at once.
+#[derive(Debug, Clone)]
+pub enum AbortRow {
+    /// Every check is met over a sliding window of this length: ratios, rates and percentiles over the window, and
+    /// `status`, `value`, `body` by each sample in it.
+    Breach {
+        /// The series.
+        probe: String,
+        /// What must all be met for the abort.
+        checks: Vec<Check>,
+        /// The window.
+        lasting: Duration,
+    },
+    /// Some series has given no sample for so long.
+    Silent(Duration),
+}
+
+/// A step of the method.
+#[derive(Debug, Clone)]
+pub enum Step {
+    /// A fault is set, left for a while, and taken away.
+    Inject(Inject),
+    /// Nothing is done for a while.
+    Wait {
+        /// What it is called in reports.
+        name: String,
+        /// How long.
+        lasting: Duration,
+    },
+    /// Steps that start together; it ends when the last does.
+    Parallel {
+        /// What it is called in reports.
+        name: String,
+        /// The steps.
+        steps: Vec<Step>,
+    },
+}
+
+impl Step {
+    /// What it is called in reports.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Inject(Inject { name, .. }) | Self::Wait { name, .. } | Self::Parallel { name, .. } => name,
+        }
+    }
+
+    /// How long it takes when nothing goes wrong.
+    #[must_use]
+    pub fn duration(&self) -> Duration {
+        match self {
+            Self::Inject(Inject { lasting, .. }) | Self::Wait { lasting, .. } => *lasting,
+            Self::Parallel { steps, .. } => steps.iter().map(Self::duration).max().unwrap_or_default(),
+        }
+    }
+
+    /// Every injection in it.
+    #[must_use]
+    pub fn injections(&self) -> Vec<&Inject> {
+        match self {
+            Self::Inject(inject) => vec![inject],
+            Self::Wait { .. } => vec![],
+            Self::Parallel { steps, .. } => steps.iter().flat_map(Self::injections).collect(),
+        }
+    }
+}
+
+/// One fault on one proxy for a while.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Inject {
+    /// What it is called in reports.
+    pub name: String,
+    /// The agent; the only one when absent.
+    pub agent: Option<String>,
+    /// The proxy.
+    pub proxy: ProxyName,
+    /// The fault, without lease and expiry, which the run sets.
+    pub fault: FaultSpec,
+    /// How long it stays.
+    pub lasting: Duration,
+}
+
+/// What may be touched; checked before anything is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BlastRadius {
+    /// The only proxies that may be named.
+    pub proxies: Vec<ProxyName>,
+    /// The largest share of units that may be hit.
+    pub percent: Percent,
+    /// The longest that the whole method may take.
+    pub duration: Duration,
+}
+
+/// How the return to normal is judged, after the faults are confirmed gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Recovery {
+    /// It must be back to normal within so long …
+    pub within: Duration,
+    /// … and stay so for this long, which is the window that is judged.
+    pub hold: Duration,
+}
