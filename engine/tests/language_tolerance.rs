@@ -1,7 +1,8 @@
 //! Tolerances: what they say of measurements, and what is said of tolerances that are none.
-use proptest::prelude::*;
+
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use proptest::prelude::*;
 use squall_engine::{
     sample::Metric,
     tolerance::{Judgement, Tolerance},
