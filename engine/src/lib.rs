@@ -11,6 +11,7 @@
 
 pub mod event;
 pub mod experiment;
+pub mod journal;
 pub mod record;
 pub mod sample;
 pub mod template;
