@@ -1,0 +1,174 @@
+//! One connection: reaches the upstream, runs both links, and ends both sockets as the links say.
+//!
+//! ```text
+//!  accepted ──▶ dialling ──▶ relaying ──▶ ending          both links run in all of the first three, so a fault
+//!          ╰──▶ answered by a fault ──╯                    works before there is an upstream, or without one
+//! ```
+//! Made by `listener.rs`, one task each, owned by the proxy's tracker; `link.rs` does the work.
+//!
+//! Invariant: it ends when its token is cancelled, whatever its peers do; and nothing else waits for it.
+
+use crate::{
+    fault::{Ending, Item},
+    link::{Between, Link, Peer},
+    proxy::{Membership, Shared, Ticket},
+    socket,
+};
+use std::{
+    io,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+/// How long an RST waits for the peer to acknowledge what was sent before, so that exactly that arrives.
+const ACKNOWLEDGE_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long a connection that we close goes on reading, for unread bytes would turn the close into an RST.
+const LINGER_LIMIT: Duration = Duration::from_secs(2);
+
+/// One connection between its acceptance and its end.
+pub(crate) struct Connection {
+    shared: Arc<Shared>,
+    ticket: Ticket,
+    client: TcpStream,
+    up: Link,
+    down: Link,
+    between: Between,
+}
+
+/// How a phase came to its end.
+enum Phase {
+    /// The upstream is there.
+    Reached(TcpStream),
+    /// The upstream is not to be had.
+    Unreached(io::Error),
+    /// A fault began or ceased to answer in its place.
+    Replaced,
+    /// The connection is over.
+    Over(Ending),
+}
+
+impl Connection {
+    pub(crate) fn new(shared: &Arc<Shared>, ticket: Ticket, client: TcpStream) -> Self {
+        socket::prepare(&client);
+        let membership: &Arc<Membership> = &ticket.membership;
+        let totals = &shared.totals;
+        Self {
+            up: Link::new(true, &shared.plane, membership, &totals.bytes_upstream),
+            down: Link::new(false, &shared.plane, membership, &totals.bytes_downstream),
+            shared: Arc::clone(shared),
+            ticket,
+            client,
+            between: Between::default(),
+        }
+    }
+
+    /// Runs it to its end.
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
+        let mut upstream = None;
+        let ending = tokio::select! {
+            biased;
+            () = stop.cancelled() => None,
+            ending = self.relay(&mut upstream) => Some(ending),
+        };
+        if self.between.failed.load(Relaxed) {
+            self.shared.totals.connection_errors.fetch_add(1, Relaxed);
+        }
+        let Some(ending) = ending else { return };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = finish(&self.client, upstream.as_ref(), ending) => {}
+        }
+        // Its slot and its place among the live ones are given back only now that the sockets are done with.
+        drop((self.client, upstream, self.ticket));
+    }
+
+    async fn relay(&mut self, reached: &mut Option<TcpStream>) -> Ending {
+        self.follow_plan();
+        loop {
+            match self.reach().await {
+                Phase::Replaced => {}
+                Phase::Over(ending) => return ending,
+                Phase::Reached(upstream) => {
+                    let upstream = &*reached.insert(upstream);
+                    return self.links(Peer::Open(upstream)).await;
+                }
+                Phase::Unreached(error) => {
+                    tracing::debug!(%error, upstream = self.shared.upstream(), "failed to reach the upstream");
+                    self.between.failed.store(true, Relaxed);
+                    self.down.pipeline.push(Item::End(Ending::Reset), Instant::now());
+                    return self.links(Peer::Gone).await;
+                }
+            }
+        }
+    }
+
+    fn follow_plan(&mut self) {
+        let now = Instant::now();
+        self.up.follow_plan(&self.between, now);
+        self.down.follow_plan(&self.between, now);
+    }
+
+    /// Dials, unless a fault answers in the upstream's place; the links run meanwhile.
+    async fn reach(&mut self) -> Phase {
+        let dial = !self.between.replaced.load(Relaxed);
+        let (target, limit) = (self.shared.upstream(), self.shared.plane.limits.dial_timeout);
+        let links = run_links(&mut self.up, &mut self.down, &self.client, Peer::Pending, &self.between);
+        tokio::select! {
+            biased;
+            ending = links => Phase::Over(ending),
+            () = self.between.replaced_changed.notified() => Phase::Replaced,
+            result = socket::dial(&target, limit), if dial => match result {
+                Ok(upstream) => Phase::Reached(upstream),
+                Err(error) => Phase::Unreached(error),
+            },
+        }
+    }
+
+    async fn links(&mut self, upstream: Peer<'_>) -> Ending {
+        run_links(&mut self.up, &mut self.down, &self.client, upstream, &self.between).await
+    }
+}
+
+/// Runs both links until one of them says how the connection ends.
+async fn run_links(
+    up: &mut Link,
+    down: &mut Link,
+    client: &TcpStream,
+    upstream: Peer<'_>,
+    between: &Between,
+) -> Ending {
+    tokio::select! {
+        ending = up.run(Peer::Open(client), upstream, between) => ending,
+        ending = down.run(upstream, Peer::Open(client), between) => ending,
+    }
+}
+
+/// Ends both sockets.
+async fn finish(client: &TcpStream, upstream: Option<&TcpStream>, ending: Ending) {
+    let both = || std::iter::once(client).chain(upstream);
+    match ending {
+        // Both ends were passed on already.
+        Ending::Eof => {}
+        Ending::Abort => both().for_each(socket::reset_on_close),
+        Ending::Reset => {
+            // At once where nothing is on its way.
+            let limit = tokio::time::sleep(ACKNOWLEDGE_LIMIT);
+            tokio::select! {
+                () = limit => {}
+                () = async { for stream in both() { socket::acknowledged(stream).await } } => {}
+            }
+            both().for_each(socket::reset_on_close);
+        }
+        Ending::Close => {
+            both().for_each(socket::shut_down);
+            let limit = tokio::time::sleep(LINGER_LIMIT);
+            tokio::select! {
+                () = limit => {}
+                () = async { for stream in both() { socket::read_out(stream).await } } => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! One fault's hold on one unit: the connection's number for that fault, and whether the fault acted on it.
+//!
+//! Both links of a connection share the claim, so a unit counts once. `pipeline.rs` asks [`Claim::act`] at the
+//! moment the fault first acts, and lets the traffic pass when `count` is spent.
+//!
+//! Invariant: a claim's answer never changes: once hit, hit; once refused, spared for good.
+
+use super::ActiveFault;
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+};
+
+/// Whether any fault acted on a connection; the first one to do so counts the connection.
+#[derive(Debug)]
+pub(crate) struct ConnectionMark {
+    hit: AtomicBool,
+    total: Arc<AtomicU64>,
+}
+
+impl ConnectionMark {
+    /// A connection that was not hit yet; `total` counts those that were.
+    pub(crate) fn new(total: Arc<AtomicU64>) -> Self {
+        Self { hit: AtomicBool::new(false), total }
+    }
+
+    fn set(&self) {
+        if !self.hit.swap(true, Relaxed) {
+            self.total.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+/// One fault's hold on one unit.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    pub(crate) fault: Arc<ActiveFault>,
+    pub(crate) unit: u64,
+    granted: OnceLock<bool>,
+    mark: Arc<ConnectionMark>,
+}
+
+impl Claim {
+    /// Numbers a new unit of this fault.
+    pub(crate) fn enrol(fault: Arc<ActiveFault>, mark: Arc<ConnectionMark>) -> Arc<Self> {
+        let unit = fault.next_unit();
+        Arc::new(Self { fault, unit, granted: OnceLock::new(), mark })
+    }
+
+    /// Whether the fault may act now, or acts already. The first call that may, counts the hit.
+    pub(crate) fn act(&self) -> bool {
+        *self.granted.get_or_init(|| {
+            let granted = self.fault.count_hit();
+            if granted {
+                self.mark.set();
+            }
+            granted
+        })
+    }
+
+    /// Whether it acted already.
+    pub(crate) fn has_acted(&self) -> bool {
+        self.granted.get() == Some(&true)
+    }
+
+    /// Whether `count` was spent before it could act.
+    pub(crate) fn was_refused(&self) -> bool {
+        self.granted.get() == Some(&false)
+    }
+
+    /// Whether the fault is to be in this unit's way: chosen by number and share, and not refused by `count`.
+    pub(crate) fn is_live(&self) -> bool {
+        !self.was_refused() && self.fault.chooses(self.unit)
+    }
+}

@@ -1,0 +1,204 @@
+//! A live fault: its parameters, which can change; the units that it numbered; and the hits that it counted.
+//!
+//! `claim.rs` is one fault's hold on one unit (a connection), `stage.rs` what a kind must be able to do, and each
+//! other file one kind. Which kinds work on links and which on the listener is said by [`acts_on_listener`].
+//!
+//! Invariant: decisions depend on the seed and the unit's number alone, so the same seed and the same sequence of
+//! connections are hit the same way; and a larger `percent` hits the same units and more.
+
+mod claim;
+mod passing;
+mod slow_accept;
+mod stage;
+
+pub(crate) use claim::{Claim, ConnectionMark};
+pub(crate) use slow_accept::Arrivals;
+pub(crate) use stage::{Ending, Item, Stage, StageContext};
+
+use parking_lot::Mutex;
+use squall_wire::{Direction, FaultKind, FaultName, FaultSpec, Percent, Where, fault::unit_draw};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Instant,
+};
+
+/// One live fault on one proxy.
+pub struct ActiveFault {
+    id: u64,
+    name: FaultName,
+    direction: Direction,
+    only: Where,
+    skip: u64,
+    count: Option<u64>,
+    seed: u64,
+    since: Instant,
+    tuning: Mutex<Tuning>,
+    units: AtomicU64,
+    hits: AtomicU64,
+}
+
+/// What can change while the fault lives.
+struct Tuning {
+    kind: FaultKind,
+    percent: Percent,
+    revision: u64,
+}
+
+impl ActiveFault {
+    /// A fault that lives from now on; `seed` is used whatever the specification says of one.
+    #[must_use]
+    pub fn new(name: FaultName, spec: &FaultSpec, seed: u64) -> Arc<Self> {
+        static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+        Arc::new(Self {
+            id: NEXT_ID.fetch_add(1, Relaxed),
+            name,
+            direction: spec.resolved_direction(),
+            only: spec.only.clone(),
+            skip: spec.skip,
+            count: spec.count,
+            seed,
+            since: Instant::now(),
+            tuning: Mutex::new(Tuning { kind: spec.fault.clone(), percent: spec.percent, revision: 0 }),
+            units: AtomicU64::new(0),
+            hits: AtomicU64::new(0),
+        })
+    }
+
+    /// Its name, unique on its proxy.
+    #[must_use]
+    pub fn name(&self) -> &FaultName {
+        &self.name
+    }
+
+    /// Its kind with the parameters of now.
+    #[must_use]
+    pub fn kind(&self) -> FaultKind {
+        self.tuning.lock().kind.clone()
+    }
+
+    /// Which way it acts.
+    #[must_use]
+    pub fn direction(&self) -> Direction {
+        self.direction
+    }
+
+    /// How many units are hit.
+    #[must_use]
+    pub fn percent(&self) -> Percent {
+        self.tuning.lock().percent
+    }
+
+    /// Which units are hit.
+    #[must_use]
+    pub fn only(&self) -> &Where {
+        &self.only
+    }
+
+    /// The first so many units are left alone.
+    #[must_use]
+    pub fn skip(&self) -> u64 {
+        self.skip
+    }
+
+    /// It stops after so many hits.
+    #[must_use]
+    pub fn count(&self) -> Option<u64> {
+        self.count
+    }
+
+    /// The seed of every random choice.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Units on which it acted; `None` where the kernel acts and nobody can count.
+    ///
+    /// What acting means: see the opening of each kind's file. It is always seen in the traffic (a chunk was held
+    /// back, thrown away, paced; an end was late; an RST was sent), so a fault that met no traffic has 0 hits.
+    #[must_use]
+    pub fn hits(&self) -> Option<u64> {
+        self.tuning.lock().kind.counts_hits().then(|| self.hits.load(Relaxed))
+    }
+
+    /// Units that matched `where`, hit or spared.
+    #[must_use]
+    pub fn units(&self) -> u64 {
+        self.units.load(Relaxed)
+    }
+
+    /// Takes new parameters of the same kind; false, and nothing is changed, when the kind is another.
+    pub(crate) fn tune(&self, kind: Option<FaultKind>, percent: Option<Percent>) -> bool {
+        let mut tuning = self.tuning.lock();
+        if kind.as_ref().is_some_and(|kind| kind.name() != tuning.kind.name()) {
+            return false;
+        }
+        if let Some(kind) = kind {
+            tuning.kind = kind;
+        }
+        if let Some(percent) = percent {
+            tuning.percent = percent;
+        }
+        tuning.revision += 1;
+        true
+    }
+
+    /// Distinguishes this fault from every other one, also from an earlier one of the same name.
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// When it was set.
+    pub(crate) fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// Goes up with every change of parameters.
+    pub(crate) fn revision(&self) -> u64 {
+        self.tuning.lock().revision
+    }
+
+    /// Numbers the next unit.
+    pub(crate) fn next_unit(&self) -> u64 {
+        self.units.fetch_add(1, Relaxed)
+    }
+
+    /// Whether the unit of this number is chosen, `count` aside.
+    pub(crate) fn chooses(&self, unit: u64) -> bool {
+        unit >= self.skip && unit_draw(self.seed, unit) < self.percent().get()
+    }
+
+    /// Counts one more unit that is hit; false when `count` is reached.
+    pub(crate) fn count_hit(&self) -> bool {
+        let limit = self.count.unwrap_or(u64::MAX);
+        self.hits.fetch_update(Relaxed, Relaxed, |hits| (hits < limit).then_some(hits + 1)).is_ok()
+    }
+}
+
+impl fmt::Debug for ActiveFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ActiveFault").field("name", &self.name).field("kind", &self.kind()).finish_non_exhaustive()
+    }
+}
+
+/// The work of this fault on one direction of one connection.
+pub(crate) fn stage(context: &StageContext<'_>) -> Box<dyn Stage> {
+    match context.fault().kind() {
+        // These act on the listener, which `listener.rs` does; a link passes everything.
+        _ => Box::new(passing::Passing::default()),
+    }
+}
+
+/// Whether this kind needs to see both directions, whichever it acts on.
+pub(crate) const fn watches_both_ways(kind: &FaultKind) -> bool {
+    matches!(kind, FaultKind::Garbage(_))
+}
+
+/// Whether this kind works on the listening socket, and not on what is open.
+pub(crate) const fn acts_on_listener(kind: &FaultKind) -> bool {
+    matches!(kind, FaultKind::Refuse(_) | FaultKind::SlowAccept(_))
+}

@@ -1,0 +1,102 @@
+//! What a kind of fault must be able to do to one direction of one connection.
+//!
+//! A stage is a pure state machine: it is told what comes and what time it is, and says what leaves and when. It
+//! never sleeps, reads or writes; `pipeline.rs` chains stages and `link.rs` acts for them.
+//!
+//! Invariant: what was pushed is pulled in the same order, or released, unless the kind is there to lose it.
+
+use super::{ActiveFault, Claim};
+use crate::budget::Budget;
+use bytes::Bytes;
+use squall_wire::FaultKind;
+use std::{collections::VecDeque, sync::Arc, time::Instant};
+
+/// How a direction, or the whole connection, ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Ending {
+    /// This direction ended in order; the other one goes on.
+    Eof,
+    /// The whole connection closes in order, after what is still to be written.
+    Close,
+    /// The whole connection ends by RST, after what is still to be written.
+    Reset,
+    /// The whole connection ends by RST, now.
+    Abort,
+}
+
+/// What moves along a direction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Item {
+    /// A piece of the stream.
+    Bytes(Bytes),
+    /// The end of it.
+    End(Ending),
+}
+
+impl Item {
+    /// Bytes in it; an end has none.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::End(_) => 0,
+        }
+    }
+}
+
+/// What a stage is made from.
+pub(crate) struct StageContext<'a> {
+    /// Its fault's hold on the connection.
+    pub(crate) claim: &'a Arc<Claim>,
+    /// Whether the direction is client to server.
+    pub(crate) upstream: bool,
+    /// The memory that delay lines share.
+    pub(crate) budget: &'a Arc<Budget>,
+    /// When the fault took hold of the connection.
+    pub(crate) now: Instant,
+}
+
+impl StageContext<'_> {
+    /// The fault.
+    pub(crate) fn fault(&self) -> &Arc<ActiveFault> {
+        &self.claim.fault
+    }
+}
+
+/// One fault's work on one direction.
+pub(crate) trait Stage: Send + Sync {
+    /// Whether it takes more bytes now. An end is always taken.
+    fn accepts(&self) -> bool;
+
+    /// Whether the link must not read at all.
+    fn forbids_reading(&self) -> bool {
+        false
+    }
+
+    /// Whether the upstream must not be dialled, for this stage answers in its place.
+    fn replaces_upstream(&self) -> bool {
+        false
+    }
+
+    /// Whether the fault acts on this item; asked before it is pushed.
+    fn touches(&self, item: &Item, now: Instant) -> bool;
+
+    /// Takes an item in.
+    fn push(&mut self, item: Item, now: Instant);
+
+    /// The next item that leaves by `now`.
+    fn pull(&mut self, now: Instant) -> Option<Item>;
+
+    /// When the next item can leave, if that is a question of time.
+    fn due(&self, now: Instant) -> Option<Instant>;
+
+    /// When it acts of its own accord, whatever the traffic; the next pull at or after that time is the deed.
+    fn alarm(&self) -> Option<Instant> {
+        None
+    }
+
+    /// Takes new parameters.
+    fn change(&mut self, kind: &FaultKind, now: Instant);
+
+    /// Lets go of everything it holds, in order, for the fault is gone.
+    fn release(&mut self) -> VecDeque<Item>;
+}

@@ -1,0 +1,272 @@
+//! One direction of one connection: reads, lets the pipeline decide, writes, and sleeps until something is due.
+//!
+//! ```text
+//!  source ──read──▶ Pipeline (pure) ──write──▶ sink
+//!                      ▲ plan          a clear pipeline is skipped: read → write through one buffer a thread
+//! ```
+//! Above is `connection.rs`, which owns both links and ends the connection as the first of them says.
+//!
+//! Invariant: a link waits only in [`Link::run`]'s one `select!`, which a change of plan always wakes; and dropping
+//! that future between polls loses nothing, for all state is in the link.
+
+use crate::{
+    fault::{Ending, Item},
+    pipeline::{Appetite, Pipeline},
+    plane::DataPlane,
+    proxy::Membership,
+    socket::{self, Copied},
+};
+use std::{
+    future::pending,
+    io::{self, ErrorKind, IoSlice},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::Instant,
+};
+use tokio::{io::Interest, net::TcpStream, sync::Notify};
+
+/// Pieces that one write gathers.
+const GATHER: usize = 64;
+
+/// Writes in a row before other tasks get their turn.
+const WRITES: usize = 32;
+
+/// One end of a link.
+#[derive(Clone, Copy)]
+pub(crate) enum Peer<'a> {
+    /// Not there yet: what is for it waits.
+    Pending,
+    /// Connected.
+    Open(&'a TcpStream),
+    /// Never to come: what is for it is thrown away.
+    Gone,
+}
+
+/// What the two links of a connection know of each other.
+#[derive(Debug, Default)]
+pub(crate) struct Between {
+    /// The client's side, then the upstream's: that socket reported an RST, which is told once only.
+    reset: [AtomicBool; 2],
+    /// Client to server, then server to client: the end was passed on.
+    finished: [AtomicBool; 2],
+    /// Either side ended with an error that was not ours.
+    pub(crate) failed: AtomicBool,
+    /// A fault stopped answering in the upstream's place, or started to.
+    pub(crate) replaced: AtomicBool,
+    pub(crate) replaced_changed: Notify,
+}
+
+/// One direction.
+pub(crate) struct Link {
+    upstream: bool,
+    pub(crate) pipeline: Pipeline,
+    plane: Arc<DataPlane>,
+    membership: Arc<Membership>,
+    seen: u64,
+    delivered: Arc<AtomicU64>,
+    source_ended: bool,
+    sink_gone: bool,
+    sink_shut: bool,
+}
+
+/// Why the loop woke.
+enum Woke {
+    Again,
+    Readable,
+    Writable,
+}
+
+impl Link {
+    pub(crate) fn new(
+        upstream: bool,
+        plane: &Arc<DataPlane>,
+        membership: &Arc<Membership>,
+        delivered: &Arc<AtomicU64>,
+    ) -> Self {
+        Self {
+            upstream,
+            pipeline: Pipeline::new(upstream, Arc::clone(&plane.budget)),
+            plane: Arc::clone(plane),
+            membership: Arc::clone(membership),
+            seen: 0,
+            delivered: Arc::clone(delivered),
+            source_ended: false,
+            sink_gone: false,
+            sink_shut: false,
+        }
+    }
+
+    /// Takes over the plan if it changed.
+    pub(crate) fn follow_plan(&mut self, between: &Between, now: Instant) {
+        let version = self.membership.version();
+        if version != self.seen {
+            self.seen = version;
+            self.pipeline.follow(&self.membership.plan(), now);
+        }
+        if self.upstream
+            && between.replaced.swap(self.pipeline.replaces_upstream(), Relaxed) != self.pipeline.replaces_upstream()
+        {
+            between.replaced_changed.notify_one();
+        }
+    }
+
+    /// Runs until the connection is over, and says how it ends. [`Ending::Eof`]: both directions ended in order.
+    pub(crate) async fn run(&mut self, source: Peer<'_>, sink: Peer<'_>, between: &Between) -> Ending {
+        loop {
+            let now = Instant::now();
+            self.follow_plan(between, now);
+            self.pipeline.advance(now);
+            self.flush(sink, between);
+            if let Some(ending) = self.conclude(sink, between) {
+                return ending;
+            }
+            match self.wait(source, sink).await {
+                Woke::Again => {}
+                Woke::Readable => self.read(source, sink, between),
+                Woke::Writable => self.flush(sink, between),
+            }
+        }
+    }
+
+    async fn wait(&self, source: Peer<'_>, sink: Peer<'_>) -> Woke {
+        let reading = !self.source_ended && self.pipeline.appetite() != Appetite::Full;
+        let writing = !self.pipeline.output().is_empty();
+        let wake = self.pipeline.next_wake(Instant::now());
+        tokio::select! {
+            biased;
+            () = self.membership.changed(self.upstream) => Woke::Again,
+            () = ready(sink, Interest::WRITABLE), if writing => Woke::Writable,
+            () = self.sleep_until(wake), if wake.is_some() => Woke::Again,
+            () = ready(source, Interest::READABLE), if reading => Woke::Readable,
+        }
+    }
+
+    async fn sleep_until(&self, wake: Option<Instant>) {
+        match wake {
+            Some(wake) => self.plane.timer.sleep_until(wake).await,
+            None => pending().await,
+        }
+    }
+
+    fn read(&mut self, source: Peer<'_>, sink: Peer<'_>, between: &Between) {
+        let Peer::Open(source) = source else { return };
+        if self.pipeline.appetite() == Appetite::Tell {
+            return self.pipeline.tell_unread(Instant::now());
+        }
+        let result = match sink {
+            Peer::Open(sink) if self.pipeline.is_clear() && !self.sink_gone => self.read_through(source, sink, between),
+            _ => socket::read_chunk(source).map(|bytes| (!bytes.is_empty()).then_some(Item::Bytes(bytes))),
+        };
+        let item = match result {
+            Ok(Some(item)) => item,
+            Ok(None) => {
+                self.source_ended = true;
+                // An RST that a write on the same socket was told of reads as an ordinary end afterwards.
+                let reset = between.reset[usize::from(!self.upstream)].load(Relaxed);
+                Item::End(if reset { Ending::Reset } else { Ending::Eof })
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => return,
+            Err(_) => {
+                self.source_ended = true;
+                between.failed.store(true, Relaxed);
+                Item::End(Ending::Reset)
+            }
+        };
+        self.pipeline.push(item, Instant::now());
+    }
+
+    /// The fast path: what does not fit into the sink now is what the pipeline gets.
+    fn read_through(&mut self, source: &TcpStream, sink: &TcpStream, between: &Between) -> io::Result<Option<Item>> {
+        match socket::copy_through(source, sink)? {
+            Copied::Eof => Ok(None),
+            Copied::Bytes { written, rest, failed } => {
+                self.delivered.fetch_add(written as u64, Relaxed);
+                if failed.is_some() {
+                    self.lose_sink(between);
+                }
+                Ok(Some(Item::Bytes(rest)))
+            }
+        }
+    }
+
+    /// Writes what the sink takes.
+    fn flush(&mut self, sink: Peer<'_>, between: &Between) {
+        // Bounded, so that a fast reader of a long queue does not keep the other tasks waiting.
+        for _ in 0..WRITES {
+            if self.pipeline.output().is_empty() {
+                return;
+            }
+            let stream = match sink {
+                Peer::Open(stream) if !self.sink_gone => stream,
+                Peer::Pending => return,
+                _ => {
+                    self.pipeline.written(usize::MAX);
+                    continue;
+                }
+            };
+            let mut slices = [IoSlice::new(&[]); GATHER];
+            for (slice, bytes) in slices.iter_mut().zip(self.pipeline.output()) {
+                *slice = IoSlice::new(bytes);
+            }
+            match stream.try_write_vectored(&slices[..self.pipeline.output().len().min(GATHER)]) {
+                Ok(written) => {
+                    self.delivered.fetch_add(written as u64, Relaxed);
+                    self.pipeline.written(written);
+                    self.pipeline.advance(Instant::now());
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => self.lose_sink(between),
+            }
+        }
+    }
+
+    /// The peer that we write to is gone. What is still read is thrown away; its own direction ends the connection.
+    fn lose_sink(&mut self, between: &Between) {
+        self.sink_gone = true;
+        between.failed.store(true, Relaxed);
+        between.reset[usize::from(self.upstream)].store(true, Relaxed);
+        self.membership.wake();
+    }
+
+    /// Whether the connection is over, once what was to be written is.
+    fn conclude(&mut self, sink: Peer<'_>, between: &Between) -> Option<Ending> {
+        let finished = |upstream: bool| between.finished[usize::from(upstream)].load(Relaxed);
+        if self.sink_gone && finished(!self.upstream) {
+            // That peer has closed altogether and answers with RST to whatever comes; so do we.
+            return Some(Ending::Reset);
+        }
+        let ending = self.pipeline.ending()?;
+        if ending == Ending::Abort || (ending != Ending::Eof && matches!(sink, Peer::Pending)) {
+            return Some(ending);
+        }
+        if !self.pipeline.output().is_empty() {
+            return None;
+        }
+        if ending != Ending::Eof {
+            return Some(ending);
+        }
+        if !self.sink_shut {
+            match sink {
+                Peer::Pending => return None,
+                Peer::Open(stream) if !self.sink_gone => socket::shut_down(stream),
+                _ => {}
+            }
+            self.sink_shut = true;
+            between.finished[usize::from(self.upstream)].store(true, Relaxed);
+            self.membership.wake();
+        }
+        let lost = between.reset.iter().any(|reset| reset.load(Relaxed));
+        (finished(true) && finished(false)).then_some(if lost { Ending::Reset } else { Ending::Eof })
+    }
+}
+
+async fn ready(peer: Peer<'_>, interest: Interest) {
+    match peer {
+        // An error of the socket is seen by the read or the write that follows.
+        Peer::Open(stream) => drop(stream.ready(interest).await),
+        Peer::Pending | Peer::Gone => pending().await,
+    }
+}

@@ -1,0 +1,272 @@
+//! The listening side of a proxy: a port that stays ours, and the task that takes connections from it.
+//!
+//! A port is one socket for as long as the proxy has the address. It refuses by being shut down, which the kernel
+//! does at once and which keeps the address bound, and listens again by `listen(2)`. Above is `proxy/`, which says
+//! when; each connection becomes a task of `connection.rs`. When to take one is decided by `fault/slow_accept.rs`.
+//!
+//! Invariant: the accept loop never dials, resolves or waits for a peer.
+
+use crate::{
+    fault::{ActiveFault, Arrivals},
+    proxy::Shared,
+    socket,
+};
+use parking_lot::Mutex;
+use socket2::{Domain, Socket, Type};
+use squall_wire::FaultKind;
+use std::{
+    io::{self, ErrorKind},
+    net::{Shutdown, SocketAddr},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::{
+    io::unix::AsyncFd,
+    net::TcpStream,
+    sync::{Notify, OwnedSemaphorePermit},
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
+
+/// How many connections may wait to be accepted when no fault says otherwise.
+const BACKLOG: i32 = 1024;
+
+/// How long to leave the queue alone when the process is out of file descriptors or memory.
+const SHORTAGE_PAUSE: Duration = Duration::from_millis(50);
+
+/// A shortage is told once in so long.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+
+/// The shortest queue that these faults ask for.
+pub(crate) fn backlog_for(faults: &[Arc<ActiveFault>]) -> i32 {
+    let asked = faults.iter().filter_map(|fault| match fault.kind() {
+        FaultKind::SlowAccept(slow) => slow.backlog.map(i32::from),
+        _ => None,
+    });
+    asked.min().unwrap_or(BACKLOG)
+}
+
+/// A bound address.
+pub(crate) struct Port {
+    socket: Socket,
+    addr: SocketAddr,
+}
+
+impl Port {
+    /// Binds without listening: connects are refused.
+    pub(crate) fn bind(addr: SocketAddr) -> io::Result<Self> {
+        let first = bound(addr)?;
+        let found = local(&first)?;
+        // A port that the kernel chose is lost when the socket stops listening; one that was asked for by number is
+        // not. So it is bound again, by number, while the first socket still holds it.
+        let socket = if addr.port() == 0 { bound(found)? } else { first };
+        Ok(Self { socket, addr: found })
+    }
+
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Listens, or changes the length of the queue.
+    pub(crate) fn listen(&self, backlog: i32) -> io::Result<()> {
+        self.socket.listen(backlog)
+    }
+
+    /// Stops listening at once and keeps the address. Connections that wait to be accepted are reset.
+    pub(crate) fn refuse(&self) -> io::Result<()> {
+        // On a listening socket the kernel takes this as the end of listening (tcp_disconnect), on Linux.
+        self.socket.shutdown(Shutdown::Read)
+    }
+}
+
+fn bound(addr: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
+    // Without it, an address whose last connections are in TIME_WAIT could not be bound again.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&addr.into())?;
+    Ok(socket)
+}
+
+fn local(socket: &Socket) -> io::Result<SocketAddr> {
+    socket.local_addr()?.as_socket().ok_or_else(|| io::Error::new(ErrorKind::Unsupported, "not an IP address"))
+}
+
+/// The task that takes connections in, for as long as the port listens.
+pub(crate) struct Acceptor {
+    orders: Arc<Orders>,
+    task: JoinHandle<()>,
+}
+
+/// What the accept loop is told.
+#[derive(Default)]
+struct Orders {
+    faults: Mutex<Vec<Arc<ActiveFault>>>,
+    changed: Notify,
+    stop: CancellationToken,
+}
+
+impl Acceptor {
+    pub(crate) fn start(port: &Port, shared: &Arc<Shared>, faults: &[Arc<ActiveFault>]) -> io::Result<Self> {
+        // A registration of its own each time, for the runtime never forgets that a descriptor was shut down.
+        #[expect(deprecated, reason = "sound for a socket: it names one descriptor and closes it only when dropped")]
+        let socket = AsyncFd::new(port.socket.try_clone()?)?;
+        let orders = Arc::new(Orders::default());
+        let acceptor_loop = AcceptLoop {
+            socket,
+            addr: port.addr,
+            shared: Arc::clone(shared),
+            orders: Arc::clone(&orders),
+            arrivals: Arrivals::default(),
+            told: None,
+        };
+        let acceptor = Self { orders, task: tokio::spawn(acceptor_loop.run()) };
+        acceptor.follow(faults);
+        Ok(acceptor)
+    }
+
+    /// Works by these faults from now on.
+    pub(crate) fn follow(&self, faults: &[Arc<ActiveFault>]) {
+        let slow = faults.iter().filter(|fault| matches!(fault.kind(), FaultKind::SlowAccept(_)));
+        *self.orders.faults.lock() = slow.cloned().collect();
+        self.orders.changed.notify_one();
+    }
+
+    /// Ends the task and waits for it; it waits for nobody.
+    pub(crate) async fn end(mut self) {
+        self.orders.stop.cancel();
+        if let Err(error) = (&mut self.task).await {
+            tracing::error!(%error, "the accept loop ended badly");
+        }
+    }
+}
+
+impl Drop for Acceptor {
+    fn drop(&mut self) {
+        self.orders.stop.cancel();
+    }
+}
+
+struct AcceptLoop {
+    socket: AsyncFd<Socket>,
+    addr: SocketAddr,
+    shared: Arc<Shared>,
+    orders: Arc<Orders>,
+    arrivals: Arrivals,
+    told: Option<Instant>,
+}
+
+impl AcceptLoop {
+    async fn run(mut self) {
+        let stop = self.orders.stop.clone();
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {}
+            () = self.serve() => {}
+        }
+    }
+
+    async fn serve(&mut self) {
+        loop {
+            let due = self.arrivals.due();
+            let timer = &self.shared.plane.timer;
+            tokio::select! {
+                biased;
+                () = self.orders.changed.notified() => {}
+                () = async { if let Some(due) = due { timer.sleep_until(due).await } }, if due.is_some() => {}
+                ready = self.socket.readable() => match ready {
+                    Ok(mut ready) => ready.clear_ready(),
+                    Err(error) => return tracing::error!(%error, addr = %self.addr, "the runtime is gone"),
+                },
+            }
+            let faults = self.orders.faults.lock().clone();
+            self.arrivals.follow(&faults);
+            if faults.is_empty() {
+                while self.take().await {}
+            } else {
+                self.take_due().await;
+            }
+        }
+    }
+
+    /// Takes those whose time in the queue is over.
+    async fn take_due(&mut self) {
+        let now = Instant::now();
+        // Where the kernel does not tell, each wake-up is taken for one more arrival.
+        let waiting = socket::queues(self.addr, None).map_or(self.arrivals.len() + 1, |queues| queues.receive as usize);
+        self.arrivals.note(waiting, now, || self.shared.new_mark());
+        while self.arrivals.due().is_some_and(|due| due <= now) {
+            if !self.take().await {
+                return;
+            }
+        }
+    }
+
+    /// Takes one connection, if one waits; false when there is none.
+    async fn take(&mut self) -> bool {
+        let slot = self.slot().await;
+        match self.socket.get_ref().accept() {
+            Ok((socket, from)) => {
+                let mark = self.arrivals.taken(Instant::now()).unwrap_or_else(|| self.shared.new_mark());
+                self.admit(socket, from.as_socket(), mark, slot);
+                true
+            }
+            Err(error) => self.recover(&error).await,
+        }
+    }
+
+    fn admit(
+        &self,
+        socket: Socket,
+        from: Option<SocketAddr>,
+        mark: Arc<crate::fault::ConnectionMark>,
+        slot: OwnedSemaphorePermit,
+    ) {
+        let stream = socket.set_nonblocking(true).and_then(|()| TcpStream::from_std(socket.into()));
+        match (stream, from) {
+            (Ok(stream), Some(from)) => self.shared.admit(stream, from, mark, slot),
+            (Err(error), _) => tracing::warn!(%error, addr = %self.addr, "failed to take over a connection"),
+            (_, None) => tracing::warn!(addr = %self.addr, "a connection from no IP address"),
+        }
+    }
+
+    /// A slot of `max_connections`. While there is none, connections wait in the listen queue.
+    async fn slot(&mut self) -> OwnedSemaphorePermit {
+        let slots = Arc::clone(&self.shared.plane.slots);
+        if let Ok(slot) = Arc::clone(&slots).try_acquire_owned() {
+            return slot;
+        }
+        self.tell("`max_connections` are open: new ones wait in the listen queue");
+        match slots.acquire_owned().await {
+            Ok(slot) => slot,
+            // Nobody closes that semaphore.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Whether to go on taking after this error.
+    async fn recover(&mut self, error: &io::Error) -> bool {
+        match error.kind() {
+            ErrorKind::WouldBlock => {
+                self.arrivals.forget();
+                false
+            }
+            ErrorKind::ConnectionAborted | ErrorKind::Interrupted => true,
+            // The port was shut down; the stop comes next.
+            ErrorKind::InvalidInput => false,
+            _ => {
+                self.tell(&format!("failed to accept: {error}; open connections go on, new ones wait"));
+                tokio::time::sleep(SHORTAGE_PAUSE).await;
+                true
+            }
+        }
+    }
+
+    fn tell(&mut self, what: &str) {
+        let now = Instant::now();
+        if self.told.is_none_or(|told| now - told >= TELL_EVERY) {
+            self.told = Some(now);
+            tracing::warn!(addr = %self.addr, "{what}");
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! The faults that hit one direction of one connection, as a chain of stages.
+//!
+//! ```text
+//!  read ──▶ [stage] ──▶ [stage] ──▶ output ──▶ write
+//! ```
+//! Items move on when they are due and the next stage has room; otherwise they stay, so back pressure reaches the
+//! reader through every stage. Pure over `now`: `link.rs` is told what to read and write and when to come back.
+//!
+//! Invariant: bytes leave in the order in which they came, through any sequence of faults set, changed and removed;
+//! what a removed stage holds goes to the next one at once.
+
+use crate::{
+    budget::Budget,
+    fault::{self, Claim, Ending, Item, Stage, StageContext},
+};
+use bytes::Bytes;
+use std::{collections::VecDeque, sync::Arc, time::Instant};
+
+/// Bytes that may wait to be written before the last stage is held up.
+const OUTPUT_LIMIT: usize = 128 * 1024;
+
+/// Whether the link shall read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Appetite {
+    /// There is room.
+    Hungry,
+    /// There is none, or a fault forbids it.
+    Full,
+    /// A fault forbids it but has not acted yet: tell it when there is something to read.
+    Tell,
+}
+
+struct Slot {
+    claim: Arc<Claim>,
+    stage: Box<dyn Stage>,
+    revision: u64,
+}
+
+/// One direction's chain.
+pub(crate) struct Pipeline {
+    upstream: bool,
+    budget: Arc<Budget>,
+    slots: Vec<Slot>,
+    output: VecDeque<Bytes>,
+    output_bytes: usize,
+    ending: Option<Ending>,
+}
+
+impl Pipeline {
+    /// An empty chain: what comes in goes out.
+    pub(crate) fn new(upstream: bool, budget: Arc<Budget>) -> Self {
+        Self { upstream, budget, slots: Vec::new(), output: VecDeque::new(), output_bytes: 0, ending: None }
+    }
+
+    /// Whether bytes may go straight from reader to writer.
+    pub(crate) fn is_clear(&self) -> bool {
+        self.slots.is_empty() && self.output.is_empty() && self.ending.is_none()
+    }
+
+    /// Makes the chain what the plan says: stages of faults that stay keep their state, those of faults that are
+    /// gone hand over what they hold, new ones come in at their place.
+    pub(crate) fn follow(&mut self, plan: &[Arc<Claim>], now: Instant) {
+        let wanted: Vec<&Arc<Claim>> = plan.iter().filter(|claim| self.concerns(claim)).collect();
+        let mut at = 0;
+        while let Some(slot) = self.slots.get(at) {
+            if wanted.iter().any(|claim| claim.fault.id() == slot.claim.fault.id()) {
+                at += 1;
+            } else {
+                self.remove(at, now);
+            }
+        }
+        for (place, claim) in wanted.into_iter().enumerate() {
+            match self.slots.get_mut(place).filter(|slot| slot.claim.fault.id() == claim.fault.id()) {
+                Some(slot) if slot.revision == claim.fault.revision() => {}
+                Some(slot) => {
+                    slot.revision = claim.fault.revision();
+                    slot.stage.change(&claim.fault.kind(), now);
+                }
+                None => {
+                    let revision = claim.fault.revision();
+                    let context = StageContext { claim, upstream: self.upstream, budget: &self.budget, now };
+                    let stage = fault::stage(&context);
+                    self.slots.insert(place, Slot { claim: Arc::clone(claim), stage, revision });
+                }
+            }
+        }
+        self.advance(now);
+    }
+
+    fn concerns(&self, claim: &Claim) -> bool {
+        let direction = claim.fault.direction();
+        let ours = if self.upstream { direction.covers_upstream() } else { direction.covers_downstream() };
+        !claim.was_refused() && (ours || fault::watches_both_ways(&claim.fault.kind()))
+    }
+
+    /// What was read.
+    pub(crate) fn push(&mut self, item: Item, now: Instant) {
+        self.enter(0, item, now);
+        self.advance(now);
+    }
+
+    /// Moves everything on that is due.
+    pub(crate) fn advance(&mut self, now: Instant) {
+        loop {
+            let mut moved = false;
+            let mut at = self.slots.len();
+            while at > 0 {
+                at -= 1;
+                moved |= self.drain_stage(at, now);
+                // A stage whose claim was refused is gone, and the one after it stands here now.
+                at = at.min(self.slots.len());
+            }
+            if !moved {
+                return;
+            }
+        }
+    }
+
+    fn drain_stage(&mut self, at: usize, now: Instant) -> bool {
+        let mut moved = false;
+        loop {
+            let room = self.has_room_from(at + 1);
+            let Some(slot) = self.slots.get_mut(at) else { return moved };
+            let fires = slot.stage.alarm().is_some_and(|alarm| alarm <= now);
+            if fires && !slot.claim.act() {
+                self.remove(at, now);
+                return true;
+            }
+            if !(room || fires) {
+                return moved;
+            }
+            let Some(item) = slot.stage.pull(now) else { return moved };
+            moved = true;
+            self.enter(at + 1, item, now);
+        }
+    }
+
+    fn enter(&mut self, at: usize, item: Item, now: Instant) {
+        while let Some(slot) = self.slots.get_mut(at) {
+            if !slot.stage.touches(&item, now) || slot.claim.act() {
+                return slot.stage.push(item, now);
+            }
+            self.remove(at, now);
+        }
+        self.emit(item);
+    }
+
+    fn remove(&mut self, at: usize, now: Instant) {
+        let mut slot = self.slots.remove(at);
+        for item in slot.stage.release() {
+            self.enter(at, item, now);
+        }
+    }
+
+    fn emit(&mut self, item: Item) {
+        match item {
+            Item::Bytes(bytes) if self.ending.is_none() && !bytes.is_empty() => {
+                self.output_bytes += bytes.len();
+                self.output.push_back(bytes);
+            }
+            Item::Bytes(_) => {}
+            Item::End(ending) => {
+                self.ending = self.ending.max(Some(ending));
+                if ending == Ending::Abort {
+                    self.output.clear();
+                    self.output_bytes = 0;
+                }
+            }
+        }
+    }
+
+    fn has_room_from(&self, at: usize) -> bool {
+        self.slots.get(at).map_or(self.output_bytes < OUTPUT_LIMIT, |slot| slot.stage.accepts())
+    }
+
+    /// Whether the link shall read.
+    pub(crate) fn appetite(&self) -> Appetite {
+        let mut forbidding = self.slots.iter().filter(|slot| slot.stage.forbids_reading()).peekable();
+        if forbidding.peek().is_some() {
+            return if forbidding.all(|slot| slot.claim.has_acted()) { Appetite::Full } else { Appetite::Tell };
+        }
+        let room = if self.slots.is_empty() { self.output.is_empty() } else { self.has_room_from(0) };
+        if room { Appetite::Hungry } else { Appetite::Full }
+    }
+
+    /// There is something to read that a fault forbids to read.
+    pub(crate) fn tell_unread(&mut self, now: Instant) {
+        let mut at = 0;
+        while let Some(slot) = self.slots.get(at) {
+            if slot.stage.forbids_reading() && !slot.claim.act() {
+                self.remove(at, now);
+            } else {
+                at += 1;
+            }
+        }
+        self.advance(now);
+    }
+
+    /// When to call [`Self::advance`] next, if time alone moves anything.
+    pub(crate) fn next_wake(&self, now: Instant) -> Option<Instant> {
+        let wake = |(at, slot): (usize, &Slot)| {
+            let due = if self.has_room_from(at + 1) { slot.stage.due(now) } else { None };
+            [due, slot.stage.alarm()].into_iter().flatten().min()
+        };
+        self.slots.iter().enumerate().filter_map(wake).min()
+    }
+
+    /// Whether a fault answers in the upstream's place.
+    pub(crate) fn replaces_upstream(&self) -> bool {
+        self.slots.iter().any(|slot| slot.stage.replaces_upstream())
+    }
+
+    /// What is ready to be written, in order.
+    pub(crate) fn output(&self) -> &VecDeque<Bytes> {
+        &self.output
+    }
+
+    /// So many bytes of it were written.
+    pub(crate) fn written(&mut self, mut bytes: usize) {
+        self.output_bytes = self.output_bytes.saturating_sub(bytes);
+        while let Some(front) = self.output.front_mut() {
+            if front.len() > bytes {
+                bytes::Buf::advance(front, bytes);
+                return;
+            }
+            bytes -= front.len();
+            self.output.pop_front();
+        }
+        if self.output.capacity() > 64 {
+            self.output = VecDeque::new();
+        }
+    }
+
+    /// What comes after the output.
+    pub(crate) fn ending(&self) -> Option<Ending> {
+        self.ending
+    }
+}

@@ -1,0 +1,344 @@
+//! A proxy: an address where clients connect, a target, and the faults between them.
+//!
+//! Used by the control plane, which is the one writer. `roster.rs` has the faults and connections, `listener.rs`
+//! takes connections in, `connection.rs` runs them.
+//!
+//! Invariant: no call here waits for a peer. State is under short mutexes, links are told by a bell, and what waits
+//! for tasks to end has cancelled them before and has a limit.
+
+mod roster;
+mod shared;
+
+pub(crate) use roster::Membership;
+pub(crate) use shared::{Shared, Ticket};
+
+use crate::{
+    fault::{ActiveFault, acts_on_listener},
+    listener::{Acceptor, Port, backlog_for},
+    plane::DataPlane,
+};
+use parking_lot::Mutex;
+use squall_wire::{FaultKind, FaultName, Percent, ProxyCounters, ProxySpec};
+use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
+use tokio::time::timeout;
+
+/// How long cancelled tasks may take to end; they end at once, so this only guards against a bug.
+const STOP_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long the name in `listen` may take to resolve.
+const RESOLVE_LIMIT: Duration = Duration::from_secs(5);
+
+/// Why a proxy cannot do what it was told.
+#[derive(Debug, thiserror::Error)]
+pub enum ProxyError {
+    /// `listen` is not an address, and no name of one.
+    #[error("failed to resolve `{listen}`: {source}; write HOST:PORT such as 127.0.0.1:0")]
+    Resolve {
+        /// As it was given.
+        listen: String,
+        /// What the resolver said.
+        source: io::Error,
+    },
+    /// The address cannot be bound.
+    #[error("failed to bind {addr}: {source}; choose another address, or port 0 for a free one")]
+    Bind {
+        /// The address.
+        addr: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The bound address cannot be listened on (again).
+    #[error("failed to listen on {addr}: {source}; see who else uses that port, then try again")]
+    Listen {
+        /// The address.
+        addr: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A fault of this name is there already.
+    #[error("a fault named `{0}` is already on this proxy: choose another name, or remove it first")]
+    FaultExists(FaultName),
+    /// No fault has this name.
+    #[error("no fault on this proxy is named `{0}`")]
+    NoSuchFault(FaultName),
+    /// A fault keeps its kind.
+    #[error("fault `{name}` is of kind `{kind}` and stays so: remove it and set another")]
+    OtherKind {
+        /// The fault.
+        name: FaultName,
+        /// Its kind.
+        kind: &'static str,
+    },
+    /// It was stopped.
+    #[error("this proxy has been stopped")]
+    Stopped,
+}
+
+/// A fault that was removed, and what it had hit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemovedHits {
+    /// Its name.
+    pub name: FaultName,
+    /// Units on which it acted; `None` where that cannot be counted.
+    pub hits: Option<u64>,
+}
+
+/// A listener between clients and one upstream.
+pub struct Proxy {
+    shared: Arc<Shared>,
+    seen: Mutex<Seen>,
+    // Held while the listener changes, which waits for nobody outside this process.
+    control: tokio::sync::Mutex<Control>,
+}
+
+/// What can be asked without waiting for a change that is under way.
+#[derive(Clone, Copy)]
+struct Seen {
+    addr: SocketAddr,
+    enabled: bool,
+}
+
+struct Control {
+    /// None once stopped.
+    port: Option<Port>,
+    acceptor: Option<Acceptor>,
+}
+
+impl Proxy {
+    /// Binds `listen` and, if the proxy is enabled, takes connections.
+    ///
+    /// # Errors
+    /// When `listen` does not resolve or cannot be bound.
+    pub async fn start(spec: &ProxySpec, plane: &Arc<DataPlane>) -> Result<Self, ProxyError> {
+        let port = bind(&spec.listen).await?;
+        let proxy = Self {
+            shared: Shared::new(plane, spec.upstream.clone()),
+            seen: Mutex::new(Seen { addr: port.addr(), enabled: spec.enabled }),
+            control: tokio::sync::Mutex::new(Control { port: Some(port), acceptor: None }),
+        };
+        proxy.settle(&mut *proxy.control.lock().await, &[]).await?;
+        Ok(proxy)
+    }
+
+    /// The address that is bound.
+    #[must_use]
+    pub fn listen_addr(&self) -> SocketAddr {
+        self.seen.lock().addr
+    }
+
+    /// Where the traffic goes.
+    #[must_use]
+    pub fn upstream(&self) -> String {
+        self.shared.upstream()
+    }
+
+    /// Whether it takes connections (when no fault forbids it).
+    #[must_use]
+    pub fn is_enabled(&self) -> bool {
+        self.seen.lock().enabled
+    }
+
+    /// What it has seen since it was made.
+    #[must_use]
+    pub fn counters(&self) -> ProxyCounters {
+        self.shared.counters()
+    }
+
+    /// Sends connections from now on elsewhere; open ones stay where they are.
+    pub fn set_upstream(&self, upstream: String) {
+        self.shared.set_upstream(upstream);
+    }
+
+    /// Takes connections, or refuses new ones and closes those that are open. The address stays bound either way.
+    ///
+    /// # Errors
+    /// When the address cannot be listened on again.
+    pub async fn set_enabled(&self, on: bool) -> Result<(), ProxyError> {
+        let mut control = self.control.lock().await;
+        let before = std::mem::replace(&mut self.seen.lock().enabled, on);
+        let faults = self.faults();
+        if let Err(error) = self.settle(&mut control, &faults).await {
+            self.seen.lock().enabled = before;
+            return Err(error);
+        }
+        if !on {
+            self.shared.cut_connections(STOP_LIMIT).await;
+        }
+        Ok(())
+    }
+
+    /// Listens elsewhere; open connections go on. Naming the address that is bound changes nothing.
+    ///
+    /// # Errors
+    /// When the new address cannot be had; then the old listener stays.
+    pub async fn rebind(&self, listen: &str) -> Result<SocketAddr, ProxyError> {
+        let addr = resolve(listen).await?;
+        let mut control = self.control.lock().await;
+        let current = control.port.as_ref().ok_or(ProxyError::Stopped)?.addr();
+        if addr == current {
+            return Ok(current);
+        }
+        let port = Port::bind(addr).map_err(|source| ProxyError::Bind { addr, source })?;
+        let addr = port.addr();
+        let mut fresh = Control { port: Some(port), acceptor: None };
+        let faults = self.faults();
+        self.settle(&mut fresh, &faults).await?;
+        let old = std::mem::replace(&mut *control, fresh);
+        self.seen.lock().addr = addr;
+        old.close().await;
+        Ok(addr)
+    }
+
+    /// The faults, in the order in which they apply.
+    #[must_use]
+    pub fn faults(&self) -> Vec<Arc<ActiveFault>> {
+        self.shared.roster.lock().faults().to_vec()
+    }
+
+    /// Sets a fault; it takes hold of live connections at once.
+    ///
+    /// # Errors
+    /// When the name is taken, or the listener cannot be brought to where the fault wants it.
+    pub async fn add_fault(&self, fault: Arc<ActiveFault>) -> Result<(), ProxyError> {
+        let mut control = self.control.lock().await;
+        let mut faults = self.faults();
+        if faults.iter().any(|other| other.name() == fault.name()) {
+            return Err(ProxyError::FaultExists(fault.name().clone()));
+        }
+        faults.push(fault);
+        self.settle(&mut control, &faults).await?;
+        self.shared.roster.lock().set_faults(faults);
+        Ok(())
+    }
+
+    /// Changes a fault's parameters or share; live connections follow at once.
+    ///
+    /// # Errors
+    /// When there is no such fault, the kind is another, or the listener cannot follow.
+    pub async fn change_fault(
+        &self,
+        name: &FaultName,
+        kind: Option<FaultKind>,
+        percent: Option<Percent>,
+    ) -> Result<(), ProxyError> {
+        let mut control = self.control.lock().await;
+        let faults = self.faults();
+        let fault =
+            faults.iter().find(|fault| fault.name() == name).ok_or_else(|| ProxyError::NoSuchFault(name.clone()))?;
+        let (kind_before, percent_before) = (fault.kind(), fault.percent());
+        if !fault.tune(kind, percent) {
+            return Err(ProxyError::OtherKind { name: name.clone(), kind: kind_before.name() });
+        }
+        if let Err(error) = self.settle(&mut control, &faults).await {
+            fault.tune(Some(kind_before), Some(percent_before));
+            return Err(error);
+        }
+        self.shared.roster.lock().refresh();
+        Ok(())
+    }
+
+    /// Removes faults. When it returns, the address is listened on as before them, and live links are awake.
+    /// Names that are not there are passed over.
+    ///
+    /// # Errors
+    /// When the listener cannot be healed; then the faults that hold it stay (and the others are gone), so that the
+    /// same call tries again.
+    pub async fn remove_faults(&self, names: &[FaultName]) -> Result<Vec<RemovedHits>, ProxyError> {
+        let mut control = self.control.lock().await;
+        let (gone, kept): (Vec<_>, Vec<_>) = self.faults().into_iter().partition(|fault| names.contains(fault.name()));
+        let settled = self.settle(&mut control, &kept).await;
+        let kept = match settled {
+            Ok(()) => kept,
+            Err(_) => self.without(|fault| names.contains(fault.name()) && !acts_on_listener(&fault.kind())),
+        };
+        self.shared.roster.lock().set_faults(kept);
+        settled?;
+        Ok(gone.iter().map(|fault| RemovedHits { name: fault.name().clone(), hits: fault.hits() }).collect())
+    }
+
+    fn without(&self, gone: impl Fn(&ActiveFault) -> bool) -> Vec<Arc<ActiveFault>> {
+        self.faults().into_iter().filter(|fault| !gone(fault)).collect()
+    }
+
+    /// Closes the listener and all connections, and waits for their tasks, which are cancelled: at once, and at most
+    /// five seconds. The proxy is of no use afterwards.
+    pub async fn stop(&self) {
+        self.shut_listener().await;
+        self.shared.cut_connections(STOP_LIMIT).await;
+    }
+
+    /// Stops accepting, heals every fault, lets connections finish for up to `limit`, and then stops. Answers how
+    /// many had to be cut.
+    pub async fn drain(&self, limit: Duration) -> usize {
+        self.shut_listener().await;
+        self.shared.roster.lock().set_faults(Vec::new());
+        let cut = match timeout(limit, self.shared.connections_ended()).await {
+            Ok(()) => 0,
+            Err(_) => self.shared.roster.lock().open(),
+        };
+        self.shared.cut_connections(STOP_LIMIT).await;
+        cut
+    }
+
+    async fn shut_listener(&self) {
+        let mut control = self.control.lock().await;
+        let old = std::mem::replace(&mut *control, Control { port: None, acceptor: None });
+        self.seen.lock().enabled = false;
+        old.close().await;
+    }
+
+    /// Brings the listener to where `faults` and the switch want it.
+    async fn settle(&self, control: &mut Control, faults: &[Arc<ActiveFault>]) -> Result<(), ProxyError> {
+        let port = control.port.as_ref().ok_or(ProxyError::Stopped)?;
+        let refused = faults.iter().any(|fault| matches!(fault.kind(), FaultKind::Refuse(_)));
+        let open = self.seen.lock().enabled && !refused;
+        let failed = |source| ProxyError::Listen { addr: port.addr(), source };
+        if open {
+            // Also on a socket that listens already: that changes the length of its queue.
+            port.listen(backlog_for(faults)).map_err(failed)?;
+            match &control.acceptor {
+                Some(acceptor) => acceptor.follow(faults),
+                None => control.acceptor = Some(Acceptor::start(port, &self.shared, faults).map_err(failed)?),
+            }
+        } else if let Some(acceptor) = control.acceptor.take() {
+            port.refuse().map_err(failed)?;
+            acceptor.end().await;
+        }
+        Ok(())
+    }
+}
+
+impl Control {
+    async fn close(self) {
+        if let (Some(port), Some(acceptor)) = (&self.port, self.acceptor) {
+            if let Err(error) = port.refuse() {
+                tracing::warn!(%error, addr = %port.addr(), "failed to close the listener at once");
+            }
+            acceptor.end().await;
+        }
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.shared.abandon();
+    }
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proxy").field("listen", &self.listen_addr()).field("upstream", &self.upstream()).finish()
+    }
+}
+
+async fn resolve(listen: &str) -> Result<SocketAddr, ProxyError> {
+    let failed = |source| ProxyError::Resolve { listen: listen.to_owned(), source };
+    let found = timeout(RESOLVE_LIMIT, tokio::net::lookup_host(listen)).await;
+    let mut addresses = found.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(failed)?;
+    addresses.next().ok_or_else(|| failed(io::Error::new(io::ErrorKind::NotFound, "the name has no address")))
+}
+
+async fn bind(listen: &str) -> Result<Port, ProxyError> {
+    let addr = resolve(listen).await?;
+    Port::bind(addr).map_err(|source| ProxyError::Bind { addr, source })
+}

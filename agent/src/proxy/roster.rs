@@ -1,0 +1,219 @@
+//! Who is here: a proxy's faults in the order of their addition, its live connections in the order of their
+//! arrival, and which fault is in the way of which connection.
+//!
+//! Held by `proxy/mod.rs` under a short mutex. A connection reads its plan from its [`Membership`], which the
+//! roster rewrites, and is woken for it.
+//!
+//! Invariant: a fault numbers its units in the order of the connections, those first that were there before it.
+
+use crate::fault::{ActiveFault, Claim, ConnectionMark, acts_on_listener};
+use parking_lot::Mutex;
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+use tokio::sync::Notify;
+
+/// What a connection has of its proxy: the faults that are in its way, and the bell that tells of others.
+#[derive(Debug, Default)]
+pub(crate) struct Membership {
+    plan: Mutex<Arc<[Arc<Claim>]>>,
+    version: AtomicU64,
+    bells: [Notify; 2],
+}
+
+impl Membership {
+    /// The faults that are in this connection's way, in order.
+    pub(crate) fn plan(&self) -> Arc<[Arc<Claim>]> {
+        Arc::clone(&self.plan.lock())
+    }
+
+    /// Goes up with every new plan; 0 is the empty one.
+    pub(crate) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// Returns when the link of this direction has something new to look at.
+    pub(crate) async fn changed(&self, upstream: bool) {
+        self.bells[usize::from(upstream)].notified().await;
+    }
+
+    /// Wakes both links.
+    pub(crate) fn wake(&self) {
+        self.bells.iter().for_each(Notify::notify_one);
+    }
+
+    fn publish(&self, plan: Vec<Arc<Claim>>) {
+        let mut current = self.plan.lock();
+        if current.is_empty() && plan.is_empty() {
+            return;
+        }
+        *current = plan.into();
+        drop(current);
+        self.version.fetch_add(1, Ordering::Release);
+        self.wake();
+    }
+}
+
+struct Live {
+    client: IpAddr,
+    membership: Arc<Membership>,
+    mark: Arc<ConnectionMark>,
+    claims: BTreeMap<u64, Arc<Claim>>,
+}
+
+/// Faults and connections of one proxy.
+#[derive(Default)]
+pub(crate) struct Roster {
+    faults: Vec<Arc<ActiveFault>>,
+    // As many as `max_connections` at most.
+    live: BTreeMap<u64, Live>,
+    next: u64,
+}
+
+impl Roster {
+    /// The faults, in the order of their addition.
+    pub(crate) fn faults(&self) -> &[Arc<ActiveFault>] {
+        &self.faults
+    }
+
+    /// Puts these faults in place of all, and tells every connection.
+    pub(crate) fn set_faults(&mut self, faults: Vec<Arc<ActiveFault>>) {
+        self.faults = faults;
+        self.refresh();
+    }
+
+    /// Works out every connection's plan anew, in their order, and wakes them.
+    pub(crate) fn refresh(&mut self) {
+        for live in self.live.values_mut() {
+            live.assign(&self.faults);
+        }
+    }
+
+    /// A connection from `client` comes in.
+    pub(crate) fn enter(&mut self, client: IpAddr, mark: Arc<ConnectionMark>) -> (u64, Arc<Membership>) {
+        let membership = Arc::new(Membership::default());
+        let mut live = Live { client, membership: Arc::clone(&membership), mark, claims: BTreeMap::new() };
+        live.assign(&self.faults);
+        let id = self.next;
+        self.next += 1;
+        self.live.insert(id, live);
+        (id, membership)
+    }
+
+    /// It is gone.
+    pub(crate) fn leave(&mut self, id: u64) {
+        self.live.remove(&id);
+    }
+
+    /// How many connections are open.
+    pub(crate) fn open(&self) -> usize {
+        self.live.len()
+    }
+}
+
+impl Live {
+    fn assign(&mut self, faults: &[Arc<ActiveFault>]) {
+        self.claims.retain(|id, _| faults.iter().any(|fault| fault.id() == *id));
+        let mut plan = Vec::new();
+        for fault in faults {
+            if acts_on_listener(&fault.kind()) || !fault.only().matches(self.client) {
+                continue;
+            }
+            let claim = self
+                .claims
+                .entry(fault.id())
+                .or_insert_with(|| Claim::enrol(Arc::clone(fault), Arc::clone(&self.mark)));
+            if claim.is_live() {
+                plan.push(Arc::clone(claim));
+            }
+        }
+        self.membership.publish(plan);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Roster;
+    use crate::fault::{ActiveFault, ConnectionMark};
+    use squall_wire::{FaultSpec, Percent};
+    use std::{
+        net::IpAddr,
+        sync::{Arc, atomic::AtomicU64},
+    };
+
+    fn fault(json: &str) -> Arc<ActiveFault> {
+        let spec: FaultSpec = serde_json::from_str(json).unwrap();
+        ActiveFault::new("f".parse().unwrap(), &spec, spec.seed.unwrap_or(7))
+    }
+
+    fn enter(roster: &mut Roster, client: &str) -> Arc<super::Membership> {
+        let mark = Arc::new(ConnectionMark::new(Arc::new(AtomicU64::new(0))));
+        roster.enter(client.parse::<IpAddr>().unwrap(), mark).1
+    }
+
+    fn hit(members: &[Arc<super::Membership>]) -> Vec<usize> {
+        (0..members.len()).filter(|at| !members[*at].plan().is_empty()).collect()
+    }
+
+    #[test]
+    fn the_same_seed_hits_the_same_connections_whether_they_were_there_before_or_came_later() {
+        let json = r#"{"fault": {"unread": {}}, "percent": 40, "seed": 11}"#;
+        let (mut before, mut after) = (Roster::default(), Roster::default());
+        let early: Vec<_> = (0..200).map(|_| enter(&mut before, "127.0.0.1")).collect();
+        before.set_faults(vec![fault(json)]);
+        after.set_faults(vec![fault(json)]);
+        let late: Vec<_> = (0..200).map(|_| enter(&mut after, "127.0.0.1")).collect();
+        assert_eq!(hit(&early), hit(&late));
+        assert!((50..110).contains(&hit(&early).len()), "{}", hit(&early).len());
+    }
+
+    #[test]
+    fn a_larger_share_keeps_those_that_were_hit_and_a_smaller_one_takes_some_of_them() {
+        let mut roster = Roster::default();
+        let fault = fault(r#"{"fault": {"unread": {}}, "percent": 20}"#);
+        roster.set_faults(vec![Arc::clone(&fault)]);
+        let members: Vec<_> = (0..300).map(|_| enter(&mut roster, "127.0.0.1")).collect();
+        let few = hit(&members);
+        fault.tune(None, Some(Percent::new(60.0).unwrap()));
+        roster.refresh();
+        let many = hit(&members);
+        assert!(many.len() > few.len() + 50 && few.iter().all(|at| many.contains(at)));
+        fault.tune(None, Some(Percent::new(20.0).unwrap()));
+        roster.refresh();
+        assert_eq!(hit(&members), few);
+        fault.tune(None, Some(Percent::new(0.0).unwrap()));
+        roster.refresh();
+        assert!(hit(&members).is_empty());
+    }
+
+    #[test]
+    fn skip_leaves_the_first_alone_and_where_does_not_number_strangers() {
+        let mut roster = Roster::default();
+        let fault = fault(r#"{"fault": {"unread": {}}, "skip": 2, "where": {"client": ["10.0.0.0/8"]}}"#);
+        roster.set_faults(vec![Arc::clone(&fault)]);
+        let clients = ["10.0.0.1", "192.168.0.1", "10.0.0.1", "10.9.9.9", "::1", "10.0.0.2"];
+        let members: Vec<_> = clients.iter().map(|client| enter(&mut roster, client)).collect();
+        assert_eq!(hit(&members), [3, 5]);
+        assert_eq!(fault.units(), 4);
+        assert_eq!(fault.hits(), Some(0), "no traffic, no hit");
+    }
+
+    #[test]
+    fn count_is_claimed_by_those_on_which_the_fault_acts_first() {
+        let mut roster = Roster::default();
+        let fault = fault(r#"{"fault": {"unread": {}}, "count": 2}"#);
+        roster.set_faults(vec![Arc::clone(&fault)]);
+        let members: Vec<_> = (0..4).map(|_| enter(&mut roster, "127.0.0.1")).collect();
+        let claims: Vec<_> = members.iter().map(|member| Arc::clone(&member.plan()[0])).collect();
+        assert!(claims[3].act() && claims[1].act() && claims[3].act(), "asking again counts once");
+        assert!(!claims[0].act() && !claims[2].act());
+        assert_eq!(fault.hits(), Some(2));
+        roster.refresh();
+        assert_eq!(hit(&members), [1, 3]);
+    }
+}

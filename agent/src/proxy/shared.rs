@@ -1,0 +1,128 @@
+//! What a proxy's listener and connections share: roster, target, counters, and the tasks with their stop tokens.
+//!
+//! Owned by `proxy/mod.rs`, handed to `listener.rs` and `connection.rs`.
+//!
+//! Invariant: a connection is in the roster from the moment it is accepted until its [`Ticket`] is dropped, and its
+//! task is in the tracker all the while.
+
+use super::roster::{Membership, Roster};
+use crate::{connection::Connection, fault::ConnectionMark, plane::DataPlane};
+use parking_lot::Mutex;
+use squall_wire::ProxyCounters;
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+use tokio::{net::TcpStream, sync::OwnedSemaphorePermit};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// Counters that only go up.
+#[derive(Debug, Default)]
+pub(crate) struct Totals {
+    connections: AtomicU64,
+    connections_hit: Arc<AtomicU64>,
+    pub(crate) connection_errors: AtomicU64,
+    pub(crate) bytes_upstream: Arc<AtomicU64>,
+    pub(crate) bytes_downstream: Arc<AtomicU64>,
+}
+
+/// What a proxy's tasks share.
+pub(crate) struct Shared {
+    pub(crate) plane: Arc<DataPlane>,
+    pub(crate) roster: Mutex<Roster>,
+    pub(crate) totals: Totals,
+    upstream: Mutex<String>,
+    tasks: TaskTracker,
+    // Replaced when it was cancelled, so that a proxy that was disabled can be enabled again.
+    stop: Mutex<CancellationToken>,
+}
+
+/// A connection's place in the roster and its slot of `max_connections`, given back when dropped.
+pub(crate) struct Ticket {
+    id: u64,
+    shared: Arc<Shared>,
+    pub(crate) membership: Arc<Membership>,
+    _slot: OwnedSemaphorePermit,
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.shared.roster.lock().leave(self.id);
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(plane: &Arc<DataPlane>, upstream: String) -> Arc<Self> {
+        Arc::new(Self {
+            plane: Arc::clone(plane),
+            roster: Mutex::default(),
+            totals: Totals::default(),
+            upstream: Mutex::new(upstream),
+            tasks: TaskTracker::new(),
+            stop: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn upstream(&self) -> String {
+        self.upstream.lock().clone()
+    }
+
+    pub(crate) fn set_upstream(&self, upstream: String) {
+        *self.upstream.lock() = upstream;
+    }
+
+    pub(crate) fn counters(&self) -> ProxyCounters {
+        ProxyCounters {
+            open_connections: self.roster.lock().open() as u64,
+            connections: self.totals.connections.load(Relaxed),
+            connections_hit: self.totals.connections_hit.load(Relaxed),
+            connection_errors: self.totals.connection_errors.load(Relaxed),
+            bytes_upstream: self.totals.bytes_upstream.load(Relaxed),
+            bytes_downstream: self.totals.bytes_downstream.load(Relaxed),
+        }
+    }
+
+    /// A mark for a connection that nothing has acted on yet.
+    pub(crate) fn new_mark(&self) -> Arc<ConnectionMark> {
+        Arc::new(ConnectionMark::new(Arc::clone(&self.totals.connections_hit)))
+    }
+
+    /// Runs a connection that was accepted.
+    pub(crate) fn admit(
+        self: &Arc<Self>,
+        client: TcpStream,
+        from: SocketAddr,
+        mark: Arc<ConnectionMark>,
+        slot: OwnedSemaphorePermit,
+    ) {
+        self.totals.connections.fetch_add(1, Relaxed);
+        let (id, membership) = self.roster.lock().enter(from.ip(), mark);
+        let ticket = Ticket { id, shared: Arc::clone(self), membership, _slot: slot };
+        let stop = self.stop.lock().clone();
+        self.tasks.spawn(Connection::new(self, ticket, client).run(stop));
+    }
+
+    /// Ends every connection that is open, and waits for their tasks, for `limit` at most.
+    pub(crate) async fn cut_connections(&self, limit: Duration) {
+        std::mem::take(&mut *self.stop.lock()).cancel();
+        if tokio::time::timeout(limit, self.connections_ended()).await.is_err() {
+            tracing::error!(open = self.tasks.len(), "connections that were cancelled have not ended");
+        }
+    }
+
+    /// Returns when no connection is open.
+    pub(crate) async fn connections_ended(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.tasks.reopen();
+    }
+
+    /// Cancels everything, waiting for nothing.
+    pub(crate) fn abandon(&self) {
+        self.stop.lock().cancel();
+    }
+}
