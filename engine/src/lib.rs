@@ -12,6 +12,7 @@
 pub mod event;
 pub mod experiment;
 pub mod journal;
+pub mod judge;
 pub mod record;
 pub mod recorder;
 pub mod sample;

@@ -13,7 +13,7 @@
 
 use crate::sample::Sample;
 use parking_lot::RwLock;
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Duration};
 use tokio::{sync::watch, time::Instant};
 
 /// The name under which all `traffic.*` series are read together.
@@ -30,27 +30,6 @@ pub struct SeriesId(usize);
 /// How far a reader of [`Recorder::since`] has come. Starts at the beginning.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Cursor(usize);
-
-/// From when to when, since the run started: `from` belongs to it, `to` does not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Window {
-    /// Its start.
-    pub from: Duration,
-    /// Its end.
-    pub to: Duration,
-}
-
-impl Window {
-    /// Its length.
-    #[must_use]
-    pub const fn length(&self) -> Duration {
-        self.to.saturating_sub(self.from)
-    }
-
-    fn contains(&self, time: Duration) -> bool {
-        self.from <= time && time < self.to
-    }
-}
 
 /// How many samples a series has, and how many of them failed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -162,28 +141,28 @@ impl Recorder {
     /// The samples that were due to start in the window, in the order in which they were done: for judging phases.
     /// Requests that are still under way are not in it.
     #[must_use]
-    pub fn window_by_start(&self, name: &str, window: Window) -> Vec<Sample> {
+    pub fn window_by_start(&self, name: &str, window: &Range<Duration>) -> Vec<Sample> {
         // What started in the window was done after its start, so the search need not begin earlier.
         self.read(name, |log, order| {
-            let first = log.first_done_from(order, window.from);
+            let first = log.first_done_from(order, window.start);
             let samples = order.places[first..].iter().map(|&place| log.sample(place));
-            samples.filter(|sample| window.contains(sample.at)).cloned().collect()
+            samples.filter(|sample| window.contains(&sample.at)).cloned().collect()
         })
         .unwrap_or_default()
     }
 
     /// The samples that were done in the window, in that order: for the guard.
     #[must_use]
-    pub fn window_by_done(&self, name: &str, window: Window) -> Vec<Sample> {
+    pub fn window_by_done(&self, name: &str, window: &Range<Duration>) -> Vec<Sample> {
         self.read(name, |log, order| {
-            let first = log.first_done_from(order, window.from);
-            let end = log.first_done_from(order, window.to).max(first);
+            let first = log.first_done_from(order, window.start);
+            let end = log.first_done_from(order, window.end).max(first);
             order.places[first..end].iter().map(|&place| log.sample(place).clone()).collect()
         })
         .unwrap_or_default()
     }
 
-    /// The newest samples of a series, newest first, as long as `wanted` says yes; at least the one it says no to.
+    /// Shows the samples of a series, the one done last first, for as long as `wanted` says yes.
     pub(crate) fn newest_while(&self, name: &str, mut wanted: impl FnMut(&Sample) -> bool) {
         self.read(name, |log, order| {
             order.places.iter().rev().all(|&place| wanted(log.sample(place)));
@@ -214,11 +193,11 @@ impl Recorder {
         self.read(name, |_, order| order.counts)
     }
 
-    /// What arrived since the cursor, at most `limit` samples, in the order of arrival; moves the cursor on.
+    /// What arrived since the cursor, in the order of arrival; moves the cursor on.
     #[must_use]
-    pub fn since(&self, cursor: &mut Cursor, limit: usize) -> Vec<(Arc<str>, Sample)> {
+    pub fn since(&self, cursor: &mut Cursor) -> Vec<(Arc<str>, Sample)> {
         let log = self.log.read();
-        let new = log.samples.iter().skip(cursor.0).take(limit);
+        let new = log.samples.iter().skip(cursor.0);
         let new: Vec<_> = new.map(|(series, sample)| (Arc::clone(&self.names[*series]), sample.clone())).collect();
         cursor.0 += new.len();
         new
@@ -267,7 +246,7 @@ impl Log {
 
 #[cfg(test)]
 mod tests {
-    use super::{Counts, Cursor, Recorder, Window};
+    use super::{Counts, Cursor, Recorder};
     use crate::sample::Sample;
     use std::{sync::Arc, time::Duration};
 
@@ -299,9 +278,9 @@ mod tests {
         push(&recorder, "traffic.browse", sample(100, 2));
         push(&recorder, "traffic.browse", sample(205, 1));
         push(&recorder, "traffic.browse", sample(199, 500));
-        let window = Window { from: ms(100), to: ms(200) };
-        assert_eq!(starts(&recorder.window_by_start("traffic.browse", window)), [100, 199]);
-        assert_eq!(starts(&recorder.window_by_done("traffic.browse", window)), [100]);
+        let window = ms(100)..ms(200);
+        assert_eq!(starts(&recorder.window_by_start("traffic.browse", &window)), [100, 199]);
+        assert_eq!(starts(&recorder.window_by_done("traffic.browse", &window)), [100]);
     }
 
     #[test]
@@ -310,9 +289,9 @@ mod tests {
         for (at, took) in [(0, 30), (1, 9), (2, 18), (40, 1), (5, 30)] {
             push(&recorder, "ready", sample(at, took));
         }
-        let all = Window { from: ms(0), to: ms(1000) };
-        assert_eq!(starts(&recorder.window_by_done("ready", all)), [1, 2, 0, 5, 40]);
-        assert_eq!(starts(&recorder.window_by_start("ready", all)), [1, 2, 0, 5, 40]);
+        let all = ms(0)..ms(1000);
+        assert_eq!(starts(&recorder.window_by_done("ready", &all)), [1, 2, 0, 5, 40]);
+        assert_eq!(starts(&recorder.window_by_start("ready", &all)), [1, 2, 0, 5, 40]);
         assert_eq!(recorder.last("ready").unwrap().at, ms(40));
         assert_eq!(recorder.last_done("ready"), Some(ms(41)));
         assert_eq!(recorder.watched_since("ready"), Some(ms(0)));
@@ -324,24 +303,29 @@ mod tests {
         push(&recorder, "traffic.browse", sample(1, 1));
         push(&recorder, "ready", sample(2, 1));
         push(&recorder, "traffic.checkout", Sample { ok: false, ..sample(3, 1) });
-        let all = Window { from: ms(0), to: ms(10) };
-        assert_eq!(starts(&recorder.window_by_done("traffic", all)), [1, 3]);
+        let all = ms(0)..ms(10);
+        assert_eq!(starts(&recorder.window_by_done("traffic", &all)), [1, 3]);
         assert_eq!(recorder.counts("traffic"), Some(Counts { samples: 2, failed: 1 }));
         assert_eq!(recorder.counts("nobody"), None);
         assert!(recorder.series("traffic").is_none());
     }
 
     #[test]
-    fn a_cursor_sees_each_sample_once_in_bounded_batches() {
+    fn a_cursor_sees_each_sample_once() {
         let recorder = recorder(10);
         let mut cursor = Cursor::default();
-        for at in 0..5 {
+        for at in 0..3 {
             push(&recorder, "ready", sample(at, 1));
         }
-        assert_eq!(recorder.since(&mut cursor, 3).len(), 3);
-        let rest = recorder.since(&mut cursor, 3);
-        assert_eq!(rest.iter().map(|(name, s)| (&**name, s.at)).collect::<Vec<_>>(), [("ready", ms(3)), ("ready", ms(4))]);
-        assert!(recorder.since(&mut cursor, 3).is_empty());
+        assert_eq!(recorder.since(&mut cursor).len(), 3);
+        push(&recorder, "ready", sample(3, 1));
+        push(&recorder, "ready", sample(4, 1));
+        let rest = recorder.since(&mut cursor);
+        assert_eq!(
+            rest.iter().map(|(name, s)| (&**name, s.at)).collect::<Vec<_>>(),
+            [("ready", ms(3)), ("ready", ms(4))]
+        );
+        assert!(recorder.since(&mut cursor).is_empty());
     }
 
     #[test]
