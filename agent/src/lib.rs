@@ -4,19 +4,33 @@
 //! direction) → `pipeline` (the faults that hit it) → `fault` (one file a kind). A fault decides, a link acts:
 //! from `pipeline` on everything is pure over values and `now`. `plane` is what all proxies share.
 //!
+//! The control plane, read downwards: `agent` (bind, run, drain) → `api` (REST) → `registry` (the one writer of
+//! proxies, faults and leases) → `lease`, `state`. `config` is what all of it is told at the start.
+//!
 //! Invariant: no call on a proxy waits for a peer, however stalled.
 
+mod address;
+mod agent;
+mod api;
 mod budget;
+pub mod config;
+pub mod config_file;
 mod connection;
 pub mod fault;
+mod lease;
 mod link;
 mod listener;
+mod metrics;
 mod pipeline;
 pub mod plane;
 pub mod proxy;
+mod registry;
 mod socket;
+pub mod state;
 mod timer;
 
+pub use agent::{Agent, AgentError};
+pub use config::AgentConfig;
 pub use fault::ActiveFault;
 pub use plane::{DataPlane, PlaneLimits};
 pub use proxy::{Proxy, ProxyError, RemovedHits};

@@ -1,0 +1,199 @@
+//! One agent, from its configuration to its end: bind everything, serve, and at the end heal and drain.
+//!
+//! ```text
+//! AgentConfig ──bind──▶ Agent ──run──▶ serving ──shutdown──▶ stop accepting, heal, drain ──▶ done
+//! ```
+//!
+//! Neighbours: `main` and the tests start it; `registry` keeps proxies and faults, `api` serves them.
+//! Invariant: there is no global state, two agents in one process know nothing of each other. Whatever ends `run`,
+//! no fault is left.
+
+use crate::{
+    DataPlane, PlaneLimits,
+    api::{self, Api, server::Server},
+    config::AgentConfig,
+    config_file::ConfigError,
+    metrics::ApiMetrics,
+    registry::{Limits, Refusal, Registry},
+    state::{self, StateError},
+};
+use squall_wire::{ProxyInfo, ProxySpec};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use tokio::{net::TcpListener, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+/// Why an agent does not start, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The configuration makes no sense.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The state file cannot be read or written.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// Something could not be bound.
+    #[error("the agent did not start:{}", list(.0))]
+    Bind(Vec<String>),
+    /// The task that ends faults and leases died. Everything was healed.
+    #[error("the keeper of leases died, so everything was healed and the agent stopped: {0}")]
+    Keeper(String),
+}
+
+fn list(failures: &[String]) -> String {
+    failures.iter().map(|failure| format!("\n  {failure}")).collect()
+}
+
+/// An agent whose addresses are bound.
+#[derive(Debug)]
+pub struct Agent {
+    api: Arc<Api>,
+    listener: TcpListener,
+}
+
+impl Agent {
+    /// Binds the API and all proxies: those of the configuration, and those that the state file brings back.
+    ///
+    /// # Errors
+    /// When the configuration makes no sense, the state file is damaged or cannot be written, or an address cannot
+    /// be bound; all that cannot are told. Nothing stays bound then.
+    pub async fn bind(config: AgentConfig) -> Result<Self, AgentError> {
+        let found = config.mistakes();
+        if !found.is_empty() {
+            return Err(ConfigError::Mistakes { found }.into());
+        }
+        let saved = config.state.as_deref().map(state::load).transpose()?.unwrap_or_default();
+        let plane = DataPlane::new(PlaneLimits {
+            dial_timeout: config.dial_timeout,
+            max_connections: config.max_connections,
+            ..PlaneLimits::default()
+        });
+        let limits = Limits { max_fault_duration: config.max_fault_duration, max_lease: config.max_lease };
+        let registry = Registry::new(plane, limits, config.state.clone());
+        let listener = TcpListener::bind(config.listen).await;
+        let mut failures = registry.start_all(merged(&config.proxies, saved)).await;
+        if failures.is_empty()
+            && let Err(Refusal::NotSaved(cause)) = registry.save().await
+        {
+            failures.push(cause);
+        }
+        let bound = listener.and_then(|listener| Ok((listener.local_addr()?, listener)));
+        match bound {
+            Ok((bound, listener)) if failures.is_empty() => {
+                let api = Api {
+                    registry,
+                    config,
+                    bound,
+                    instance: uuid::Uuid::new_v4().to_string(),
+                    started: Instant::now(),
+                    ready: AtomicBool::new(true),
+                    metrics: ApiMetrics::default(),
+                };
+                Ok(Self { api: Arc::new(api), listener })
+            }
+            api => {
+                registry.shut_down(Duration::ZERO).await;
+                if let Err(error) = api {
+                    failures.insert(
+                        0,
+                        format!("API on {}: failed to bind: {error}; choose another --listen", config.listen),
+                    );
+                }
+                Err(AgentError::Bind(failures))
+            }
+        }
+    }
+
+    /// Where the API listens.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.api.bound
+    }
+
+    /// The proxies as they were bound.
+    #[must_use]
+    pub fn proxies(&self) -> Vec<ProxyInfo> {
+        // Nobody else can have the lock before `run`, which takes the agent.
+        self.api.registry.proxies_now().unwrap_or_default()
+    }
+
+    /// Serves until `shutdown` is cancelled; then stops accepting, heals, lets connections finish for up to the
+    /// configured `drain`, and returns.
+    ///
+    /// # Errors
+    /// When the agent can no longer keep its promise that faults end; it has healed them all then.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), AgentError> {
+        let Self { api, listener } = self;
+        let stop = shutdown.child_token();
+        let keeper_stop = CancellationToken::new();
+        let server = Server {
+            listener,
+            router: api::router(Arc::clone(&api)),
+            max_connections: api.config.max_api_connections,
+            patience: api.config.api_timeout,
+        };
+        let mut keeper = JoinSet::new();
+        let registry = Arc::clone(&api.registry);
+        let until = keeper_stop.clone();
+        keeper.spawn(async move { registry.keep(until).await });
+        let healing = async {
+            stop.cancelled().await;
+            api.ready.store(false, Ordering::Relaxed);
+            let cut = api.registry.shut_down(api.config.drain).await;
+            tracing::info!(cut, "healed and drained");
+            keeper_stop.cancel();
+        };
+        let watching = async {
+            let ended = keeper.join_next().await;
+            stop.cancel();
+            ended
+        };
+        match tokio::join!(server.serve(stop.clone()), healing, watching).2 {
+            Some(Err(error)) => Err(AgentError::Keeper(error.to_string())),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Proxies of the configuration, then those of the last run that it does not name. A proxy that may have any port
+/// gets the one it had.
+fn merged(configured: &[ProxySpec], saved: Vec<ProxySpec>) -> Vec<(ProxySpec, Option<SocketAddr>)> {
+    let mut saved: BTreeMap<_, _> = saved.into_iter().map(|spec| (spec.name.clone(), spec)).collect();
+    let before = |spec: Option<ProxySpec>| spec.and_then(|spec| spec.listen.parse().ok());
+    let mut all: Vec<_> = configured.iter().map(|spec| (spec.clone(), before(saved.remove(&spec.name)))).collect();
+    all.extend(saved.into_values().map(|spec| (spec, None)));
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::merged;
+    use squall_wire::ProxySpec;
+
+    fn spec(name: &str, listen: &str) -> ProxySpec {
+        serde_json::from_value(serde_json::json!({"name": name, "listen": listen, "upstream": "a:1"})).unwrap()
+    }
+
+    #[test]
+    fn the_configuration_wins_over_the_state_but_for_the_port_that_was_had() {
+        let configured = [spec("a", "127.0.0.1:0"), spec("b", "127.0.0.1:1")];
+        let saved = vec![spec("a", "127.0.0.1:77"), spec("c", "127.0.0.1:3")];
+        let all: Vec<_> =
+            merged(&configured, saved).into_iter().map(|(s, before)| (s.name.to_string(), s.listen, before)).collect();
+        assert_eq!(
+            all,
+            [
+                ("a".into(), "127.0.0.1:0".into(), Some("127.0.0.1:77".parse().unwrap())),
+                ("b".into(), "127.0.0.1:1".into(), None),
+                ("c".into(), "127.0.0.1:3".into(), None),
+            ]
+        );
+    }
+}

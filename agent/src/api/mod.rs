@@ -1,0 +1,165 @@
+//! The REST API: paths to handlers, and what every request passes on its way.
+//!
+//! ```text
+//! server ─▶ count ─▶ catch a panic ─▶ guard (Host, Origin) ─▶ proxies | faults | leases | about
+//!                                                                └──▶ registry
+//! ```
+//!
+//! A caller that acts under a lease names it in the header `X-Squall-Lease`; `POST …/faults` takes it in the body
+//! as well. Neighbours: `server` feeds it connections, `registry` does what is asked, `wire` has the shapes.
+//! Invariant: every answer that is an error has the one shape of `wire::ErrorBody`, and changed nothing.
+
+mod about;
+mod body;
+mod error;
+mod faults;
+mod guard;
+mod leases;
+mod proxies;
+pub(crate) mod server;
+
+pub(crate) use error::ApiError;
+
+use crate::{
+    config::AgentConfig,
+    metrics::ApiMetrics,
+    registry::{Caller, Refusal, Registry},
+};
+use axum::{
+    Router,
+    extract::{FromRequestParts, Path, Request, State},
+    http::{HeaderMap, HeaderName, StatusCode, header, request::Parts},
+    middleware::{Next, from_fn_with_state},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use squall_wire::{LeaseId, nearest::nearest};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::AtomicBool},
+    time::Instant,
+};
+use tower_http::catch_panic::CatchPanicLayer;
+
+/// The header in which a caller names the lease under which it acts.
+pub(crate) const LEASE_HEADER: HeaderName = HeaderName::from_static("x-squall-lease");
+
+/// Every path, for the router's neighbour: the one who mistyped it.
+const PATHS: [&str; 11] = [
+    "/v1/agent",
+    "/v1/proxies",
+    "/v1/proxies/{proxy}",
+    "/v1/proxies/{proxy}/faults",
+    "/v1/proxies/{proxy}/faults/{fault}",
+    "/v1/faults",
+    "/v1/leases",
+    "/v1/leases/{lease}",
+    "/metrics",
+    "/health/live",
+    "/health/ready",
+];
+
+/// What the handlers share.
+#[derive(Debug)]
+pub(crate) struct Api {
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) config: AgentConfig,
+    pub(crate) bound: SocketAddr,
+    pub(crate) instance: String,
+    pub(crate) started: Instant,
+    pub(crate) ready: AtomicBool,
+    pub(crate) metrics: ApiMetrics,
+}
+
+/// The address of the client, set by `server` on each request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
+
+/// All paths.
+pub(crate) fn router(api: Arc<Api>) -> Router {
+    Router::new()
+        .route("/v1/agent", get(about::agent))
+        .route("/v1/proxies", get(proxies::list).post(proxies::create))
+        .route(
+            "/v1/proxies/{proxy}",
+            get(proxies::show).put(proxies::put).patch(proxies::patch).delete(proxies::delete),
+        )
+        .route("/v1/proxies/{proxy}/faults", get(faults::list).post(faults::create))
+        .route("/v1/proxies/{proxy}/faults/{fault}", get(faults::show).patch(faults::patch).delete(faults::delete))
+        .route("/v1/faults", axum::routing::delete(faults::heal_all))
+        .route("/v1/leases", get(leases::list).post(leases::create))
+        .route("/v1/leases/{lease}", get(leases::show).put(leases::renew).delete(leases::delete))
+        .route("/metrics", get(about::metrics))
+        .route("/health/live", get(about::live))
+        .route("/health/ready", get(about::ready))
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn_with_state(Arc::clone(&api), guard::guard))
+        .layer(CatchPanicLayer::custom(|_| ApiError::bug().into_response()))
+        .layer(from_fn_with_state(Arc::clone(&api), count))
+        .with_state(api)
+}
+
+impl Api {
+    /// Runs a change to its end, whether or not the client waits for the answer.
+    async fn change<T, F>(&self, change: impl FnOnce(Arc<Registry>) -> F) -> Result<T, ApiError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Refusal>> + Send + 'static,
+    {
+        Ok(self.registry.to_the_end(change(Arc::clone(&self.registry))).await?)
+    }
+}
+
+async fn count(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
+    let method = request.method().clone();
+    let response = next.run(request).await;
+    api.metrics.answered(&method, response.status());
+    response
+}
+
+async fn unknown_path(request: Request) -> ApiError {
+    let path = request.uri().path();
+    let hint = nearest(path, PATHS).map(|near| format!("did you mean `{near}`?"));
+    ApiError::not_found(format!("there is no `{path}` here"), hint)
+}
+
+async fn wrong_method(request: Request) -> ApiError {
+    ApiError::wrong_method(request.method(), request.uri().path())
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let from = parts.extensions.get::<Peer>().map_or_else(|| "unknown".to_owned(), |Peer(peer)| peer.to_string());
+        Ok(Self { from, lease: named_lease(&parts.headers)? })
+    }
+}
+
+fn named_lease(headers: &HeaderMap) -> Result<Option<LeaseId>, ApiError> {
+    let Some(value) = headers.get(LEASE_HEADER) else { return Ok(None) };
+    let text = String::from_utf8_lossy(value.as_bytes());
+    let id = text.parse().map_err(|error| Refusal::invalid("X-Squall-Lease", format!("{error}")))?;
+    Ok(Some(id))
+}
+
+/// The names in a path.
+struct Named<T>(T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Named<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        match Path::<T>::from_request_parts(parts, state).await {
+            Ok(Path(names)) => Ok(Self(names)),
+            Err(rejection) => Err(ApiError::bad_path(rejection.body_text())),
+        }
+    }
+}
+
+/// 201, with the path of what was made.
+fn created(path: String, value: impl Serialize) -> Response {
+    (StatusCode::CREATED, [(header::LOCATION, path)], axum::Json(value)).into_response()
+}

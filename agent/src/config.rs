@@ -1,0 +1,205 @@
+//! What an agent is told at its start, checked as a whole: every mistake is told at once.
+//!
+//! Neighbours: `config_file` reads it from YAML, the binary's `cli` lays the command line over it, `agent` binds by it.
+//! Invariant: a configuration without `mistakes` can fail only at what the machine refuses: an address, a file.
+
+use crate::address::{Purpose, mistake};
+use squall_wire::{ProxyName, ProxySpec, Span};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+/// The port that the API listens on by default.
+pub const DEFAULT_PORT: u16 = 8474;
+
+/// Everything that an agent is told at its start.
+#[derive(Debug, Clone)]
+pub struct AgentConfig {
+    /// What it calls itself; the host's name by default.
+    pub name: String,
+    /// Where the API listens; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Whether it may listen on another address than the loopback, where anybody who reaches it may use it.
+    pub insecure: bool,
+    /// The proxies to start with.
+    pub proxies: Vec<ProxySpec>,
+    /// Labels by which an experiment can choose this agent.
+    pub labels: BTreeMap<String, String>,
+    /// Where the proxies are kept over a restart; nowhere when absent.
+    pub state: Option<PathBuf>,
+    /// The longest that a fault may live.
+    pub max_fault_duration: Duration,
+    /// The longest that a lease may live without renewal.
+    pub max_lease: Duration,
+    /// How long open connections may take to finish at shutdown.
+    pub drain: Duration,
+    /// How long an upstream may take to accept a connection.
+    pub dial_timeout: Duration,
+    /// Proxied connections at once, over all proxies.
+    pub max_connections: usize,
+    /// Connections to the API at once.
+    pub max_api_connections: usize,
+    /// How long a client of the API may take to send a head, to send a body, or to take an answer.
+    pub api_timeout: Duration,
+    /// The largest body of a request, in bytes.
+    pub max_body: usize,
+}
+
+impl Default for AgentConfig {
+    fn default() -> Self {
+        Self {
+            name: host_name(),
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT)),
+            insecure: false,
+            proxies: Vec::new(),
+            labels: BTreeMap::new(),
+            state: None,
+            max_fault_duration: Duration::from_secs(3600),
+            max_lease: Duration::from_secs(300),
+            drain: Duration::from_secs(10),
+            dial_timeout: Duration::from_secs(10),
+            max_connections: 50_000,
+            max_api_connections: 256,
+            api_timeout: Duration::from_secs(10),
+            max_body: 1 << 20,
+        }
+    }
+}
+
+/// One thing that is wrong in a configuration.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {message}")]
+pub struct Mistake {
+    /// Where: `proxies[1].listen`.
+    pub field: String,
+    /// What is wrong and what would be right.
+    pub message: String,
+}
+
+impl AgentConfig {
+    /// Every mistake in it; empty when it is sound.
+    #[must_use]
+    pub fn mistakes(&self) -> Vec<Mistake> {
+        let mut found = Vec::new();
+        let mut wrong = |field: &str, message: String| found.push(Mistake { field: field.to_owned(), message });
+        if self.name.trim().is_empty() {
+            wrong("name", "an agent needs a name".into());
+        }
+        if !self.insecure && !self.listen.ip().to_canonical().is_loopback() {
+            wrong(
+                "listen",
+                format!(
+                    "{} is not a loopback address, and whoever reaches it could inject faults: \
+                     listen on 127.0.0.1:{DEFAULT_PORT}, or type --insecure to allow it",
+                    self.listen
+                ),
+            );
+        }
+        for (field, limit) in [
+            ("max_fault_duration", self.max_fault_duration),
+            ("max_lease", self.max_lease),
+            ("dial_timeout", self.dial_timeout),
+            ("api_timeout", self.api_timeout),
+        ] {
+            if limit.is_zero() {
+                wrong(field, "must be longer than `0s`: write a duration such as `30s`".into());
+            }
+        }
+        for (field, limit) in [
+            ("max_connections", self.max_connections),
+            ("max_api_connections", self.max_api_connections),
+            ("max_body", self.max_body),
+        ] {
+            if limit == 0 {
+                wrong(field, "must be at least 1".into());
+            }
+        }
+        found.extend(proxy_mistakes(&self.proxies));
+        found
+    }
+
+    /// The limits as the API tells them: longest fault, longest lease.
+    pub(crate) fn limits(&self) -> (Span, Span) {
+        (self.max_fault_duration.into(), self.max_lease.into())
+    }
+}
+
+fn proxy_mistakes(proxies: &[ProxySpec]) -> Vec<Mistake> {
+    let mut found = Vec::new();
+    let (mut names, mut addresses) = (BTreeSet::<&ProxyName>::new(), BTreeSet::<&str>::new());
+    for (index, spec) in proxies.iter().enumerate() {
+        let mut wrong =
+            |field: &str, message: String| found.push(Mistake { field: format!("proxies[{index}].{field}"), message });
+        if !names.insert(&spec.name) {
+            wrong("name", format!("there are two proxies `{}`: give each a name of its own", spec.name));
+        }
+        for (field, message) in spec_mistakes(spec) {
+            wrong(field, message);
+        }
+        if !spec.listen.ends_with(":0") && !addresses.insert(&spec.listen) {
+            wrong("listen", format!("two proxies listen on {}: give each an address of its own", spec.listen));
+        }
+    }
+    found
+}
+
+/// What is wrong in one proxy, as field and message.
+pub(crate) fn spec_mistakes(spec: &ProxySpec) -> Vec<(&'static str, String)> {
+    let listen = mistake(&spec.listen, Purpose::Listen).map(|message| ("listen", message));
+    let upstream = mistake(&spec.upstream, Purpose::Upstream).map(|message| ("upstream", message));
+    let looped = (spec.listen == spec.upstream)
+        .then(|| ("upstream", "a proxy cannot be its own upstream: each connection would open another".to_owned()));
+    listen.into_iter().chain(upstream).chain(looped).collect()
+}
+
+fn host_name() -> String {
+    let uname = rustix::system::uname();
+    match uname.nodename().to_str() {
+        Ok(name) if !name.is_empty() => name.to_owned(),
+        _ => "squall-agent".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::AgentConfig;
+
+    #[test]
+    fn the_default_is_sound_and_listens_on_the_loopback() {
+        let config = AgentConfig::default();
+        assert!(config.mistakes().is_empty());
+        assert_eq!(config.listen.to_string(), "127.0.0.1:8474");
+    }
+
+    #[test]
+    fn another_address_needs_to_be_allowed() {
+        let mut config = AgentConfig { listen: "0.0.0.0:8474".parse().unwrap(), ..AgentConfig::default() };
+        assert!(config.mistakes()[0].message.contains("--insecure"));
+        config.insecure = true;
+        assert!(config.mistakes().is_empty());
+    }
+
+    #[test]
+    fn every_mistake_is_told_at_once() {
+        let spec = |text: &str| serde_json::from_str(text).unwrap();
+        let config = AgentConfig {
+            max_lease: std::time::Duration::ZERO,
+            proxies: vec![
+                spec(r#"{"name": "a", "listen": "127.0.0.1:7000", "upstream": "nowhere"}"#),
+                spec(r#"{"name": "a", "listen": "127.0.0.1:7000", "upstream": "127.0.0.1:7000"}"#),
+            ],
+            ..AgentConfig::default()
+        };
+        let told: Vec<_> = config.mistakes().into_iter().map(|m| m.to_string()).collect();
+        insta::assert_snapshot!(told.join("\n"), @r"
+        max_lease: must be longer than `0s`: write a duration such as `30s`
+        proxies[0].upstream: `nowhere` is not an address: it has no port; write one such as `db.internal:5432`
+        proxies[1].name: there are two proxies `a`: give each a name of its own
+        proxies[1].upstream: a proxy cannot be its own upstream: each connection would open another
+        proxies[1].listen: two proxies listen on 127.0.0.1:7000: give each an address of its own
+        ");
+    }
+}

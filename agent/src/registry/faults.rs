@@ -1,0 +1,242 @@
+//! Setting, changing and healing faults.
+//!
+//! Neighbours: `api::faults` calls it; `entry.rs` removes from the data plane; `wire` knows which faults make sense.
+//! Invariant: every fault ends at most `max_fault_duration` after it was set, however often it is changed, and a
+//! fault on a leased proxy lives under the lease that holds the proxy.
+
+use super::{
+    About, Caller, Inner, MAX_FAULTS, Refusal, Registry, audit,
+    entry::{End, Entry, Healing, Terms},
+};
+use crate::ActiveFault;
+use squall_wire::{
+    FaultInfo, FaultKind, FaultName, FaultPatch, FaultSpec, Healed, ProxyName, RemovedFault, Span, fault::InvalidFault,
+};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Seeds stay below 2^53, so that JSON carries them exactly.
+const SEEDS: std::ops::Range<u64> = 0..1 << 53;
+
+impl Registry {
+    /// Sets a fault. Without a lease in its specification, the caller's counts.
+    pub(crate) async fn set_fault(
+        &self,
+        proxy: &ProxyName,
+        mut spec: FaultSpec,
+        caller: &Caller,
+    ) -> Result<FaultInfo, Refusal> {
+        refuse_mistakes(&spec)?;
+        let life = self.life(spec.expires_in, Duration::ZERO)?;
+        spec.lease = agreed(spec.lease.take(), caller)?;
+        let mut inner = self.open().await?;
+        inner.entry(proxy)?;
+        let now = Instant::now();
+        inner.leases.allow(proxy, spec.lease.as_ref(), now)?;
+        let entry = inner.entry_mut(proxy)?;
+        if entry.faults.len() >= MAX_FAULTS {
+            return Err(Refusal::forbidden(format!("a proxy has at most {MAX_FAULTS} faults: remove some first")));
+        }
+        let name = entry.free_name(proxy, &spec)?;
+        let seed = spec.seed.unwrap_or_else(|| rand::random_range(SEEDS));
+        let fault = ActiveFault::new(name.clone(), &spec, seed);
+        entry.proxy.add_fault(fault.clone()).await?;
+        entry.faults.push(Terms { fault, lease: spec.lease.clone(), born: now, end: End::At(now + life) });
+        let detail =
+            format!("{} of {} %, seed {seed}, for at most {}", told(&spec.fault), spec.percent, Span::from(life));
+        let about =
+            About { proxy: Some(proxy), fault: Some(name.as_str()), lease: spec.lease.as_ref(), detail: Some(&detail) };
+        audit("fault set", caller, &inner.leases, &about);
+        self.sooner.notify_one();
+        inner.fault_info(proxy, &name, now)
+    }
+
+    /// Changes the parameters, the share or the time left of a fault.
+    pub(crate) async fn patch_fault(
+        &self,
+        proxy: &ProxyName,
+        name: &FaultName,
+        patch: FaultPatch,
+        caller: &Caller,
+    ) -> Result<FaultInfo, Refusal> {
+        let mut inner = self.open().await?;
+        let now = Instant::now();
+        let terms = inner.terms(proxy, name)?;
+        inner.leases.allow(proxy, caller.lease.as_ref(), now)?;
+        refuse_patch(&terms.fault, &patch)?;
+        let life = match patch.expires_in {
+            Some(_) => Some(self.life(patch.expires_in, now.saturating_duration_since(terms.born))?),
+            None => None,
+        };
+        let detail = patch.fault.as_ref().map(told).unwrap_or_default()
+            + &patch.percent.map(|percent| format!(" of {percent} %")).unwrap_or_default()
+            + &life.map(|life| format!(" for {}", Span::from(life))).unwrap_or_default();
+        let entry = inner.entry_mut(proxy)?;
+        if patch.fault.is_some() || patch.percent.is_some() {
+            entry.proxy.change_fault(name, patch.fault, patch.percent).await?;
+        }
+        let mut living = entry.faults.iter_mut().filter(|terms| matches!(terms.end, End::At(_)));
+        if let (Some(life), Some(terms)) = (life, living.find(|terms| terms.fault.name() == name)) {
+            terms.end = End::At(now + life);
+        }
+        let about =
+            About { proxy: Some(proxy), fault: Some(name.as_str()), detail: Some(detail.trim()), ..About::default() };
+        audit("fault changed", caller, &inner.leases, &about);
+        self.sooner.notify_one();
+        inner.fault_info(proxy, name, now)
+    }
+
+    /// Removes one fault.
+    pub(crate) async fn remove_fault(
+        &self,
+        proxy: &ProxyName,
+        name: &FaultName,
+        caller: &Caller,
+    ) -> Result<(), Refusal> {
+        let mut inner = self.open().await?;
+        inner.terms(proxy, name)?;
+        inner.leases.allow(proxy, caller.lease.as_ref(), Instant::now())?;
+        let healing = inner.entry_mut(proxy)?.heal(proxy, std::slice::from_ref(name)).await;
+        let outcome = inner.healed(healing, "fault removed", caller);
+        self.sooner.notify_one();
+        outcome.map(drop)
+    }
+
+    /// Removes every fault, whoever set it and whatever lease holds its proxy. Leases stay.
+    pub(crate) async fn heal_all(&self, caller: &Caller) -> Result<Healed, Refusal> {
+        let mut inner = self.open().await?;
+        let outcome = inner.heal_everything(caller).await;
+        self.sooner.notify_one();
+        outcome
+    }
+
+    /// How long a fault may live that has lived for `age` already.
+    fn life(&self, asked: Option<Span>, age: Duration) -> Result<Duration, Refusal> {
+        let longest = self.limits.max_fault_duration;
+        let left = longest.saturating_sub(age);
+        match asked.map(Span::get) {
+            None => Ok(left),
+            Some(asked) if asked.is_zero() => Err(Refusal::invalid(
+                "expires_in",
+                "a fault that expires after `0s` does nothing: write a duration such as `30s`, or remove it",
+            )),
+            Some(asked) if asked <= left => Ok(asked),
+            Some(asked) => Err(Refusal::Limit {
+                field: "expires_in",
+                message: format!(
+                    "a fault may live for {} in all, this agent's max_fault_duration: {} is too long",
+                    Span::from(longest),
+                    Span::from(asked)
+                ),
+                hint: format!("ask for at most {}", super::to_the_milli(left)),
+            }),
+        }
+    }
+}
+
+impl Inner {
+    /// Heals every proxy. One that cannot be healed does not keep the others from it.
+    pub(super) async fn heal_everything(&mut self, caller: &Caller) -> Result<Healed, Refusal> {
+        self.heal_where("everything healed", caller, |_| true).await
+    }
+
+    /// Heals the faults of all proxies that are chosen.
+    pub(super) async fn heal_where(
+        &mut self,
+        change: &'static str,
+        caller: &Caller,
+        chosen: impl Fn(&Terms) -> bool,
+    ) -> Result<Healed, Refusal> {
+        let mut healing = Healing::default();
+        for (name, entry) in &mut self.proxies {
+            let names = entry.names_where(&chosen);
+            healing = healing.and(entry.heal(name, &names).await);
+        }
+        self.healed(healing, change, caller)
+    }
+
+    /// Writes the audit trail of a healing, and makes its answer.
+    pub(super) fn healed(&self, healing: Healing, change: &'static str, caller: &Caller) -> Result<Healed, Refusal> {
+        for RemovedFault { proxy, fault, hits } in &healing.removed {
+            let detail = hits.map(|hits| format!("{hits} hits"));
+            let about = About {
+                proxy: Some(proxy),
+                fault: Some(fault.as_str()),
+                detail: detail.as_deref(),
+                ..About::default()
+            };
+            audit(change, caller, &self.leases, &about);
+        }
+        if healing.stuck.is_empty() {
+            return Ok(Healed { removed: healing.removed });
+        }
+        Err(Refusal::Unhealed { faults: healing.stuck.join(", "), cause: healing.cause })
+    }
+
+    pub(super) fn terms(&self, proxy: &ProxyName, name: &FaultName) -> Result<&Terms, Refusal> {
+        let entry = self.entry(proxy)?;
+        entry
+            .terms(name)
+            .ok_or_else(|| Refusal::no_fault(proxy, name, entry.faults.iter().map(|terms| terms.fault.name())))
+    }
+}
+
+impl Entry {
+    /// The name asked for, if it is free; or the first `kind-n` that is.
+    fn free_name(&self, proxy: &ProxyName, spec: &FaultSpec) -> Result<FaultName, Refusal> {
+        if let Some(name) = &spec.name {
+            return match self.terms(name) {
+                None => Ok(name.clone()),
+                Some(_) => Err(Refusal::Taken {
+                    what: format!("proxy `{proxy}` has a fault `{name}` already"),
+                    hint: "PATCH it, remove it first, or choose another name",
+                }),
+            };
+        }
+        (1..=self.faults.len() + 1)
+            .filter_map(|n| format!("{}-{n}", spec.fault.name()).parse().ok())
+            .find(|name| self.terms(name).is_none())
+            .ok_or_else(|| Refusal::invalid("name", "no name is free: choose one"))
+    }
+}
+
+/// The lease of the body and the caller's must be one, where both are named.
+fn agreed(asked: Option<squall_wire::LeaseId>, caller: &Caller) -> Result<Option<squall_wire::LeaseId>, Refusal> {
+    match (asked, &caller.lease) {
+        (Some(body), Some(header)) if body != *header => {
+            Err(Refusal::invalid("lease", "the body and the header X-Squall-Lease name different leases: name one"))
+        }
+        (body, header) => Ok(body.or_else(|| header.clone())),
+    }
+}
+
+fn refuse_patch(fault: &ActiveFault, patch: &FaultPatch) -> Result<(), Refusal> {
+    let now = fault.kind();
+    if let Some(kind) = &patch.fault
+        && kind.name() != now.name()
+    {
+        let message = format!(
+            "`{}` is a {} and cannot become a {}: remove it and set another",
+            fault.name(),
+            now.name(),
+            kind.name()
+        );
+        return Err(Refusal::invalid("fault", message));
+    }
+    let mut after = FaultSpec::of(patch.fault.clone().unwrap_or(now));
+    after.percent = patch.percent.unwrap_or_else(|| fault.percent());
+    after.only = fault.only().clone();
+    refuse_mistakes(&after)
+}
+
+fn refuse_mistakes(spec: &FaultSpec) -> Result<(), Refusal> {
+    let mistakes = spec.mistakes();
+    let Some(InvalidFault { field, .. }) = mistakes.first() else { return Ok(()) };
+    let all: Vec<_> = mistakes.iter().map(|mistake| format!("{}: {}", mistake.field, mistake.message)).collect();
+    Err(Refusal::invalid(field, all.join("; ")))
+}
+
+/// A kind and its parameters, for the audit trail.
+fn told(kind: &FaultKind) -> String {
+    serde_json::to_string(kind).unwrap_or_else(|_| kind.name().to_owned())
+}

@@ -1,0 +1,177 @@
+//! The one writer of proxies, faults and leases.
+//!
+//! ```text
+//!  api ──change──▶ ┌──────────────────────────────┐      proxies.rs  create, replace, change, delete
+//!                  │ Registry: one lock over      │      faults.rs   set, change, heal
+//!  keeper ─due───▶ │   proxies · faults · leases  │ ───▶ leases.rs   take, renew, end
+//!                  └──────────────┬───────────────┘      keeper.rs   what is due, by the monotonic clock
+//!                                 ▼                       snapshot.rs what it looks like, for answers
+//!                       Proxy (the data plane), state file
+//! ```
+//!
+//! Invariant: a change happens wholly or not at all, and holding the lock never waits for a peer, a name server
+//! or the disk. Every fault in here has a moment at which it goes.
+
+mod entry;
+mod faults;
+mod keeper;
+mod leases;
+mod proxies;
+mod refusal;
+mod saving;
+mod snapshot;
+
+pub(crate) use refusal::Refusal;
+pub(crate) use snapshot::to_the_milli;
+
+use crate::{DataPlane, lease::LeaseBook};
+use entry::Entry;
+use saving::Saving;
+use squall_wire::{LeaseId, ProxyName};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use tokio::{
+    sync::{Mutex, MutexGuard, Notify, Semaphore},
+    time::Instant,
+};
+use tokio_util::task::TaskTracker;
+
+/// Proxies at once, at most: each has a socket, a task and some metrics.
+const MAX_PROXIES: usize = 1_000;
+/// Faults on one proxy at once, at most: each is a stage that every chunk passes.
+const MAX_FAULTS: usize = 100;
+/// Changes that wait for the lock at once, at most; further ones wait in their connections.
+const MAX_CHANGES: usize = 64;
+
+/// Who asks for a change, for the audit log and for leases.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    /// The peer's address; `agent` for the agent's own doing.
+    pub(crate) from: String,
+    /// The lease under which the caller acts.
+    pub(crate) lease: Option<LeaseId>,
+}
+
+impl Caller {
+    /// The agent itself.
+    pub(crate) fn agent() -> Self {
+        Self { from: "agent".into(), lease: None }
+    }
+}
+
+/// What the registry is told at its start.
+#[derive(Debug, Clone)]
+pub(crate) struct Limits {
+    pub(crate) max_fault_duration: Duration,
+    pub(crate) max_lease: Duration,
+}
+
+/// All proxies, faults and leases of one agent.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    inner: Mutex<Inner>,
+    /// Tells the keeper that something is due earlier than it knew.
+    sooner: Notify,
+    plane: Arc<DataPlane>,
+    limits: Limits,
+    saving: Option<Saving>,
+    changes: TaskTracker,
+    places: Arc<Semaphore>,
+}
+
+/// What the lock guards.
+#[derive(Debug)]
+struct Inner {
+    proxies: BTreeMap<ProxyName, Entry>,
+    leases: LeaseBook,
+    /// False once the agent shuts down: nothing may be set any more.
+    open: bool,
+}
+
+impl Registry {
+    pub(crate) fn new(plane: Arc<DataPlane>, limits: Limits, state: Option<PathBuf>) -> Arc<Self> {
+        let leases = LeaseBook::new(limits.max_lease);
+        Arc::new(Self {
+            inner: Mutex::new(Inner { proxies: BTreeMap::new(), leases, open: true }),
+            sooner: Notify::new(),
+            plane,
+            limits,
+            saving: state.map(Saving::new),
+            changes: TaskTracker::new(),
+            places: Arc::new(Semaphore::new(MAX_CHANGES)),
+        })
+    }
+
+    /// Runs a change to its end, even when the one who asked for it hangs up in the middle.
+    pub(crate) async fn to_the_end<T: Send + 'static>(
+        &self,
+        change: impl Future<Output = Result<T, Refusal>> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| Refusal::Closed)?;
+        let task = self.changes.spawn(async move {
+            let _place = place;
+            change.await
+        });
+        match task.await {
+            Ok(outcome) => outcome,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => Err(Refusal::Closed),
+        }
+    }
+
+    /// The lock, for a change: refused when the agent shuts down; what is overdue has gone before.
+    async fn open(&self) -> Result<MutexGuard<'_, Inner>, Refusal> {
+        let mut inner = self.inner.lock().await;
+        if !inner.open {
+            return Err(Refusal::Closed);
+        }
+        inner.end_what_is_due(Instant::now()).await;
+        Ok(inner)
+    }
+
+    /// Takes no more changes, heals everything, and lets connections finish for up to `drain`.
+    /// Answers how many had to be cut.
+    pub(crate) async fn shut_down(&self, drain: Duration) -> usize {
+        let proxies: Vec<_> = {
+            let mut inner = self.inner.lock().await;
+            inner.open = false;
+            // A fault that cannot be healed here dies with its socket a moment later.
+            if let Err(refusal) = inner.heal_everything(&Caller::agent()).await {
+                tracing::warn!(%refusal, "healing at shutdown");
+            }
+            inner.proxies.values().map(|entry| Arc::clone(&entry.proxy)).collect()
+        };
+        self.changes.close();
+        let cut = futures::future::join_all(proxies.iter().map(|proxy| proxy.drain(drain))).await;
+        // Changes under way hold the lock for moments; more than this would be a bug, and must not keep us here.
+        if tokio::time::timeout(Duration::from_secs(2), self.changes.wait()).await.is_err() {
+            tracing::error!("a change was still under way at the end of the shutdown");
+        }
+        cut.into_iter().sum()
+    }
+}
+
+/// Something changed: one structured line in the log, the audit trail.
+fn audit(change: &'static str, caller: &Caller, inner: &LeaseBook, about: &About<'_>) {
+    let lease = about.lease.or(caller.lease.as_ref());
+    let owner = lease.and_then(|id| inner.get(id)).map(|held| held.owner.as_str());
+    tracing::info!(
+        target: "squall_agent::audit",
+        change,
+        from = %caller.from,
+        owner,
+        lease = lease.map(LeaseId::as_str),
+        proxy = about.proxy.map(ProxyName::as_str),
+        fault = about.fault,
+        detail = about.detail,
+        "{change}"
+    );
+}
+
+/// What a change was about.
+#[derive(Debug, Default)]
+struct About<'a> {
+    proxy: Option<&'a ProxyName>,
+    fault: Option<&'a str>,
+    lease: Option<&'a LeaseId>,
+    detail: Option<&'a str>,
+}

@@ -1,0 +1,243 @@
+//! Creating, replacing, changing and deleting proxies.
+//!
+//! Neighbours: `api::proxies` calls it; `crate::proxy` does it. Names are resolved before the lock is taken.
+//! Invariant: a proxy that another's lease holds is not touched, and a change that fails half-way is taken back.
+
+use super::{About, Caller, Inner, MAX_PROXIES, Refusal, Registry, audit, entry::Entry};
+use crate::{
+    Proxy,
+    address::{Purpose, mistake, satisfies},
+    config::spec_mistakes,
+};
+use squall_wire::{ProxyInfo, ProxyName, ProxyPatch, ProxySpec};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+use tokio::time::Instant;
+
+/// Looking up the name that a proxy listens on may take so long.
+const RESOLVE_LIMIT: Duration = Duration::from_secs(5);
+
+impl Registry {
+    /// Starts the proxies of the beginning, each with the address that it had before, if any; answers what failed.
+    pub(crate) async fn start_all(&self, specs: Vec<(ProxySpec, Option<SocketAddr>)>) -> Vec<String> {
+        let mut failures = Vec::new();
+        for (spec, before) in specs {
+            if let Err(refusal) = self.start_one(&spec, before).await {
+                failures.push(format!("proxy `{}` on {}: {refusal}", spec.name, spec.listen));
+            }
+        }
+        failures
+    }
+
+    async fn start_one(&self, spec: &ProxySpec, before: Option<SocketAddr>) -> Result<(), Refusal> {
+        check(spec)?;
+        let asked = resolved(&spec.listen).await?;
+        let same_port = before.filter(|before| asked.port() == 0 && asked.ip() == before.ip());
+        let mut inner = self.open().await?;
+        inner.start(spec, same_port.unwrap_or(asked), self, &Caller::agent()).await
+    }
+
+    /// Makes a new proxy.
+    pub(crate) async fn create_proxy(&self, spec: ProxySpec, caller: &Caller) -> Result<ProxyInfo, Refusal> {
+        check(&spec)?;
+        let bind = resolved(&spec.listen).await?;
+        let info = {
+            let mut inner = self.open().await?;
+            if inner.proxies.contains_key(&spec.name) {
+                return Err(Refusal::Taken {
+                    what: format!("there is a proxy `{}` already", spec.name),
+                    hint: "PUT /v1/proxies/{proxy} replaces it",
+                });
+            }
+            inner.start(&spec, bind, self, caller).await?;
+            inner.proxy_info(&spec.name, Instant::now())?
+        };
+        self.save().await?;
+        Ok(info)
+    }
+
+    /// Makes a proxy, or makes one be as specified; answers whether it is new. What is so already is not disturbed.
+    pub(crate) async fn put_proxy(&self, spec: ProxySpec, caller: &Caller) -> Result<(ProxyInfo, bool), Refusal> {
+        check(&spec)?;
+        let bind = resolved(&spec.listen).await?;
+        let (info, new, changed) = {
+            let mut inner = self.open().await?;
+            let new = !inner.proxies.contains_key(&spec.name);
+            let changed = if new {
+                inner.start(&spec, bind, self, caller).await?;
+                true
+            } else {
+                let wish = Wish {
+                    listen: Some((&spec.listen, bind)),
+                    upstream: Some(&spec.upstream),
+                    enabled: Some(spec.enabled),
+                };
+                inner.change(&spec.name, wish, caller).await?
+            };
+            (inner.proxy_info(&spec.name, Instant::now())?, new, changed)
+        };
+        if changed {
+            self.save().await?;
+        }
+        Ok((info, new))
+    }
+
+    /// Changes what the patch names.
+    pub(crate) async fn patch_proxy(
+        &self,
+        name: &ProxyName,
+        patch: ProxyPatch,
+        caller: &Caller,
+    ) -> Result<ProxyInfo, Refusal> {
+        for (field, text, purpose) in
+            [("listen", &patch.listen, Purpose::Listen), ("upstream", &patch.upstream, Purpose::Upstream)]
+        {
+            if let Some(message) = text.as_deref().and_then(|text| mistake(text, purpose)) {
+                return Err(Refusal::invalid(field, message));
+            }
+        }
+        let listen = match patch.listen.as_deref() {
+            Some(text) => Some((text, resolved(text).await?)),
+            None => None,
+        };
+        let (info, changed) = {
+            let mut inner = self.open().await?;
+            let wish = Wish { listen, upstream: patch.upstream.as_deref(), enabled: patch.enabled };
+            let changed = inner.change(name, wish, caller).await?;
+            (inner.proxy_info(name, Instant::now())?, changed)
+        };
+        if changed {
+            self.save().await?;
+        }
+        Ok(info)
+    }
+
+    /// Ends a proxy, its connections and its faults.
+    pub(crate) async fn delete_proxy(&self, name: &ProxyName, caller: &Caller) -> Result<(), Refusal> {
+        let entry = {
+            let mut inner = self.open().await?;
+            inner.entry(name)?;
+            inner.leases.allow(name, caller.lease.as_ref(), Instant::now())?;
+            let Some(entry) = inner.proxies.remove(name) else { return Err(inner.unknown(name)) };
+            audit("proxy deleted", caller, &inner.leases, &About { proxy: Some(name), ..About::default() });
+            inner.leases.forget_proxy(name);
+            entry
+        };
+        entry.proxy.stop().await;
+        self.save().await
+    }
+}
+
+/// What somebody wants of a proxy; what is absent stays.
+struct Wish<'a> {
+    /// As written, and resolved.
+    listen: Option<(&'a str, SocketAddr)>,
+    upstream: Option<&'a str>,
+    enabled: Option<bool>,
+}
+
+impl Inner {
+    /// Starts a proxy whose name is free.
+    async fn start(
+        &mut self,
+        spec: &ProxySpec,
+        bind: SocketAddr,
+        registry: &Registry,
+        caller: &Caller,
+    ) -> Result<(), Refusal> {
+        if self.proxies.len() >= MAX_PROXIES {
+            return Err(Refusal::forbidden(format!(
+                "this agent keeps at most {MAX_PROXIES} proxies: delete some first"
+            )));
+        }
+        let bound = ProxySpec { listen: bind.to_string(), ..spec.clone() };
+        let proxy = Arc::new(Proxy::start(&bound, &registry.plane).await?);
+        let detail = format!("{} -> {}", proxy.listen_addr(), spec.upstream);
+        self.proxies.insert(spec.name.clone(), Entry::new(proxy, spec));
+        let about = About { proxy: Some(&spec.name), detail: Some(&detail), ..About::default() };
+        audit("proxy created", caller, &self.leases, &about);
+        Ok(())
+    }
+
+    /// Makes a proxy as wished; answers whether anything had to be done.
+    async fn change(&mut self, name: &ProxyName, wish: Wish<'_>, caller: &Caller) -> Result<bool, Refusal> {
+        let entry = self.entry(name)?;
+        let bound = entry.proxy.listen_addr();
+        let listen = wish.listen.filter(|(text, bind)| {
+            !satisfies(&entry.asked, bound, text) && !satisfies(&entry.asked, bound, &bind.to_string())
+        });
+        let upstream = wish.upstream.filter(|upstream| *upstream != entry.proxy.upstream());
+        let enabled = wish.enabled.filter(|on| *on != entry.proxy.is_enabled());
+        if listen.is_none() && upstream.is_none() && enabled.is_none() {
+            return Ok(false);
+        }
+        self.leases.allow(name, caller.lease.as_ref(), Instant::now())?;
+        let entry = self.entry_mut(name)?;
+        if let Some((_, bind)) = listen {
+            entry.proxy.rebind(&bind.to_string()).await?;
+        }
+        if let Some(on) = enabled
+            && let Err(error) = entry.proxy.set_enabled(on).await
+        {
+            if listen.is_some() {
+                take_back(name, &entry.proxy, bound).await;
+            }
+            return Err(error.into());
+        }
+        if let Some(upstream) = upstream {
+            entry.proxy.set_upstream(upstream.to_owned());
+        }
+        if let Some((text, _)) = listen {
+            entry.asked = text.to_owned();
+        }
+        let state = if entry.proxy.is_enabled() { "enabled" } else { "disabled" };
+        let detail = format!("{} -> {}, {state}", entry.proxy.listen_addr(), entry.proxy.upstream());
+        let about = About { proxy: Some(name), detail: Some(&detail), ..About::default() };
+        audit("proxy changed", caller, &self.leases, &about);
+        Ok(true)
+    }
+
+    pub(super) fn entry(&self, name: &ProxyName) -> Result<&Entry, Refusal> {
+        self.proxies.get(name).ok_or_else(|| self.unknown(name))
+    }
+
+    pub(super) fn entry_mut(&mut self, name: &ProxyName) -> Result<&mut Entry, Refusal> {
+        if !self.proxies.contains_key(name) {
+            return Err(self.unknown(name));
+        }
+        self.proxies.get_mut(name).ok_or(Refusal::Closed)
+    }
+
+    pub(super) fn unknown(&self, name: &ProxyName) -> Refusal {
+        Refusal::no_proxy(name, self.proxies.keys())
+    }
+}
+
+/// The second half of a change failed: back to the old address.
+async fn take_back(name: &ProxyName, proxy: &Proxy, bound: SocketAddr) {
+    if let Err(error) = proxy.rebind(&bound.to_string()).await {
+        tracing::error!(proxy = %name, %error, "failed to go back to {bound}");
+    }
+}
+
+fn check(spec: &ProxySpec) -> Result<(), Refusal> {
+    let mistakes = spec_mistakes(spec);
+    let Some((field, _)) = mistakes.first() else { return Ok(()) };
+    let messages: Vec<_> = mistakes.iter().map(|(_, message)| message.as_str()).collect();
+    Err(Refusal::invalid(field, messages.join("; ")))
+}
+
+/// The address to bind: what `localhost` means is decided here, an IPv4 address before an IPv6 one.
+pub(crate) async fn resolved(listen: &str) -> Result<SocketAddr, Refusal> {
+    if let Ok(address) = listen.parse() {
+        return Ok(address);
+    }
+    let failed = |why: &str| Refusal::invalid("listen", format!("failed to resolve `{listen}`: {why}"));
+    let found = tokio::time::timeout(RESOLVE_LIMIT, tokio::net::lookup_host(listen)).await;
+    let found: Vec<_> = match found {
+        Ok(Ok(found)) => found.collect(),
+        Ok(Err(error)) => return Err(failed(&error.to_string())),
+        Err(_) => return Err(failed("the name server does not answer")),
+    };
+    let first = found.iter().find(|address| address.is_ipv4()).or(found.first());
+    first.copied().ok_or_else(|| failed("the name has no address"))
+}

@@ -1,0 +1,119 @@
+//! Why the registry would not, or could not: one enum for whatever a caller can cause or must be told.
+//!
+//! Neighbours: `registry` and `lease` return it, `api::error` maps it to a status and a body in one `match`.
+//! Invariant: a refusal changed nothing, but for those that say so: `Unhealed` and `NotSaved`.
+
+use crate::proxy::ProxyError;
+use squall_wire::{FaultName, LeaseId, ProxyName, nearest::nearest};
+
+/// A change that did not happen, or not wholly.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refusal {
+    /// The request makes no sense.
+    #[error("{message}")]
+    Invalid {
+        /// The field that is wrong.
+        field: String,
+        /// What is wrong, and what would be right.
+        message: String,
+    },
+    /// There is no such proxy, fault or lease.
+    #[error("{what}")]
+    NotFound {
+        /// What is not there.
+        what: String,
+        /// What was meant, perhaps.
+        hint: Option<String>,
+    },
+    /// The name is taken.
+    #[error("{what}")]
+    Taken {
+        /// What exists already.
+        what: String,
+        /// What to do instead.
+        hint: &'static str,
+    },
+    /// Somebody else's lease holds the proxy.
+    #[error("proxy `{proxy}` is leased by {owner} ({}) since {since}, until {until} unless renewed",
+        if reason.is_empty() { "no reason given" } else { reason })]
+    Leased {
+        /// The proxy.
+        proxy: ProxyName,
+        /// Who holds it.
+        owner: String,
+        /// Why.
+        reason: String,
+        /// Since when, RFC 3339.
+        since: String,
+        /// Until when, RFC 3339.
+        until: String,
+    },
+    /// A limit of this agent's forbids it.
+    #[error("{message}")]
+    Limit {
+        /// The field that is over the limit; empty when it is none.
+        field: &'static str,
+        /// The limit, by name.
+        message: String,
+        /// How to stay within it.
+        hint: String,
+    },
+    /// The data plane could not do it: an address is taken or cannot be resolved.
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
+    /// A fault could not be removed. The agent goes on trying.
+    #[error("failed to heal {faults}: {cause}")]
+    Unhealed {
+        /// Which, as `proxy/fault`.
+        faults: String,
+        /// Why not.
+        cause: String,
+    },
+    /// The change took effect and is not in the state file. The agent goes on trying.
+    #[error("the change took effect, but would be lost at a restart: {0}")]
+    NotSaved(String),
+    /// The agent is shutting down.
+    #[error("the agent is shutting down and takes no more changes")]
+    Closed,
+}
+
+impl Refusal {
+    pub(crate) fn invalid(field: &str, message: impl Into<String>) -> Self {
+        Self::Invalid { field: field.to_owned(), message: message.into() }
+    }
+
+    pub(crate) fn forbidden(message: String) -> Self {
+        Self::Limit { field: "", message, hint: String::new() }
+    }
+
+    pub(crate) fn no_lease(id: &LeaseId) -> Self {
+        Self::NotFound {
+            what: format!("there is no lease `{id}`: it ended, or never was"),
+            hint: Some("take a new one with POST /v1/leases".into()),
+        }
+    }
+
+    pub(crate) fn not_held(proxy: &ProxyName) -> Self {
+        Self::invalid("lease", format!("that lease does not hold proxy `{proxy}`: take one that does"))
+    }
+
+    pub(crate) fn no_proxy<'a>(name: &ProxyName, known: impl Iterator<Item = &'a ProxyName>) -> Self {
+        let hint = nearest(name.as_str(), known.map(ProxyName::as_str));
+        Self::NotFound {
+            what: format!("there is no proxy `{name}`"),
+            hint: hint.map(|word| format!("did you mean `{word}`?")),
+        }
+    }
+
+    pub(crate) fn no_fault<'a>(
+        proxy: &ProxyName,
+        name: &FaultName,
+        known: impl Iterator<Item = &'a FaultName>,
+    ) -> Self {
+        let hint = nearest(name.as_str(), known.map(FaultName::as_str));
+        Self::NotFound {
+            what: format!("proxy `{proxy}` has no fault `{name}`"),
+            hint: hint.map(|word| format!("did you mean `{word}`?")),
+        }
+    }
+}

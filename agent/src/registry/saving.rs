@@ -1,0 +1,69 @@
+//! Keeping the state file up with the registry, one writer at a time and never under the registry's lock.
+//!
+//! Neighbours: `crate::state` has the format; `proxies.rs` saves after each change; the keeper tries again what failed.
+//! Invariant: each writing takes its snapshot after it got its turn, so an older state never overwrites a newer one.
+
+use super::{Refusal, Registry};
+use crate::state;
+use parking_lot::Mutex;
+use squall_wire::ProxySpec;
+use std::{path::PathBuf, time::Duration};
+use tokio::time::Instant;
+
+/// A state that could not be written is written again after so long, if no change does it before.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// Where the state goes, and whether the last writing failed.
+#[derive(Debug)]
+pub(super) struct Saving {
+    path: PathBuf,
+    turn: tokio::sync::Mutex<()>,
+    next_try: Mutex<Option<Instant>>,
+}
+
+impl Saving {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self { path, turn: tokio::sync::Mutex::new(()), next_try: Mutex::new(None) }
+    }
+
+    pub(super) fn next_try(&self) -> Option<Instant> {
+        *self.next_try.lock()
+    }
+}
+
+impl Registry {
+    /// Writes the proxies to the state file, if there is one.
+    pub(crate) async fn save(&self) -> Result<(), Refusal> {
+        let Some(saving) = &self.saving else { return Ok(()) };
+        let _turn = saving.turn.lock().await;
+        let specs = self.specs().await;
+        let path = saving.path.clone();
+        let written = tokio::task::spawn_blocking(move || state::save(&path, specs)).await;
+        let failure = match written {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(error) => Some(error.to_string()),
+        };
+        *saving.next_try.lock() = failure.as_ref().map(|_| Instant::now() + RETRY);
+        let Some(cause) = failure else { return Ok(()) };
+        tracing::error!(cause, "failed to save the state; trying again");
+        self.sooner.notify_one();
+        Err(Refusal::NotSaved(cause))
+    }
+
+    /// The proxies as they are to come back: with the port that was bound where any would have done.
+    async fn specs(&self) -> Vec<ProxySpec> {
+        let inner = self.inner.lock().await;
+        let spec = |(name, entry): (&squall_wire::ProxyName, &super::Entry)| ProxySpec {
+            name: name.clone(),
+            listen: match entry.asked.ends_with(":0") {
+                true => entry.proxy.listen_addr().to_string(),
+                false => entry.asked.clone(),
+            },
+            upstream: entry.proxy.upstream(),
+            protocol: entry.protocol,
+            enabled: entry.proxy.is_enabled(),
+        };
+        inner.proxies.iter().map(spec).collect()
+    }
+}

@@ -1,0 +1,119 @@
+//! What the registry looks like from outside: the values of the answers.
+//!
+//! Neighbours: `api` and `metrics` ask for them; the shapes are in `wire`.
+//! Invariant: one answer is one moment: everything in it was true at once.
+
+use super::{
+    Inner, Refusal, Registry,
+    entry::{End, Entry, Terms},
+};
+use squall_wire::{FaultInfo, FaultName, Lease, LeaseId, ProxyInfo, ProxyName, Span};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// A time left, to the millisecond, as people read it.
+pub(crate) fn to_the_milli(duration: Duration) -> Span {
+    Span::from(Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
+}
+
+impl Registry {
+    /// All proxies, by name.
+    pub(crate) async fn proxies(&self) -> Vec<ProxyInfo> {
+        self.inner.lock().await.all_proxies()
+    }
+
+    /// All proxies, if nobody is changing anything at this moment.
+    pub(crate) fn proxies_now(&self) -> Option<Vec<ProxyInfo>> {
+        Some(self.inner.try_lock().ok()?.all_proxies())
+    }
+
+    /// All proxies, and the number of leases.
+    pub(crate) async fn overview(&self) -> (Vec<ProxyInfo>, usize) {
+        let inner = self.inner.lock().await;
+        (inner.all_proxies(), inner.leases.ids().count())
+    }
+
+    /// One proxy.
+    pub(crate) async fn proxy(&self, name: &ProxyName) -> Result<ProxyInfo, Refusal> {
+        self.inner.lock().await.proxy_info(name, Instant::now())
+    }
+
+    /// The faults of one proxy, in the order in which they apply.
+    pub(crate) async fn faults(&self, proxy: &ProxyName) -> Result<Vec<FaultInfo>, Refusal> {
+        Ok(self.proxy(proxy).await?.faults)
+    }
+
+    /// One fault.
+    pub(crate) async fn fault(&self, proxy: &ProxyName, name: &FaultName) -> Result<FaultInfo, Refusal> {
+        self.inner.lock().await.fault_info(proxy, name, Instant::now())
+    }
+
+    /// All leases, by id.
+    pub(crate) async fn leases(&self) -> Vec<Lease> {
+        let (inner, now) = (self.inner.lock().await, Instant::now());
+        inner.leases.ids().filter_map(|id| inner.lease_info(id, now).ok()).collect()
+    }
+
+    /// One lease.
+    pub(crate) async fn lease(&self, id: &LeaseId) -> Result<Lease, Refusal> {
+        self.inner.lock().await.lease_info(id, Instant::now())
+    }
+}
+
+impl Inner {
+    fn all_proxies(&self) -> Vec<ProxyInfo> {
+        let now = Instant::now();
+        self.proxies.iter().map(|(name, entry)| self.described(name, entry, now)).collect()
+    }
+
+    pub(super) fn proxy_info(&self, name: &ProxyName, now: Instant) -> Result<ProxyInfo, Refusal> {
+        Ok(self.described(name, self.entry(name)?, now))
+    }
+
+    fn described(&self, name: &ProxyName, entry: &Entry, now: Instant) -> ProxyInfo {
+        ProxyInfo {
+            name: name.clone(),
+            listen: entry.proxy.listen_addr().to_string(),
+            upstream: entry.proxy.upstream(),
+            protocol: entry.protocol,
+            enabled: entry.proxy.is_enabled(),
+            faults: entry.faults.iter().map(|terms| terms.described(now)).collect(),
+            lease: self.leases.holder(name).cloned(),
+            counters: entry.proxy.counters(),
+        }
+    }
+
+    pub(super) fn fault_info(&self, proxy: &ProxyName, name: &FaultName, now: Instant) -> Result<FaultInfo, Refusal> {
+        Ok(self.terms(proxy, name)?.described(now))
+    }
+
+    pub(super) fn lease_info(&self, id: &LeaseId, now: Instant) -> Result<Lease, Refusal> {
+        let all = self.proxies.values().flat_map(|entry| &entry.faults);
+        let faults = all.filter(|terms| terms.lease.as_ref() == Some(id)).count();
+        self.leases.describe(id, faults, now)
+    }
+}
+
+impl Terms {
+    fn described(&self, now: Instant) -> FaultInfo {
+        let left = match self.end {
+            End::At(at) => at.saturating_duration_since(now),
+            End::Retry { .. } => Duration::ZERO,
+        };
+        let fault = &self.fault;
+        FaultInfo {
+            name: fault.name().clone(),
+            fault: fault.kind(),
+            direction: fault.direction(),
+            percent: fault.percent(),
+            only: fault.only().clone(),
+            skip: fault.skip(),
+            count: fault.count(),
+            seed: fault.seed(),
+            lease: self.lease.clone(),
+            expires_in: to_the_milli(left),
+            hits: fault.hits(),
+            units: fault.units(),
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! The state file: the proxies that come back after a restart. Never a fault: a restarted agent is a healed agent.
+//!
+//! ```text
+//! change ──▶ temporary file ──▶ fsync ──▶ rename over FILE ──▶ fsync of the directory
+//! ```
+//!
+//! Neighbours: `registry` writes it after each change, `agent` reads it once at the start.
+//! Invariant: at every moment FILE is whole, the old one or the new one; what cannot be read is never written over.
+
+use serde::{Deserialize, Serialize};
+use squall_wire::ProxySpec;
+use std::{
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+/// The one version of the format so far.
+const VERSION: u32 = 1;
+
+/// Why the state could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// It is there and cannot be read.
+    #[error("failed to read the state file {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is no state of this agent's.
+    #[error(
+        "the state file {} is damaged ({cause}) and was left as it is: repair it, or move it away to start afresh",
+        path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong in it.
+        cause: String,
+    },
+    /// It cannot be written.
+    #[error("failed to write {}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct State {
+    version: u32,
+    proxies: Vec<ProxySpec>,
+}
+
+/// The proxies of the last run; none when the file is not there yet.
+///
+/// # Errors
+/// When it is there and is not a whole state file of a known version.
+pub fn load(path: &Path) -> Result<Vec<ProxySpec>, StateError> {
+    let text = match std::fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => return Err(StateError::Read { path: path.into(), source }),
+    };
+    let damaged = |cause: String| StateError::Damaged { path: path.into(), cause };
+    let state: State = serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
+    if state.version != VERSION {
+        return Err(damaged(format!("version {} is not known to this agent", state.version)));
+    }
+    Ok(state.proxies)
+}
+
+/// Writes the proxies down. Blocks on the disk.
+///
+/// # Errors
+/// When the disk refuses; the old file is still whole then.
+pub fn save(path: &Path, proxies: Vec<ProxySpec>) -> Result<(), StateError> {
+    let failed = |source: io::Error| StateError::Write { path: path.into(), source };
+    let mut text = serde_json::to_vec_pretty(&State { version: VERSION, proxies }).map_err(|e| failed(e.into()))?;
+    text.push(b'\n');
+    write_atomically(path, &text).map_err(failed)
+}
+
+/// Puts a file in place as a whole, and returns when it would survive a power cut.
+///
+/// # Errors
+/// When the directory cannot be written to.
+pub fn write_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    file.write_all(content)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    std::fs::File::open(directory)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{StateError, load, save};
+
+    fn spec() -> squall_wire::ProxySpec {
+        serde_json::from_str(r#"{"name": "db", "listen": "127.0.0.1:4000", "upstream": "localhost:5432"}"#).unwrap()
+    }
+
+    #[test]
+    fn what_was_saved_is_loaded_and_no_other_file_is_left() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("state.json");
+        assert!(load(&path).unwrap().is_empty(), "no file yet is no error");
+        save(&path, vec![spec()]).unwrap();
+        save(&path, vec![spec()]).unwrap();
+        assert_eq!(load(&path).unwrap(), [spec()]);
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_damaged_file_is_an_error_that_says_what_to_do() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("state.json");
+        save(&path, vec![spec()]).unwrap();
+        let whole = std::fs::read_to_string(&path).unwrap();
+        for text in [&whole[..whole.len() / 2], "", "[]", &whole.replace("\"version\": 1", "\"version\": 2")] {
+            std::fs::write(&path, text).unwrap();
+            let error = load(&path).unwrap_err();
+            assert!(matches!(error, StateError::Damaged { .. }), "{error}");
+            assert!(error.to_string().contains("move it away"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_directory_that_is_not_there_is_an_error_and_not_made() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("nowhere").join("state.json");
+        assert!(save(&path, Vec::new()).unwrap_err().to_string().starts_with("failed to write"));
+    }
+}
