@@ -15,6 +15,7 @@ pub mod journal;
 pub mod judge;
 pub mod record;
 pub mod recorder;
+pub mod report;
 pub mod sample;
 pub mod stats;
 pub mod template;

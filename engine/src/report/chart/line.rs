@@ -1,0 +1,207 @@
+//! Charts with lines: response times, success, rates and values over time, with what was promised and what aborts.
+//!
+//! Times and ratios are one point a bucket, computed over its samples as for judging; values are as they were read.
+//! Neighbours: `time`, `scale`; `mod` chooses what to draw; the page's template writes the markup.
+
+use super::{
+    limit::{Limit, Limits},
+    scale::Scale,
+    time::{Tick, TimeAxis, round},
+};
+use crate::{
+    report::moment,
+    sample::{Metric, Sample},
+    stats::measure,
+};
+use serde::Serialize;
+use serde_json::json;
+use std::time::Duration;
+
+/// Values drawn as they were read, at most; beyond that the lowest and the highest of each bucket are.
+const MOST_READINGS: usize = 480;
+
+/// A limit more than so many times the largest value would press the data flat: it is named instead of drawn.
+const FARTHEST_LIMIT: f64 = 2.5;
+
+/// A chart, in percent of its width and height, ready for the template.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct LineChart {
+    title: String,
+    note: String,
+    summary: String,
+    y_ticks: Vec<Tick>,
+    lines: Vec<Line>,
+    limits: Vec<Limit>,
+    /// For the values under the pointer, as JSON that can stand in a script element.
+    data: String,
+}
+
+/// One line of a chart.
+#[derive(Debug, Clone, Serialize)]
+struct Line {
+    /// Which colour and weight: `0` is the one to look at.
+    style: usize,
+    name: String,
+    path: String,
+}
+
+/// The points of one metric: when, and what; nothing where nothing could be measured.
+struct Points {
+    metric: Metric,
+    name: String,
+    points: Vec<(Duration, Option<f64>)>,
+}
+
+/// The metrics over buckets of time.
+pub(crate) fn bucketed(
+    title: &str,
+    metrics: &[Metric],
+    samples: &[Sample],
+    limits: &Limits<'_>,
+    axis: TimeAxis,
+) -> Option<LineChart> {
+    let first = *metrics.first()?;
+    let width = axis.bucket();
+    let buckets = buckets(samples, width);
+    let lines = metrics
+        .iter()
+        .map(|metric| Points {
+            metric: *metric,
+            name: metric.word().replace('_', " "),
+            points: buckets.iter().map(|(middle, samples)| (*middle, measure(*metric, samples, width))).collect(),
+        })
+        .collect();
+    let note = format!("each point is {} of samples", moment(width).replace(".00", ""));
+    Some(chart(title, note, first, lines, limits, axis, false))
+}
+
+/// The values as they were read.
+pub(crate) fn readings(title: &str, samples: &[Sample], limits: &Limits<'_>, axis: TimeAxis) -> Option<LineChart> {
+    let mut points: Vec<(Duration, Option<f64>)> =
+        samples.iter().map(|sample| (sample.at, sample.value.filter(|_| sample.ok))).collect();
+    if points.iter().all(|(_, value)| value.is_none()) {
+        return None;
+    }
+    points.sort_by_key(|(at, _)| *at);
+    let note = if points.len() > MOST_READINGS {
+        points = extremes(&points, axis.bucket());
+        "the lowest and the highest reading of each moment".to_owned()
+    } else {
+        "each reading; a gap is a reading that failed".to_owned()
+    };
+    let points = Points { metric: Metric::Value, name: "value".to_owned(), points };
+    Some(chart(title, note, Metric::Value, vec![points], limits, axis, true))
+}
+
+fn chart(
+    title: &str,
+    note: String,
+    metric: Metric,
+    lines: Vec<Points>,
+    limits: &Limits<'_>,
+    axis: TimeAxis,
+    steps: bool,
+) -> LineChart {
+    let values = || lines.iter().flat_map(|line| line.points.iter().filter_map(|(_, value)| *value));
+    let largest = values().fold(0.0f64, |largest, value| largest.max(value.abs()));
+    let near = |limit: f64| metric == Metric::SuccessRatio || largest == 0.0 || limit.abs() <= largest * FARTHEST_LIMIT;
+    let drawn = limits.of(metric).filter(|(limit, _)| near(*limit)).map(|(limit, _)| limit);
+    let scale = Scale::around(metric, values().chain(drawn));
+    LineChart {
+        title: title.to_owned(),
+        summary: summary(&lines),
+        y_ticks: scale.ticks(metric),
+        limits: limits.placed(metric, |limit| near(limit).then(|| scale.at(limit))),
+        data: data(&lines, axis),
+        lines: lines
+            .iter()
+            .enumerate()
+            .map(|(style, line)| Line { style, name: line.name.clone(), path: path(line, axis, scale, steps) })
+            .collect(),
+        note,
+    }
+}
+
+/// Samples by the moment at which they were due, each bucket with its middle; empty ones too, so that gaps are seen.
+fn buckets(samples: &[Sample], width: Duration) -> Vec<(Duration, Vec<Sample>)> {
+    let number = |at: Duration| (at.as_secs_f64() / width.as_secs_f64()) as usize;
+    let count = samples.iter().map(|sample| number(sample.at) + 1).max().unwrap_or_default();
+    let mut buckets: Vec<(Duration, Vec<Sample>)> =
+        (0..count).map(|bucket| (width.mul_f64(bucket as f64 + 0.5), vec![])).collect();
+    for sample in samples {
+        buckets[number(sample.at)].1.push(sample.clone());
+    }
+    buckets
+}
+
+/// The lowest and the highest value of each bucket, in their order.
+fn extremes(points: &[(Duration, Option<f64>)], width: Duration) -> Vec<(Duration, Option<f64>)> {
+    let bucket = |at: Duration| (at.as_secs_f64() / width.as_secs_f64()) as u64;
+    points
+        .chunk_by(|one, other| bucket(one.0) == bucket(other.0))
+        .flat_map(|chunk| {
+            let values = || chunk.iter().filter(|(_, value)| value.is_some());
+            let lowest = values().min_by(|one, other| one.1.unwrap_or(0.0).total_cmp(&other.1.unwrap_or(0.0)));
+            let highest = values().max_by(|one, other| one.1.unwrap_or(0.0).total_cmp(&other.1.unwrap_or(0.0)));
+            let mut both: Vec<_> = lowest.into_iter().chain(highest).copied().collect();
+            both.sort_by_key(|(at, _)| *at);
+            both.dedup();
+            if both.is_empty() { chunk[..1].to_vec() } else { both }
+        })
+        .collect()
+}
+
+/// An SVG path in percent. A point between two gaps becomes a line of no length, which round ends make a dot.
+fn path(line: &Points, axis: TimeAxis, scale: Scale, steps: bool) -> String {
+    let mut path = String::new();
+    let mut drawing = false;
+    for (at, value) in &line.points {
+        let Some(value) = value else {
+            drawing = false;
+            continue;
+        };
+        let (x, y) = (axis.at(*at), scale.at(*value));
+        match (drawing, steps) {
+            (false, _) => path.push_str(&format!("M{x} {y}h0")),
+            (true, false) => path.push_str(&format!("L{x} {y}")),
+            (true, true) => path.push_str(&format!("H{x}V{y}")),
+        }
+        drawing = true;
+    }
+    path
+}
+
+/// What a chart shows, for those who do not see it.
+fn summary(lines: &[Points]) -> String {
+    let lines = lines.iter().map(|line| {
+        let values = || line.points.iter().filter_map(|(at, value)| value.map(|value| (*at, value)));
+        let lowest = values().min_by(|one, other| one.1.total_cmp(&other.1));
+        let highest = values().max_by(|one, other| one.1.total_cmp(&other.1));
+        match (lowest, highest) {
+            (Some((low_at, low)), Some((high_at, high))) => format!(
+                "{} between {} (at {}) and {} (at {})",
+                line.name,
+                line.metric.shown(low),
+                moment(low_at),
+                line.metric.shown(high),
+                moment(high_at)
+            ),
+            _ => format!("{}: nothing measured", line.name),
+        }
+    });
+    lines.collect::<Vec<_>>().join("; ")
+}
+
+fn data(lines: &[Points], axis: TimeAxis) -> String {
+    let Some(first) = lines.first() else { return "null".to_owned() };
+    let series = lines.iter().map(|line| {
+        let shown = |value: &Option<f64>| value.map_or_else(|| "–".to_owned(), |value| line.metric.shown(value));
+        json!({ "name": line.name, "shown": line.points.iter().map(|(_, value)| shown(value)).collect::<Vec<_>>() })
+    });
+    let data = json!({
+        "x": first.points.iter().map(|(at, _)| round(axis.at(*at))).collect::<Vec<_>>(),
+        "at": first.points.iter().map(|(at, _)| moment(*at)).collect::<Vec<_>>(),
+        "series": series.collect::<Vec<_>>(),
+    });
+    super::for_script(&data)
+}
