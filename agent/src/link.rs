@@ -175,6 +175,10 @@ impl Link {
             }
         };
         self.pipeline.push(item, Instant::now());
+        if self.pipeline.replaces_upstream() {
+            // What was heard here is answered on the other direction.
+            self.membership.wake();
+        }
     }
 
     /// The fast path: what does not fit into the sink now is what the pipeline gets.

@@ -79,8 +79,9 @@ impl Pipeline {
                 None => {
                     let revision = claim.fault.revision();
                     let context = StageContext { claim, upstream: self.upstream, budget: &self.budget, now };
-                    let stage = fault::stage(&context);
-                    self.slots.insert(place, Slot { claim: Arc::clone(claim), stage, revision });
+                    if let Some(stage) = fault::stage(&context) {
+                        self.slots.insert(place, Slot { claim: Arc::clone(claim), stage, revision });
+                    }
                 }
             }
         }
@@ -90,7 +91,9 @@ impl Pipeline {
     fn concerns(&self, claim: &Claim) -> bool {
         let direction = claim.fault.direction();
         let ours = if self.upstream { direction.covers_upstream() } else { direction.covers_downstream() };
-        !claim.was_refused() && (ours || fault::watches_both_ways(&claim.fault.kind()))
+        !claim.was_refused()
+            && !fault::acts_on_listener(&claim.fault.kind())
+            && (ours || fault::watches_both_ways(&claim.fault.kind()))
     }
 
     /// What was read.
@@ -236,3 +239,6 @@ impl Pipeline {
         self.ending
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,6 +37,7 @@ pub(crate) struct Claim {
     pub(crate) fault: Arc<ActiveFault>,
     pub(crate) unit: u64,
     granted: OnceLock<bool>,
+    signal: AtomicBool,
     mark: Arc<ConnectionMark>,
 }
 
@@ -44,7 +45,7 @@ impl Claim {
     /// Numbers a new unit of this fault.
     pub(crate) fn enrol(fault: Arc<ActiveFault>, mark: Arc<ConnectionMark>) -> Arc<Self> {
         let unit = fault.next_unit();
-        Arc::new(Self { fault, unit, granted: OnceLock::new(), mark })
+        Arc::new(Self { fault, unit, granted: OnceLock::new(), signal: AtomicBool::new(false), mark })
     }
 
     /// Whether the fault may act now, or acts already. The first call that may, counts the hit.
@@ -61,6 +62,16 @@ impl Claim {
     /// Whether it acted already.
     pub(crate) fn has_acted(&self) -> bool {
         self.granted.get() == Some(&true)
+    }
+
+    /// Tells the fault's stage on the other direction that it is its turn. The link rings the bell.
+    pub(crate) fn raise(&self) {
+        self.signal.store(true, Relaxed);
+    }
+
+    /// Whether the other direction's stage said so.
+    pub(crate) fn is_raised(&self) -> bool {
+        self.signal.load(Relaxed)
     }
 
     /// Whether `count` was spent before it could act.

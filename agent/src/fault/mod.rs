@@ -6,16 +6,30 @@
 //! Invariant: decisions depend on the seed and the unit's number alone, so the same seed and the same sequence of
 //! connections are hit the same way; and a larger `percent` hits the same units and more.
 
+mod bandwidth;
+mod blackhole;
 mod claim;
-mod passing;
+mod cut;
+mod drip;
+mod garbage;
+mod hold;
+mod latency;
+mod nonsense;
+mod reset;
 mod slow_accept;
+mod slow_close;
 mod stage;
+mod stall;
+mod truncate;
+mod unread;
 
 pub(crate) use claim::{Claim, ConnectionMark};
 pub(crate) use slow_accept::Arrivals;
 pub(crate) use stage::{Ending, Item, Stage, StageContext};
 
 use parking_lot::Mutex;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
 use squall_wire::{Direction, FaultKind, FaultName, FaultSpec, Percent, Where, fault::unit_draw};
 use std::{
     fmt,
@@ -39,6 +53,7 @@ pub struct ActiveFault {
     tuning: Mutex<Tuning>,
     units: AtomicU64,
     hits: AtomicU64,
+    buckets: bandwidth::SharedBuckets,
 }
 
 /// What can change while the fault lives.
@@ -65,6 +80,7 @@ impl ActiveFault {
             tuning: Mutex::new(Tuning { kind: spec.fault.clone(), percent: spec.percent, revision: 0 }),
             units: AtomicU64::new(0),
             hits: AtomicU64::new(0),
+            buckets: bandwidth::SharedBuckets::default(),
         })
     }
 
@@ -162,6 +178,11 @@ impl ActiveFault {
         self.tuning.lock().revision
     }
 
+    /// What all connections share when a rate is the proxy's.
+    fn buckets(&self) -> &bandwidth::SharedBuckets {
+        &self.buckets
+    }
+
     /// Numbers the next unit.
     pub(crate) fn next_unit(&self) -> u64 {
         self.units.fetch_add(1, Relaxed)
@@ -185,12 +206,31 @@ impl fmt::Debug for ActiveFault {
     }
 }
 
-/// The work of this fault on one direction of one connection.
-pub(crate) fn stage(context: &StageContext<'_>) -> Box<dyn Stage> {
-    match context.fault().kind() {
-        // These act on the listener, which `listener.rs` does; a link passes everything.
-        _ => Box::new(passing::Passing::default()),
-    }
+/// The work of this claim's fault on one direction of its connection. None where the kind acts on the listener.
+pub(crate) fn stage(context: &StageContext<'_>) -> Option<Box<dyn Stage>> {
+    Some(match context.fault().kind() {
+        FaultKind::Latency(latency) => Box::new(latency::DelayLine::new(latency, context)),
+        FaultKind::Bandwidth(bandwidth) => Box::new(bandwidth::Pacer::new(&bandwidth, context)),
+        FaultKind::SlowClose(slow) => Box::new(slow_close::LateEnd::new(slow)),
+        FaultKind::Drip(drip) => Box::new(drip::Dripper::new(drip, context)),
+        FaultKind::Stall(stall) => Box::new(stall::Freezer::new(stall, context)),
+        FaultKind::Blackhole(blackhole) => Box::new(blackhole::Hole::new(blackhole, context)),
+        FaultKind::Unread(_) => Box::new(unread::Wall::default()),
+        FaultKind::Reset(reset) => Box::new(reset::Resetter::new(reset, context)),
+        FaultKind::Truncate(truncate) => Box::new(truncate::Truncation::new(truncate, context)),
+        FaultKind::Garbage(_) if context.upstream => Box::new(garbage::Ear::new(context)),
+        FaultKind::Garbage(garbage) => Box::new(garbage::Mouth::new(garbage, context)),
+        FaultKind::SlowAccept(_) | FaultKind::Refuse(_) => return None,
+    })
+}
+
+/// A random stream of its own for each seed, unit and purpose.
+fn random_stream(seed: u64, unit: u64, purpose: u8) -> ChaCha8Rng {
+    let mut key = [0; 32];
+    key[..8].copy_from_slice(&seed.to_le_bytes());
+    key[8..16].copy_from_slice(&unit.to_le_bytes());
+    key[16] = purpose;
+    ChaCha8Rng::from_seed(key)
 }
 
 /// Whether this kind needs to see both directions, whichever it acts on.

@@ -5,9 +5,10 @@
 //!
 //! Invariant: what was pushed is pulled in the same order, or released, unless the kind is there to lose it.
 
-use super::{ActiveFault, Claim};
+use super::{ActiveFault, Claim, random_stream};
 use crate::budget::Budget;
 use bytes::Bytes;
+use rand_chacha::ChaCha8Rng;
 use squall_wire::FaultKind;
 use std::{collections::VecDeque, sync::Arc, time::Instant};
 
@@ -59,6 +60,11 @@ impl StageContext<'_> {
     /// The fault.
     pub(crate) fn fault(&self) -> &Arc<ActiveFault> {
         &self.claim.fault
+    }
+
+    /// The random stream of this fault, connection and direction.
+    pub(crate) fn random(&self) -> ChaCha8Rng {
+        random_stream(self.fault().seed(), self.claim.unit, u8::from(self.upstream))
     }
 }
 

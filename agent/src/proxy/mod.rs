@@ -10,6 +10,8 @@ mod roster;
 mod shared;
 
 pub(crate) use roster::Membership;
+#[cfg(test)]
+pub(crate) use roster::Roster;
 pub(crate) use shared::{Shared, Ticket};
 
 use crate::{

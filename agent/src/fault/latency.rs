@@ -1,0 +1,189 @@
+//! `latency`: a delay line. Each chunk leaves `delay` ± `jitter` after it arrived, in order; so does the end.
+//!
+//! Throughput is not lowered until `buffer` bytes are on the line, or the agent's budget is short; then no more is
+//! read. When the delay changes, what is on the line is timed anew from its arrival.
+//!
+//! Acts (and counts a hit) when a chunk or an end is put on the line.
+//!
+//! Invariant: nothing overtakes, whatever the jitter; a delay is never negative.
+
+use super::{Item, Stage, StageContext};
+use crate::budget::Share;
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution as _, Exp1, StandardNormal};
+use squall_wire::{
+    FaultKind,
+    fault::{Distribution, Latency},
+};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+/// What a chunk costs beyond its bytes, so that a flood of tiny ones is bounded as well.
+const OVERHEAD: u64 = 96;
+
+/// The heavy tail's exponent: its mean exists and so does its variance, barely.
+const PARETO_SHAPE: f64 = 2.5;
+
+/// A random delay is at most this many times its jitter above `delay`, for the tails have no end.
+const TAIL_LIMIT: f64 = 1000.0;
+
+struct OnTheLine {
+    arrived: Instant,
+    ready: Instant,
+    item: Item,
+}
+
+/// The delay line of one direction.
+pub(crate) struct DelayLine {
+    latency: Latency,
+    random: ChaCha8Rng,
+    // Bounded in bytes by `share`, overhead included.
+    line: VecDeque<OnTheLine>,
+    share: Share,
+    last_ready: Option<Instant>,
+}
+
+impl DelayLine {
+    pub(crate) fn new(latency: Latency, context: &StageContext<'_>) -> Self {
+        Self {
+            latency,
+            random: context.random(),
+            line: VecDeque::new(),
+            share: context.budget.share(),
+            last_ready: None,
+        }
+    }
+
+    /// When something that arrived then leaves.
+    fn ready(&mut self, arrived: Instant) -> Instant {
+        let ready = arrived + delay(&self.latency, &mut self.random);
+        let ready = self.last_ready.map_or(ready, |last| ready.max(last));
+        self.last_ready = Some(ready);
+        ready
+    }
+}
+
+/// One random delay, clipped at 0.
+fn delay(latency: &Latency, random: &mut ChaCha8Rng) -> Duration {
+    let (delay, jitter) = (latency.delay.get(), latency.jitter.get().as_secs_f64());
+    if jitter == 0.0 {
+        return delay;
+    }
+    let spread = match latency.distribution {
+        Distribution::Uniform => random.random_range(-1.0..=1.0),
+        Distribution::Normal => StandardNormal.sample(random),
+        Distribution::Exponential => Exp1.sample(random),
+        // Lomax, the Pareto that starts at 0, scaled to a mean of 1.
+        Distribution::Pareto => {
+            let share: f64 = random.random();
+            (PARETO_SHAPE - 1.0) * ((1.0 - share).powf(-1.0 / PARETO_SHAPE) - 1.0)
+        }
+    };
+    let seconds = delay.as_secs_f64() + jitter * f64::min(spread, TAIL_LIMIT);
+    Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(delay)
+}
+
+fn cost(item: &Item) -> u64 {
+    item.len() as u64 + OVERHEAD
+}
+
+impl Stage for DelayLine {
+    fn accepts(&self) -> bool {
+        self.share.has_room(self.latency.buffer.get())
+    }
+
+    fn touches(&self, _: &Item, _: Instant) -> bool {
+        true
+    }
+
+    fn push(&mut self, item: Item, now: Instant) {
+        self.share.take(cost(&item));
+        let ready = self.ready(now);
+        self.line.push_back(OnTheLine { arrived: now, ready, item });
+    }
+
+    fn pull(&mut self, now: Instant) -> Option<Item> {
+        let first = self.line.pop_front_if(|first| first.ready <= now)?;
+        self.share.give(cost(&first.item));
+        if self.line.is_empty() {
+            // Memory is given back when there is nothing on the line.
+            self.line = VecDeque::new();
+        }
+        Some(first.item)
+    }
+
+    fn due(&self, _: Instant) -> Option<Instant> {
+        self.line.front().map(|first| first.ready)
+    }
+
+    fn change(&mut self, kind: &FaultKind, _: Instant) {
+        let FaultKind::Latency(latency) = kind else { return };
+        self.latency = *latency;
+        self.last_ready = None;
+        let mut line = std::mem::take(&mut self.line);
+        for on_the_line in &mut line {
+            on_the_line.ready = self.ready(on_the_line.arrived);
+        }
+        self.line = line;
+    }
+
+    fn release(&mut self) -> VecDeque<Item> {
+        let held: VecDeque<Item> = self.line.drain(..).map(|on_the_line| on_the_line.item).collect();
+        self.share.give(held.iter().map(cost).sum());
+        held
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::delay;
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+    use squall_wire::fault::Latency;
+
+    fn sample(json: &str) -> Vec<f64> {
+        let latency: Latency = serde_json::from_str(json).unwrap();
+        let mut random = ChaCha8Rng::seed_from_u64(1);
+        let mut delays: Vec<f64> = (0..20_000).map(|_| delay(&latency, &mut random).as_secs_f64() * 1e3).collect();
+        delays.sort_by(f64::total_cmp);
+        delays
+    }
+
+    fn mean(delays: &[f64]) -> f64 {
+        delays.iter().sum::<f64>() / delays.len() as f64
+    }
+
+    #[test]
+    fn uniform_spreads_evenly_within_its_bounds() {
+        let delays = sample(r#"{"delay": "100ms", "jitter": "40ms"}"#);
+        assert!(delays[0] >= 60.0 && delays[0] < 60.1 && delays[19_999] <= 140.0 && delays[19_999] > 139.9);
+        assert!((mean(&delays) - 100.0).abs() < 1.0 && (delays[5_000] - 80.0).abs() < 1.5);
+    }
+
+    #[test]
+    fn normal_has_its_jitter_as_deviation() {
+        let delays = sample(r#"{"delay": "100ms", "jitter": "10ms", "distribution": "normal"}"#);
+        let variance = delays.iter().map(|delay| (delay - 100.0).powi(2)).sum::<f64>() / 20_000.0;
+        assert!((variance.sqrt() - 10.0).abs() < 0.3, "{}", variance.sqrt());
+    }
+
+    #[test]
+    fn tails_start_at_the_delay_and_have_the_jitter_as_mean() {
+        for tail in ["pareto", "exponential"] {
+            let delays = sample(&format!(r#"{{"delay": "100ms", "jitter": "10ms", "distribution": "{tail}"}}"#));
+            assert!(delays[0] >= 100.0 && (mean(&delays) - 110.0).abs() < 1.0, "{tail}: {}", mean(&delays));
+        }
+        let heavy = sample(r#"{"delay": "0s", "jitter": "10ms", "distribution": "pareto"}"#);
+        let light = sample(r#"{"delay": "0s", "jitter": "10ms", "distribution": "exponential"}"#);
+        assert!(heavy[19_990] > 1.5 * light[19_990], "the tail of pareto is heavy");
+    }
+
+    #[test]
+    fn a_delay_is_clipped_at_zero() {
+        let delays = sample(r#"{"delay": "1ms", "jitter": "10ms", "distribution": "normal"}"#);
+        assert_eq!(delays[0], 0.0);
+    }
+}

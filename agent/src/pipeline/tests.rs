@@ -1,0 +1,541 @@
+//! Chains of faults on a clock that the test turns: exact to the nanosecond and the byte.
+
+use super::{Appetite, Pipeline};
+use crate::{
+    budget::Budget,
+    fault::{ActiveFault, ConnectionMark, Ending, Item},
+    proxy::{Membership, Roster},
+};
+use bytes::Bytes;
+use proptest::prelude::{Just, Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest};
+use squall_wire::{FaultKind, FaultSpec};
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::{Duration, Instant},
+};
+
+const MS: fn(u64) -> Duration = Duration::from_millis;
+
+/// One connection with both its directions, and a clock.
+struct Bench {
+    roster: Roster,
+    membership: Arc<Membership>,
+    up: Pipeline,
+    down: Pipeline,
+    start: Instant,
+    now: Instant,
+    /// What left downstream, and when.
+    left: Vec<(Duration, Bytes)>,
+}
+
+impl Bench {
+    fn new(faults: &[&str]) -> Self {
+        let budget = Budget::new(1 << 30);
+        let mut roster = Roster::default();
+        let mark = Arc::new(ConnectionMark::new(Arc::new(AtomicU64::new(0))));
+        let (_, membership) = roster.enter("127.0.0.1".parse().unwrap(), mark);
+        let now = Instant::now();
+        let (up, down) = (Pipeline::new(true, Arc::clone(&budget)), Pipeline::new(false, budget));
+        let mut bench = Self { roster, membership, up, down, start: now, now, left: Vec::new() };
+        faults.iter().for_each(|fault| drop(bench.set(fault)));
+        bench
+    }
+
+    fn set(&mut self, json: &str) -> Arc<ActiveFault> {
+        let spec: FaultSpec = serde_json::from_str(&format!(r#"{{"fault": {json}}}"#))
+            .unwrap_or_else(|_| serde_json::from_str(json).unwrap());
+        let fault = ActiveFault::new("f".parse().unwrap(), &spec, spec.seed.unwrap_or(5));
+        let mut faults = self.roster.faults().to_vec();
+        faults.push(Arc::clone(&fault));
+        self.put(faults);
+        fault
+    }
+
+    fn change(&mut self, fault: &ActiveFault, kind: &str) {
+        assert!(fault.tune(Some(serde_json::from_str::<FaultKind>(kind).unwrap()), None));
+        self.put(self.roster.faults().to_vec());
+    }
+
+    fn remove(&mut self, fault: &ActiveFault) {
+        let kept = self.roster.faults().iter().filter(|other| other.id() != fault.id()).cloned().collect();
+        self.put(kept);
+    }
+
+    fn put(&mut self, faults: Vec<Arc<ActiveFault>>) {
+        self.roster.set_faults(faults);
+        self.up.follow(&self.membership.plan(), self.now);
+        self.down.follow(&self.membership.plan(), self.now);
+        self.collect();
+    }
+
+    fn send(&mut self, bytes: &[u8]) {
+        self.down.push(Item::Bytes(Bytes::copy_from_slice(bytes)), self.now);
+        self.collect();
+    }
+
+    fn ask(&mut self, bytes: &'static [u8]) {
+        self.up.push(Item::Bytes(Bytes::from_static(bytes)), self.now);
+        self.down.advance(self.now);
+        self.collect();
+    }
+
+    fn end(&mut self, ending: Ending) {
+        self.down.push(Item::End(ending), self.now);
+        self.collect();
+    }
+
+    /// Lets time pass, waking the chain exactly when it asks for it.
+    fn run(&mut self, span: Duration) {
+        let until = self.now + span;
+        while let Some(wake) = self.down.next_wake(self.now).filter(|wake| *wake <= until) {
+            assert!(wake >= self.now || self.down.next_wake(self.now) == Some(wake));
+            self.now = wake.max(self.now);
+            self.down.advance(self.now);
+            self.collect();
+        }
+        self.now = until;
+        self.down.advance(until);
+        self.collect();
+    }
+
+    /// Writes what is ready, as a sink with room for everything would.
+    fn collect(&mut self) {
+        while let Some(bytes) = self.down.output().front().cloned() {
+            self.down.written(bytes.len());
+            self.left.push((self.now - self.start, bytes));
+            self.down.advance(self.now);
+        }
+    }
+
+    fn text(&self) -> String {
+        self.left.iter().map(|(_, bytes)| String::from_utf8_lossy(bytes)).collect()
+    }
+
+    fn times(&self) -> Vec<Duration> {
+        self.left.iter().map(|(at, _)| *at).collect()
+    }
+
+    fn count(&self) -> usize {
+        self.left.iter().map(|(_, bytes)| bytes.len()).sum()
+    }
+}
+
+#[test]
+fn two_hundred_messages_one_ms_apart_each_leave_exactly_100_ms_later() {
+    let mut bench = Bench::new(&[r#"{"latency": {"delay": "100ms"}}"#]);
+    for _ in 0..200 {
+        bench.send(b"message");
+        bench.run(MS(1));
+    }
+    bench.run(MS(200));
+    let expected: Vec<_> = (0..200).map(|n| MS(100 + n)).collect();
+    assert_eq!(bench.times(), expected);
+}
+
+#[test]
+fn two_latencies_in_a_row_add_up_exactly() {
+    let mut bench = Bench::new(&[r#"{"latency": {"delay": "100ms"}}"#, r#"{"latency": {"delay": "100ms"}}"#]);
+    for _ in 0..50 {
+        bench.send(b"m");
+        bench.run(MS(3));
+    }
+    bench.run(MS(500));
+    assert_eq!(bench.times(), (0..50).map(|n| MS(200 + 3 * n)).collect::<Vec<_>>());
+}
+
+#[test]
+fn jitter_spreads_but_never_reorders_and_is_the_same_for_the_same_seed() {
+    let run = || {
+        let mut bench = Bench::new(&[r#"{"latency": {"delay": "20ms", "jitter": "20ms"}}"#]);
+        for n in 0..100_u8 {
+            bench.send(&[n]);
+            bench.run(MS(1));
+        }
+        bench.run(MS(100));
+        assert_eq!(bench.left.iter().map(|(_, bytes)| bytes[0]).collect::<Vec<_>>(), (0..100).collect::<Vec<_>>());
+        bench.times()
+    };
+    let times = run();
+    assert_eq!(times, run());
+    assert!(times.windows(2).all(|pair| pair[0] <= pair[1]));
+    assert!(times.iter().zip(0..).any(|(at, n)| *at != MS(20 + n)));
+}
+
+#[test]
+fn a_delay_line_takes_its_buffer_and_then_holds_the_reader_up() {
+    let mut bench = Bench::new(&[r#"{"latency": {"delay": "1s", "buffer": "64KiB"}}"#]);
+    let mut taken = 0;
+    while bench.down.appetite() == Appetite::Hungry {
+        bench.send(&[0; 1000]);
+        taken += 1000;
+    }
+    assert!((55_000..70_000).contains(&taken), "{taken}");
+    bench.run(MS(1000));
+    assert_eq!(bench.count(), taken);
+    assert_eq!(bench.down.appetite(), Appetite::Hungry);
+}
+
+#[test]
+fn a_shorter_delay_takes_hold_of_what_is_on_the_line() {
+    let mut bench = Bench::new(&[]);
+    let fault = bench.set(r#"{"latency": {"delay": "10s"}}"#);
+    bench.send(b"a");
+    bench.run(MS(50));
+    bench.change(&fault, r#"{"latency": {"delay": "80ms"}}"#);
+    bench.run(MS(1000));
+    assert_eq!(bench.times(), [MS(80)]);
+}
+
+#[test]
+fn a_removed_fault_lets_go_of_everything_in_order_and_at_once() {
+    let mut bench = Bench::new(&[]);
+    let slow = bench.set(r#"{"latency": {"delay": "10s"}}"#);
+    let drip = bench.set(r#"{"drip": {"bytes": 1, "every": "1s"}}"#);
+    bench.send(b"hello");
+    bench.end(Ending::Eof);
+    bench.run(MS(10));
+    bench.remove(&slow);
+    assert_eq!(bench.text(), "h", "the second fault holds the rest");
+    bench.remove(&drip);
+    assert_eq!((bench.text().as_str(), bench.down.ending()), ("hello", Some(Ending::Eof)));
+    assert_eq!(bench.times(), [MS(10), MS(10)]);
+}
+
+#[test]
+fn a_fault_set_in_the_middle_of_a_stream_does_not_reorder_it() {
+    let mut bench = Bench::new(&[]);
+    let first = bench.set(r#"{"latency": {"delay": "50ms"}}"#);
+    bench.send(b"1");
+    bench.run(MS(10));
+    bench.set(r#"{"latency": {"delay": "20ms"}}"#);
+    bench.send(b"2");
+    bench.remove(&first);
+    bench.send(b"3");
+    bench.run(MS(500));
+    assert_eq!(bench.text(), "123");
+    assert_eq!(bench.times(), [MS(30), MS(30), MS(30)]);
+}
+
+#[test]
+fn a_chunk_larger_than_a_seconds_budget_passes_at_the_rate() {
+    let mut bench = Bench::new(&[r#"{"bandwidth": {"rate": "10KB/s"}}"#]);
+    bench.send(&[7; 100_000]);
+    bench.run(Duration::from_secs(5));
+    assert!((49_500..=50_500).contains(&bench.count()), "{}", bench.count());
+    bench.run(Duration::from_secs(6));
+    assert_eq!(bench.count(), 100_000);
+    let took = bench.times().last().unwrap().as_secs_f64();
+    assert!((9.9..=10.1).contains(&took), "{took}");
+}
+
+#[test]
+fn a_rate_of_zero_passes_nothing_until_it_is_raised() {
+    let mut bench = Bench::new(&[]);
+    let fault = bench.set(r#"{"bandwidth": {"rate": "0B/s"}}"#);
+    bench.send(b"x");
+    bench.run(Duration::from_secs(1000));
+    assert_eq!((bench.count(), bench.down.next_wake(bench.now)), (0, None));
+    bench.change(&fault, r#"{"bandwidth": {"rate": "1KB/s"}}"#);
+    bench.run(MS(2));
+    assert_eq!(bench.count(), 1);
+}
+
+#[test]
+fn connections_that_share_a_rate_get_it_together() {
+    let mut bench = Bench::new(&[]);
+    let fault = bench.set(r#"{"bandwidth": {"rate": "100KB/s", "scope": "proxy"}}"#);
+    let budget = Budget::new(1 << 30);
+    let mark = Arc::new(ConnectionMark::new(Arc::new(AtomicU64::new(0))));
+    let (_, other) = bench.roster.enter("127.0.0.1".parse().unwrap(), mark);
+    let mut second = Pipeline::new(false, budget);
+    second.follow(&other.plan(), bench.now);
+    bench.send(&[1; 300_000]);
+    second.push(Item::Bytes(Bytes::from(vec![2; 300_000])), bench.now);
+    let mut others = 0;
+    for _ in 0..2000 {
+        bench.run(MS(1));
+        second.advance(bench.now);
+        while let Some(bytes) = second.output().front().cloned() {
+            second.written(bytes.len());
+            others += bytes.len();
+        }
+    }
+    let together = bench.count() + others;
+    assert!((196_000..=202_000).contains(&together), "{together}");
+    assert!((80_000..=120_000).contains(&others), "not shared fairly: {others}");
+    assert_eq!((fault.hits(), fault.units()), (Some(2), 2));
+}
+
+#[test]
+fn a_late_end_comes_late_and_bytes_do_not() {
+    let mut bench = Bench::new(&[r#"{"slow_close": {"delay": "5s"}}"#]);
+    bench.send(b"all of it");
+    bench.end(Ending::Eof);
+    assert_eq!((bench.text().as_str(), bench.down.ending()), ("all of it", None));
+    bench.run(MS(4999));
+    assert_eq!(bench.down.ending(), None);
+    bench.run(MS(1));
+    assert_eq!(bench.down.ending(), Some(Ending::Eof));
+}
+
+#[test]
+fn a_drip_leaves_one_piece_each_time_and_the_end_after_the_last() {
+    let mut bench = Bench::new(&[r#"{"drip": {"bytes": 2, "every": "30s"}}"#]);
+    bench.send(b"hello");
+    bench.end(Ending::Eof);
+    bench.run(Duration::from_secs(100));
+    let pieces: Vec<_> = bench.left.iter().map(|(at, bytes)| (at.as_secs(), bytes.len())).collect();
+    assert_eq!(pieces, [(0, 2), (30, 2), (60, 1)]);
+    assert_eq!(bench.down.ending(), Some(Ending::Eof));
+}
+
+#[test]
+fn drips_of_random_size_stay_within_their_bounds() {
+    let mut bench = Bench::new(&[r#"{"drip": {"bytes": 10, "every": "1s", "size_jitter": 4}}"#]);
+    bench.send(&[0; 1000]);
+    bench.run(Duration::from_secs(200));
+    let (last, pieces) = bench.left.split_last().unwrap();
+    assert!(pieces.iter().all(|(_, piece)| (6..=14).contains(&piece.len())) && last.1.len() <= 14);
+    assert!(pieces.iter().any(|(_, piece)| piece.len() != 10));
+    assert_eq!(bench.count(), 1000);
+}
+
+#[test]
+fn a_stall_freezes_on_its_own_beat_and_passes_between() {
+    let mut bench = Bench::new(&[]);
+    let fault = bench.set(r#"{"stall": {"every": "1s", "for": "200ms"}}"#);
+    // The beat counts from when the fault was set.
+    (bench.start, bench.now) = (fault.since(), fault.since());
+    for _ in 0..30 {
+        bench.send(b"x");
+        bench.run(MS(100));
+    }
+    bench.run(MS(100));
+    let frozen = |n: u64| if n % 10 < 2 { MS(100 * (n - n % 10) + 200) } else { MS(100 * n) };
+    assert_eq!(bench.times(), (0..30).map(frozen).collect::<Vec<_>>());
+    assert_eq!(fault.hits(), Some(1));
+}
+
+#[test]
+fn a_hole_swallows_bytes_and_the_end_and_resets_what_lost_some() {
+    let mut bench = Bench::new(&[]);
+    let fault = bench.set(r#"{"blackhole": {}}"#);
+    bench.send(b"lost");
+    bench.end(Ending::Eof);
+    bench.run(Duration::from_secs(3600));
+    assert_eq!((bench.count(), bench.down.ending(), fault.hits()), (0, None, Some(1)));
+    bench.remove(&fault);
+    assert_eq!(bench.down.ending(), Some(Ending::Reset));
+}
+
+#[test]
+fn a_hole_that_swallowed_nothing_leaves_the_stream_whole() {
+    let mut bench = Bench::new(&[]);
+    let fault = bench.set(r#"{"blackhole": {}}"#);
+    bench.run(Duration::from_secs(5));
+    bench.remove(&fault);
+    bench.send(b"on we go");
+    assert_eq!((bench.text().as_str(), bench.down.ending(), fault.hits()), ("on we go", None, Some(0)));
+}
+
+#[test]
+fn a_hole_closes_after_its_time_though_data_trickles_in() {
+    let mut bench = Bench::new(&[r#"{"blackhole": {"close_after": "1s"}}"#]);
+    for _ in 0..9 {
+        bench.run(MS(100));
+        bench.send(b".");
+    }
+    assert_eq!(bench.down.ending(), None);
+    bench.run(MS(100));
+    assert_eq!((bench.count(), bench.down.ending()), (0, Some(Ending::Close)));
+}
+
+#[test]
+fn unread_forbids_reading_and_keeps_what_was_read_before() {
+    let mut bench = Bench::new(&[r#"{"latency": {"delay": "10ms"}}"#]);
+    bench.send(b"before");
+    let fault = bench.set(r#"{"unread": {}}"#);
+    assert_eq!((bench.down.appetite(), fault.hits()), (Appetite::Tell, Some(0)));
+    bench.down.tell_unread(bench.now);
+    assert_eq!((bench.down.appetite(), fault.hits()), (Appetite::Full, Some(1)));
+    bench.run(Duration::from_secs(60));
+    assert_eq!(bench.count(), 0);
+    bench.remove(&fault);
+    assert_eq!((bench.text().as_str(), bench.down.appetite()), ("before", Appetite::Hungry));
+}
+
+#[test]
+fn a_reset_comes_after_its_time_and_drops_what_waits() {
+    let mut bench = Bench::new(&[]);
+    let fault = bench.set(r#"{"reset": {"after": "2s"}}"#);
+    bench.send(b"passes");
+    bench.run(MS(1999));
+    assert_eq!((bench.text().as_str(), bench.down.ending(), fault.hits()), ("passes", None, Some(0)));
+    bench.run(MS(1));
+    assert_eq!((bench.down.ending(), fault.hits()), (Some(Ending::Abort), Some(1)));
+}
+
+#[test]
+fn a_reset_or_a_cut_after_bytes_passes_exactly_so_many() {
+    for (json, ending) in [
+        (r#"{"reset": {"after_bytes": "10B"}}"#, Some(Ending::Reset)),
+        (r#"{"truncate": {"bytes": "10B", "then": "reset"}}"#, Some(Ending::Reset)),
+        (r#"{"truncate": {"bytes": "10B"}}"#, Some(Ending::Close)),
+        (r#"{"truncate": {"bytes": "10B", "then": "blackhole"}}"#, None),
+    ] {
+        for chunks in [&["0123456789", "x"][..], &["0123456789AB"], &["0123", "456", "789", "A"]] {
+            let mut bench = Bench::new(&[json]);
+            chunks.iter().for_each(|chunk| bench.send(chunk.as_bytes()));
+            bench.end(Ending::Eof);
+            assert_eq!((bench.text().as_str(), bench.down.ending()), ("0123456789", ending), "{json} {chunks:?}");
+        }
+        let mut bench = Bench::new(&[]);
+        let fault = bench.set(json);
+        bench.send(b"012345678");
+        bench.end(Ending::Eof);
+        assert_eq!((bench.down.ending(), fault.hits()), (Some(Ending::Eof), Some(0)), "{json}: shorter than the cut");
+    }
+}
+
+#[test]
+fn a_cut_at_zero_ends_at_once() {
+    let bench = Bench::new(&[r#"{"truncate": {"bytes": "0B"}}"#]);
+    assert_eq!(bench.down.ending(), Some(Ending::Close));
+}
+
+#[test]
+fn a_question_is_kept_from_the_upstream_and_answered_with_garbage() {
+    let mut bench = Bench::new(&[]);
+    let fault = bench.set(r#"{"garbage": {"style": {"text": "nonsense"}}}"#);
+    assert!(bench.up.replaces_upstream());
+    bench.send(b"an answer that was under way, ");
+    bench.ask(b"GET /");
+    bench.send(b"an answer to what?");
+    assert!(bench.up.output().is_empty());
+    assert_eq!(bench.text(), "an answer that was under way, nonsense");
+    assert_eq!((bench.down.ending(), fault.hits()), (Some(Ending::Close), Some(1)));
+}
+
+#[test]
+fn garbage_that_was_not_asked_for_leaves_no_trace_when_it_goes() {
+    let mut bench = Bench::new(&[]);
+    let fault = bench.set(r#"{"garbage": {"style": "random"}}"#);
+    bench.run(MS(100));
+    bench.remove(&fault);
+    bench.ask(b"hello");
+    assert_eq!(bench.up.output().front().unwrap(), "hello");
+    assert_eq!((bench.count(), bench.up.replaces_upstream(), fault.hits()), (0, false, Some(0)));
+}
+
+#[test]
+fn a_banner_comes_unasked_and_hanging_garbage_is_reset_when_it_goes() {
+    let mut bench = Bench::new(&[]);
+    let fault = bench.set(r#"{"garbage": {"style": "banner", "then": "hang"}}"#);
+    bench.run(MS(1));
+    assert!(bench.text().starts_with("SSH-2.0"));
+    assert_eq!((bench.down.ending(), fault.hits()), (None, Some(1)));
+    bench.remove(&fault);
+    assert_eq!(bench.down.ending(), Some(Ending::Reset));
+}
+
+#[test]
+fn a_fault_whose_count_is_spent_lets_everything_pass() {
+    for json in [
+        r#"{"fault": {"latency": {"delay": "1s"}}, "count": 1}"#,
+        r#"{"fault": {"reset": {"after": "1s"}}, "count": 1}"#,
+        r#"{"fault": {"blackhole": {"close_after": "1s"}}, "count": 1}"#,
+        r#"{"fault": {"garbage": {"style": "random"}}, "count": 1}"#,
+        r#"{"fault": {"unread": {}}, "count": 1}"#,
+    ] {
+        let mut bench = Bench::new(&[]);
+        let fault = bench.set(json);
+        assert!(fault.count_hit(), "somebody else was first");
+        bench.down.tell_unread(bench.now);
+        bench.ask(b"?");
+        bench.send(b"whole");
+        bench.run(MS(2000));
+        assert_eq!((bench.text().as_str(), bench.down.ending()), ("whole", None), "{json}");
+        assert_eq!((fault.hits(), bench.up.replaces_upstream()), (Some(1), false), "{json}");
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Send(usize),
+    Wait(u64),
+    Set(usize),
+    Change(usize),
+    Remove(usize),
+}
+
+/// Kinds that lose nothing, each with other parameters to change to.
+const KEEPING: &[(&str, &str)] = &[
+    (r#"{"latency": {"delay": "30ms", "jitter": "20ms"}}"#, r#"{"latency": {"delay": "5ms"}}"#),
+    (r#"{"latency": {"delay": "10ms", "buffer": "64KiB"}}"#, r#"{"latency": {"delay": "90ms", "jitter": "90ms"}}"#),
+    (r#"{"bandwidth": {"rate": "200KB/s"}}"#, r#"{"bandwidth": {"rate": "0B/s"}}"#),
+    (r#"{"bandwidth": {"rate": "1MB/s", "scope": "proxy"}}"#, r#"{"bandwidth": {"rate": "3KB/s", "burst": "1B"}}"#),
+    (r#"{"drip": {"bytes": 100, "every": "1ms", "size_jitter": 99}}"#, r#"{"drip": {"bytes": 5000, "every": "3ms"}}"#),
+    (
+        r#"{"stall": {"every": "50ms", "for": "30ms", "jitter": "10ms"}}"#,
+        r#"{"stall": {"every": "9ms", "for": "9ms"}}"#,
+    ),
+    (r#"{"slow_close": {"delay": "50ms"}}"#, r#"{"slow_close": {"delay": "1ms"}}"#),
+    (r#"{"unread": {}}"#, r#"{"unread": {}}"#),
+    (r#"{"reset": {"after": "9h"}}"#, r#"{"reset": {"after_bytes": "1GB"}}"#),
+    (r#"{"truncate": {"bytes": "1GB"}}"#, r#"{"truncate": {"bytes": "2GB"}}"#),
+    (r#"{"garbage": {"style": "random"}}"#, r#"{"garbage": {"style": "html"}}"#),
+];
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => prop_oneof![1_usize..200, Just(30_000)].prop_map(Step::Send),
+        3 => (0_u64..40).prop_map(Step::Wait),
+        3 => any::<prop::sample::Index>().prop_map(|index| Step::Set(index.index(KEEPING.len()))),
+        2 => (0_usize..8).prop_map(Step::Change),
+        3 => (0_usize..8).prop_map(Step::Remove),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn through_any_faults_set_changed_and_removed_what_arrives_is_what_was_sent(
+        steps in prop::collection::vec(step(), 1..60)
+    ) {
+        let mut bench = Bench::new(&[]);
+        let mut set: Vec<(Arc<ActiveFault>, usize)> = Vec::new();
+        let mut sent = Vec::new();
+        for step in steps {
+            match step {
+                Step::Send(bytes) => {
+                    if bench.down.appetite() == Appetite::Hungry {
+                        let chunk: Vec<u8> = (0..bytes).map(|n| ((sent.len() + n) % 251) as u8).collect();
+                        bench.send(&chunk);
+                        sent.extend(chunk);
+                    }
+                }
+                Step::Wait(millis) => bench.run(MS(millis)),
+                Step::Set(kind) => set.push((bench.set(KEEPING[kind].0), kind)),
+                Step::Change(which) if !set.is_empty() => {
+                    let (fault, kind) = set[which % set.len()].clone();
+                    bench.change(&fault, KEEPING[kind].1);
+                }
+                Step::Remove(which) if !set.is_empty() => {
+                    let (fault, _) = set.remove(which % set.len());
+                    bench.remove(&fault);
+                }
+                Step::Change(_) | Step::Remove(_) => {}
+            }
+            let got: Vec<u8> = bench.left.iter().flat_map(|(_, bytes)| bytes.iter().copied()).collect();
+            prop_assert!(sent.starts_with(&got));
+        }
+        bench.end(Ending::Eof);
+        for (fault, _) in set {
+            bench.remove(&fault);
+        }
+        let got: Vec<u8> = bench.left.iter().flat_map(|(_, bytes)| bytes.iter().copied()).collect();
+        prop_assert_eq!(got.len(), sent.len());
+        prop_assert!(got == sent);
+        prop_assert_eq!(bench.down.ending(), Some(Ending::Eof));
+        prop_assert!(bench.down.next_wake(bench.now).is_none());
+    }
+}
