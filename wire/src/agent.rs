@@ -37,7 +37,7 @@ pub struct RemovedFault {
     pub hits: Option<u64>,
 }
 
-/// The answer of `DELETE /v1/faults` and `DELETE /v1/leases/{lease}`: what was removed.
+/// The answer of every DELETE that takes faults away: `/v1/faults`, one fault, a lease.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Healed {
     /// The faults that are gone.

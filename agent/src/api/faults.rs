@@ -5,7 +5,7 @@
 
 use super::{Api, ApiError, Named, body::Json, created};
 use crate::registry::Caller;
-use axum::{extract::State, http::StatusCode, response::Response};
+use axum::{extract::State, response::Response};
 use serde_json::{Value, json};
 use squall_wire::{FaultInfo, FaultName, FaultPatch, FaultSpec, Healed, ProxyName};
 use std::sync::Arc;
@@ -51,9 +51,11 @@ pub(super) async fn delete(
     State(api): State<Arc<Api>>,
     Named((proxy, fault)): Named<(ProxyName, FaultName)>,
     caller: Caller,
-) -> Result<StatusCode, ApiError> {
-    api.change(|registry| async move { registry.remove_fault(&proxy, &fault, &caller).await }).await?;
-    Ok(StatusCode::NO_CONTENT)
+) -> Result<axum::Json<Healed>, ApiError> {
+    let change = |registry: Arc<crate::registry::Registry>| async move {
+        registry.remove_fault(&proxy, &fault, &caller).await
+    };
+    Ok(axum::Json(api.change(change).await?))
 }
 
 pub(super) async fn heal_all(State(api): State<Arc<Api>>, caller: Caller) -> Result<axum::Json<Healed>, ApiError> {

@@ -92,14 +92,14 @@ impl Registry {
         proxy: &ProxyName,
         name: &FaultName,
         caller: &Caller,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Healed, Refusal> {
         let mut inner = self.open().await?;
         inner.terms(proxy, name)?;
         inner.leases.allow(proxy, caller.lease.as_ref(), Instant::now())?;
         let healing = inner.entry_mut(proxy)?.heal(proxy, std::slice::from_ref(name)).await;
         let outcome = inner.healed(healing, "fault removed", caller);
         self.sooner.notify_one();
-        outcome.map(drop)
+        outcome
     }
 
     /// Removes every fault, whoever set it and whatever lease holds its proxy. Leases stay.
