@@ -66,7 +66,11 @@ fn a_chart_shows_limits_and_fault_windows_where_they_were() {
     let checkout = &page[page.find("<h3>traffic.checkout").unwrap()..page.find("<h3>ready").unwrap()];
     let window = checkout.match_indices("<i class=\"window\"").next().unwrap().0;
     // 8.067 s of 33.126 s, until 20.071 s.
-    assert!(checkout[window..].starts_with("<i class=\"window\" style=\"left:24.35%;width:36.24%\""), "{}", &checkout[window..][..80]);
+    assert!(
+        checkout[window..].starts_with("<i class=\"window\" style=\"left:24.35%;width:36.24%\""),
+        "{}",
+        &checkout[window..][..80]
+    );
     assert!(checkout.contains("promised: p99 &lt; 1500ms"));
     assert!(checkout.contains("aborts at: all traffic: success_ratio &lt; 90% for 2s"));
     // The scale goes to 2000 ms, so 1500 ms is a quarter from the top.

@@ -7,7 +7,7 @@
 use super::{
     ReportError,
     chart::{self, Frame, SeriesCharts},
-    hits, moment,
+    hits, length, moment,
     story::{self, Sort},
     table,
 };
@@ -49,7 +49,7 @@ struct Page<'a> {
     started: String,
     took: Option<String>,
     headline: Headline,
-    reasons: &'a [String],
+    reasons: Vec<Vec<Part<'a>>>,
     tiles: Vec<Tile>,
     promises: Vec<Promise<'a>>,
     frame: Frame,
@@ -69,6 +69,13 @@ struct Headline {
     sign: &'static str,
     tone: &'static str,
     exit_code: Option<u8>,
+}
+
+/// A piece of a sentence: what stands between backticks is code.
+#[derive(Serialize)]
+struct Part<'a> {
+    text: &'a str,
+    code: bool,
 }
 
 /// A figure at a glance.
@@ -133,7 +140,7 @@ fn page(record: &RunRecord) -> Page<'_> {
             .map_or_else(|_| start.started_at.clone(), |at| at.strftime("%-d %B %Y, %H:%M:%S UTC").to_string()),
         took: end.map(|end| moment(end.took)),
         headline: headline(end),
-        reasons: end.map_or(&[], |end| &end.reasons),
+        reasons: end.map_or(&[][..], |end| &end.reasons).iter().map(|reason| parts(reason)).collect(),
         tiles: end.map(|end| tiles(record, end)).unwrap_or_default(),
         promises: table::lines(end.map_or(&[], |end| &end.rows)).iter().map(promise).collect(),
         frame: chart::frame(record),
@@ -143,8 +150,12 @@ fn page(record: &RunRecord) -> Page<'_> {
         timeline: record.events.iter().take(MOST_EVENTS).map(timeline_moment).collect(),
         left_out: record.events.len().saturating_sub(MOST_EVENTS),
         source_lines: start.source.text.lines().collect(),
-        recovery: [start.recovery_within, start.recovery_hold].map(moment),
+        recovery: [start.recovery_within, start.recovery_hold].map(length),
     }
+}
+
+fn parts(sentence: &str) -> Vec<Part<'_>> {
+    sentence.split('`').enumerate().map(|(number, text)| Part { text, code: number % 2 == 1 }).collect()
 }
 
 fn headline(end: Option<&RunEnd>) -> Headline {

@@ -42,6 +42,11 @@ fn moment(at: Duration) -> String {
     }
 }
 
+/// A length of time as it stands in a file: `10s`, `800ms`.
+fn length(length: Duration) -> String {
+    squall_wire::Span::from(length).to_string()
+}
+
 /// How often a fault hit, in words.
 fn hits(hits: Option<u64>) -> String {
     match hits {

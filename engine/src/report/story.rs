@@ -52,18 +52,18 @@ pub(super) fn tell(event: &Event) -> Told {
     let told = |sort, marked, title: String, detail: String| Told { sort, title, detail, marked };
     match &event.what {
         What::Phase { phase, lasting } => {
-            let detail = lasting.map(|lasting| format!("for {}", super::moment(lasting))).unwrap_or_default();
+            let detail = lasting.map(|lasting| format!("for {}", super::length(lasting))).unwrap_or_default();
             // Planning and leasing take a moment at the very start: nothing that a chart could show.
             let marked = *phase >= Phase::Baseline;
             told(Sort::Phase, marked, format!("{} begins", capital(phase.word())), detail)
         }
         What::Leased { agent, url, lease, proxies, ttl } => {
             let proxies: Vec<&str> = proxies.iter().map(AsRef::as_ref).collect();
-            let detail = format!("lease {lease} at {url}, ends {} after its last renewal", super::moment(*ttl));
+            let detail = format!("lease {lease} at {url}, ends {} after its last renewal", super::length(*ttl));
             told(Sort::Quiet, false, format!("{agent} leases {}", proxies.join(", ")), detail)
         }
         What::StepStarted { step, lasting } => {
-            told(Sort::Step, false, format!("Step “{step}” begins"), format!("for {}", super::moment(*lasting)))
+            told(Sort::Step, false, format!("Step “{step}” begins"), format!("for {}", super::length(*lasting)))
         }
         What::StepEnded { step } => told(Sort::Step, false, format!("Step “{step}” ends"), String::new()),
         What::Intent { agent, proxy, fault, .. } => {

@@ -5,7 +5,6 @@
 
 use super::{hits, moment, table};
 use crate::record::{FaultRecord, RowResult, RunEnd, RunRecord, RunStart};
-use std::fmt::Write;
 
 /// A whole run.
 #[must_use]
@@ -38,7 +37,8 @@ pub fn conclusion(start: &RunStart, end: &RunEnd) -> String {
     }
     steady_state(&mut text, &end.rows);
     faults(&mut text, &end.faults);
-    line(&mut text, &format!("\n  took {} · {} · run {}", moment(end.took), start.environment, start.id));
+    text.push('\n');
+    line(&mut text, &format!("  took {} · {} · run {}", moment(end.took), start.environment, start.id));
     text
 }
 
@@ -85,15 +85,14 @@ fn align<const COLUMNS: usize>(text: &mut String, rows: Vec<[String; COLUMNS]>) 
     for row in rows {
         let mut padded = String::from("  ");
         for (cell, width) in row.iter().zip(widths) {
-            // A line break in a tolerance or an answer would tear the table.
-            let cell = cell.replace(['\n', '\r', '\t'], " ");
             padded.push_str(&format!("{cell:width$}  "));
         }
         line(text, padded.trim_end());
     }
 }
 
+/// Writes a line. Control characters in an answer could tear the table, or repaint the terminal.
 fn line(text: &mut String, line: &str) {
-    // Writing to a string cannot fail.
-    let _ = writeln!(text, "{line}");
+    text.extend(line.chars().map(|letter| if letter.is_control() { ' ' } else { letter }));
+    text.push('\n');
 }

@@ -31,6 +31,8 @@ pub(crate) struct Limit {
     text: String,
     /// Whether there is room for its label in the chart.
     labelled: bool,
+    /// Whether the legend names it: conditions with several limits are named once.
+    named: bool,
 }
 
 impl<'a> Limits<'a> {
@@ -64,10 +66,10 @@ impl<'a> Limits<'a> {
     }
 
     /// The same, each once, with its place and as much lettering as there is room for.
-    pub(crate) fn placed(&self, chart: Metric, at: impl Fn(f64) -> Option<f64>) -> Vec<Limit> {
+    pub(crate) fn placed(&self, chart: Metric, at: impl Fn(f64, &Limit) -> Option<f64>) -> Vec<Limit> {
         let mut limits: Vec<Limit> = vec![];
         for (value, limit) in self.of(chart) {
-            let limit = Limit { at: at(value), ..limit };
+            let limit = Limit { at: at(value, &limit), ..limit };
             let known = limits.iter().any(|known| known.kind == limit.kind && known.shown == limit.shown);
             let covered = |known: &Limit| {
                 known.labelled
@@ -76,10 +78,18 @@ impl<'a> Limits<'a> {
             };
             if !known {
                 let labelled = !limits.iter().any(covered);
-                limits.push(Limit { labelled, ..limit });
+                let named = !limits.iter().any(|known| known.kind == limit.kind && known.text == limit.text);
+                limits.push(Limit { labelled, named, ..limit });
             }
         }
         limits
+    }
+}
+
+impl Limit {
+    /// Whether it was promised; else it aborts.
+    pub(crate) fn is_promise(&self) -> bool {
+        self.kind == "tolerance"
     }
 }
 
@@ -87,5 +97,5 @@ fn place(chart: Metric, metric: Metric, limit: f64, kind: &'static str, text: &s
     let same = metric.kind() == chart.kind() && (metric.kind() != MetricKind::EachNumber || metric == chart);
     let limit = if metric == Metric::ErrorRatio { 1.0 - limit } else { limit };
     let shown = chart.shown(limit);
-    same.then(|| (limit, Limit { kind, at: None, shown, text: text.to_owned(), labelled: true }))
+    same.then(|| (limit, Limit { kind, at: None, shown, text: text.to_owned(), labelled: true, named: true }))
 }

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     report::moment,
-    sample::{Metric, Sample},
+    sample::{Metric, MetricKind, Sample},
     stats::measure,
 };
 use serde::Serialize;
@@ -20,8 +20,11 @@ use std::time::Duration;
 /// Values drawn as they were read, at most; beyond that the lowest and the highest of each bucket are.
 const MOST_READINGS: usize = 480;
 
-/// A limit more than so many times the largest value would press the data flat: it is named instead of drawn.
+/// A limit more than so many times as far out as the data would press the data flat: it is named instead of drawn.
 const FARTHEST_LIMIT: f64 = 2.5;
+
+/// A success ratio is shown down to here at least.
+const LEAST_DIP: f64 = 0.0025;
 
 /// A chart, in percent of its width and height, ready for the template.
 #[derive(Debug, Clone, Serialize)]
@@ -103,15 +106,15 @@ fn chart(
     steps: bool,
 ) -> LineChart {
     let values = || lines.iter().flat_map(|line| line.points.iter().filter_map(|(_, value)| *value));
-    let largest = values().fold(0.0f64, |largest, value| largest.max(value.abs()));
-    let near = |limit: f64| metric == Metric::SuccessRatio || largest == 0.0 || limit.abs() <= largest * FARTHEST_LIMIT;
-    let drawn = limits.of(metric).filter(|(limit, _)| near(*limit)).map(|(limit, _)| limit);
+    let reach = reach(metric, values(), limits);
+    let near = |value: f64, limit: &Limit| distance(metric, value) <= reach || (is_ratio(metric) && limit.is_promise());
+    let drawn = limits.of(metric).filter(|(value, limit)| near(*value, limit)).map(|(value, _)| value);
     let scale = Scale::around(metric, values().chain(drawn));
     LineChart {
         title: title.to_owned(),
         summary: summary(&lines),
         y_ticks: scale.ticks(metric),
-        limits: limits.placed(metric, |limit| near(limit).then(|| scale.at(limit))),
+        limits: limits.placed(metric, |value, limit| near(value, limit).then(|| scale.at(value))),
         data: data(&lines, axis),
         lines: lines
             .iter()
@@ -120,6 +123,25 @@ fn chart(
             .collect(),
         note,
     }
+}
+
+/// How far out a limit may lie to be drawn.
+fn reach(metric: Metric, values: impl Iterator<Item = f64>, limits: &Limits<'_>) -> f64 {
+    let data = values.map(|value| distance(metric, value)).fold(0.0, f64::max);
+    if !is_ratio(metric) {
+        return if data == 0.0 { f64::INFINITY } else { data * FARTHEST_LIMIT };
+    }
+    let promises = limits.of(metric).filter(|(_, limit)| limit.is_promise());
+    promises.map(|(value, _)| distance(metric, value)).fold(data.max(LEAST_DIP), f64::max) * FARTHEST_LIMIT
+}
+
+/// How far a value is from where its axis begins: 0, and for ratios 100 %.
+fn distance(metric: Metric, value: f64) -> f64 {
+    if is_ratio(metric) { 1.0 - value } else { value.abs() }
+}
+
+fn is_ratio(metric: Metric) -> bool {
+    metric.kind() == MetricKind::Ratio
 }
 
 /// Samples by the moment at which they were due, each bucket with its middle; empty ones too, so that gaps are seen.

@@ -23,6 +23,9 @@ use time::{Tick, TimeAxis, round};
 /// Faults side by side above a chart, at most; more are drawn over each other.
 const MOST_LANES: usize = 4;
 
+/// Percent of the width that a label needs on a small screen.
+const ROOM: f64 = 45.0;
+
 /// What every chart of a page has in common.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Frame {
@@ -40,6 +43,10 @@ struct Window {
     width: f64,
     lane: usize,
     label: String,
+    /// Where its label has room: to the next window of its lane, or from the one before.
+    label_left: f64,
+    label_width: f64,
+    label_ends: bool,
     title: String,
 }
 
@@ -165,7 +172,7 @@ fn windows(faults: &[FaultRecord], axis: TimeAxis) -> Vec<Window> {
         ends[free] = ends[free].max(to);
         free
     };
-    merged
+    let mut windows: Vec<Window> = merged
         .into_iter()
         .map(|(fault, from, to, count)| {
             let many = if count > 1 { format!(" ×{count}") } else { String::new() };
@@ -175,6 +182,9 @@ fn windows(faults: &[FaultRecord], axis: TimeAxis) -> Vec<Window> {
                 width: round(axis.at(to) - axis.at(from)).max(0.3),
                 lane: lane(&mut ends, from, to),
                 label: format!("{} · {}{many}", fault.kind, fault.proxy),
+                label_left: 0.0,
+                label_width: 100.0,
+                label_ends: false,
                 title: format!(
                     "{}: {} on {}, {} to {}{gone}",
                     fault.step,
@@ -185,7 +195,27 @@ fn windows(faults: &[FaultRecord], axis: TimeAxis) -> Vec<Window> {
                 ),
             }
         })
-        .collect()
+        .collect();
+    make_room(&mut windows);
+    windows
+}
+
+/// Lets a label reach beyond its window where its lane is free: to the right, or to the left if there is more room.
+fn make_room(windows: &mut [Window]) {
+    for lane in 0..MOST_LANES {
+        let mut taken = 0.0;
+        let of_lane: Vec<usize> = (0..windows.len()).filter(|index| windows[*index].lane == lane).collect();
+        for (place, index) in of_lane.iter().enumerate() {
+            let next = of_lane.get(place + 1).map_or(100.0, |next| windows[*next].left);
+            let window = &mut windows[*index];
+            let end = window.left + window.width;
+            let (right, left) = (next.max(end) - window.left, end - taken);
+            window.label_ends = right < ROOM && left > right;
+            window.label_left = if window.label_ends { round(taken) } else { window.left };
+            window.label_width = round(right.max(if window.label_ends { left } else { right }));
+            taken = end;
+        }
+    }
 }
 
 fn phases(record: &RunRecord, axis: TimeAxis) -> Vec<PhasePart> {

@@ -33,8 +33,10 @@ struct Part {
     label: String,
     title: String,
     good: bool,
-    /// Whether its label has room.
+    /// Whether its label has room …
     roomy: bool,
+    /// … but not on a small screen.
+    tight: bool,
 }
 
 /// A reading in a word.
@@ -74,14 +76,16 @@ fn part(stretch: &[(Duration, Word)], end: Duration, axis: TimeAxis) -> Part {
     let (from, Word { text, good }) = &stretch[0];
     let left = axis.at(*from);
     let width = round(axis.at(end) - left).max(0.3);
+    let letters = text.chars().count() as f64;
     Part {
         left,
         width,
         label: text.clone(),
         title: format!("{text} from {} to {} ({} readings)", moment(*from), moment(end), stretch.len()),
         good: *good,
-        // A letter is about 0.8 percent of a chart at its usual width.
-        roomy: width > text.chars().count() as f64 * 0.8 + 1.0,
+        // A letter is about 0.8 percent of a chart at its usual width, and 2.5 percent on a phone.
+        roomy: width > letters * 0.8 + 1.0,
+        tight: width < letters * 2.5 + 2.0,
     }
 }
 
