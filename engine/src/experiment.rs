@@ -63,8 +63,21 @@ impl Secrets {
     /// blank out ordinary words.
     pub fn add(&mut self, value: &str) {
         if value.len() >= 4 && !self.0.iter().any(|known| &**known == value) {
-            self.0.push(value.into());
+            // The longest first, or the rest of one that begins with another would be left standing.
+            let at = self.0.partition_point(|known| known.len() >= value.len());
+            self.0.insert(at, value.into());
         }
+    }
+
+    /// Whether one of them is in this text.
+    #[must_use]
+    pub fn is_in(&self, text: &str) -> bool {
+        self.0.iter().any(|secret| text.contains(&**secret))
+    }
+
+    /// Every one of them in `other`, too.
+    pub fn extend(&mut self, other: &Self) {
+        other.0.iter().for_each(|secret| self.add(secret));
     }
 
     /// The text with every secret replaced by `***`.

@@ -9,10 +9,13 @@
 //! Runners act, verdicts decide: what judges (`tolerance`, `stats`, `verdict`) is pure, what acts is in `run`.
 //! Neighbours: `squall-wire` for what agents speak, the `squall` command for people.
 
+pub mod diagnostic;
+pub mod document;
 pub mod event;
 pub mod experiment;
 pub mod journal;
 pub mod judge;
+pub mod load;
 pub mod record;
 pub mod recorder;
 pub mod report;
@@ -20,4 +23,7 @@ pub mod sample;
 pub mod stats;
 pub mod template;
 pub mod tolerance;
+mod validate;
+mod variables;
 pub mod verdict;
+mod yaml;

@@ -1,0 +1,163 @@
+//! What is measured, as it is written: the load and the probes.
+
+use super::{OneOrMore, RequestRate, Text};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use squall_wire::{ProxyName, Span};
+use std::collections::BTreeMap;
+
+/// Squall's own load. Open-loop: requests start on schedule whether or not earlier ones have come back.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrafficDoc {
+    /// Requests a second, all together.
+    #[schemars(required)]
+    pub rate: Option<RequestRate>,
+    /// Connections at most; a request that finds none free waits, and the wait counts. 64 when absent.
+    #[schemars(range(min = 1, max = 10000))]
+    pub clients: Option<u64>,
+    /// A request that takes longer has failed; 5s when absent.
+    pub timeout: Option<Span>,
+    /// What is sent, chosen by weight.
+    #[schemars(required, length(min = 1))]
+    pub requests: Option<Vec<RequestDoc>>,
+}
+
+/// One kind of request in the load, measured as `traffic.NAME`. Exactly one of `get`, `post`, `put`, `patch`, `delete`
+/// and `head` is its URL. URL, headers and body may hold `{{ random(1, 500) }}`, `{{ uuid() }}`, `{{ now() }}` and
+/// `{{ counter() }}`, evaluated for each request.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RequestDoc {
+    /// Its name, unique in the load.
+    #[schemars(required)]
+    pub name: Option<String>,
+    /// How often it is chosen, against the others; 1 when absent.
+    #[schemars(range(min = 1))]
+    pub weight: Option<u32>,
+    /// The URL to GET.
+    pub get: Option<String>,
+    /// The URL to POST to.
+    pub post: Option<String>,
+    /// The URL to PUT to.
+    pub put: Option<String>,
+    /// The URL to PATCH.
+    pub patch: Option<String>,
+    /// The URL to DELETE.
+    pub delete: Option<String>,
+    /// The URL to ask for its HEAD.
+    pub head: Option<String>,
+    /// Headers by name.
+    pub headers: Option<BTreeMap<String, Text>>,
+    /// A body that is sent as JSON, with its content type unless `headers` give one.
+    pub json: Option<serde_json::Value>,
+    /// A body that is sent as it is.
+    pub body: Option<Text>,
+    /// What counts as success; every status below 400 when absent.
+    pub expect: Option<ExpectDoc>,
+}
+
+impl RequestDoc {
+    /// The URL keys: the method of each, its key and its value.
+    #[must_use]
+    pub fn targets(&self) -> [(&'static str, &'static str, Option<&str>); 6] {
+        [
+            ("GET", "get", self.get.as_deref()),
+            ("POST", "post", self.post.as_deref()),
+            ("PUT", "put", self.put.as_deref()),
+            ("PATCH", "patch", self.patch.as_deref()),
+            ("DELETE", "delete", self.delete.as_deref()),
+            ("HEAD", "head", self.head.as_deref()),
+        ]
+    }
+}
+
+/// What counts as a successful answer.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ExpectDoc {
+    /// The status, or a list of them; every status below 400 when absent.
+    pub status: Option<OneOrMore<u16>>,
+    /// A text that the body must contain.
+    pub body_contains: Option<Text>,
+}
+
+/// A probe: what is read, how often, and how long a reading may take. Exactly one of `http`, `metrics` and `agent`.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProbeDoc {
+    /// An HTTP answer: its status, its time, a value or text of its body.
+    pub http: Option<HttpProbeDoc>,
+    /// A value of a Prometheus text endpoint.
+    pub metrics: Option<MetricsProbeDoc>,
+    /// What a proxy itself saw.
+    pub agent: Option<AgentProbeDoc>,
+    /// One reading each so long; 1s when absent, 10ms at least.
+    pub every: Option<Span>,
+    /// A reading that takes longer has failed; `every`, but at most 1s, when absent.
+    pub timeout: Option<Span>,
+}
+
+/// Reads an HTTP answer.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct HttpProbeDoc {
+    /// Where.
+    #[schemars(required)]
+    pub url: Option<String>,
+    /// GET when absent.
+    #[schemars(extend("enum" = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]))]
+    pub method: Option<String>,
+    /// Headers by name.
+    pub headers: Option<BTreeMap<String, Text>>,
+    /// A JSON path (RFC 9535), `$.status`, whose first result is the probe's `body`, and its `value` if it is a number.
+    pub body: Option<String>,
+}
+
+/// Reads a Prometheus text endpoint. At most one of `rate` and `quantile`; the value as it is when both are absent.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct MetricsProbeDoc {
+    /// Where.
+    #[schemars(required)]
+    pub url: Option<String>,
+    /// Which series: `name` or `name{label="value"}`. Several that match are added up.
+    #[schemars(required)]
+    pub select: Option<String>,
+    /// Its growth a second since the reading before.
+    pub rate: Option<bool>,
+    /// This quantile, from 0 to 1, of a histogram's growth since the reading before.
+    #[schemars(range(min = 0, max = 1))]
+    pub quantile: Option<f64>,
+}
+
+/// Reads what a proxy of an agent saw.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AgentProbeDoc {
+    /// The agent; the only one when absent.
+    #[serde(default)]
+    pub agent: Option<String>,
+    /// The proxy.
+    pub proxy: ProxyName,
+    /// Which of its counters.
+    pub read: AgentReadDoc,
+}
+
+/// A counter of a proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AgentReadDoc {
+    /// Connections open now.
+    OpenConnections,
+    /// Connections accepted, a second.
+    ConnectionRate,
+    /// Connections on which a fault acted, since the proxy was made.
+    ConnectionsHit,
+    /// Connections that ended with an error, a second.
+    ErrorRate,
+    /// Bytes from client to server, a second.
+    UpstreamRate,
+    /// Bytes from server to client, a second.
+    DownstreamRate,
+}

@@ -1,0 +1,142 @@
+//! The probes: each reads one thing, in a form that can be read, and never for longer than allowed.
+
+use super::{Check, forms};
+use crate::{
+    document::{AgentProbeDoc, AgentReadDoc, HttpProbeDoc, MetricsProbeDoc, ProbeDoc},
+    experiment::{AgentRead, MetricsRead, ProbeKind, ProbePlan},
+    yaml::Spot,
+};
+use squall_wire::Span;
+use std::{collections::BTreeMap, time::Duration};
+
+const DEFAULT_EVERY: Duration = Duration::from_secs(1);
+const LONGEST_DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
+const SHORTEST: Duration = Duration::from_millis(10);
+const LONGEST: Duration = Duration::from_secs(600);
+const METHODS: [&str; 7] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
+const KINDS: [&str; 3] = ["http", "metrics", "agent"];
+
+impl Check<'_, '_, '_> {
+    pub(super) fn probes(&mut self) -> BTreeMap<String, ProbePlan> {
+        let mut plans = BTreeMap::new();
+        for (name, doc) in self.doc.probes.iter().flatten() {
+            let spot = self.root.key("probes").key(name);
+            if name == "traffic" {
+                self.report.error(spot.key_mark(), "`traffic` is the load's own name: call the probe otherwise");
+            } else if !forms::is_series_word(name) {
+                let told = self.report.error(spot.key_mark(), format!("`{name}` cannot name a probe"));
+                told.expected("letters, digits, `-` and `_`");
+            }
+            if let Some(plan) = self.probe(doc, spot) {
+                plans.insert(name.clone(), plan);
+            }
+        }
+        plans
+    }
+
+    fn probe(&mut self, doc: &ProbeDoc, spot: Spot<'_>) -> Option<ProbePlan> {
+        let range = SHORTEST..=LONGEST;
+        let every =
+            self.duration(spot.key("every"), "every", doc.every.map(Span::get), &range).unwrap_or(DEFAULT_EVERY);
+        let range = Duration::from_millis(1)..=LONGEST;
+        let timeout = self
+            .duration(spot.key("timeout"), "timeout", doc.timeout.map(Span::get), &range)
+            .unwrap_or_else(|| every.min(LONGEST_DEFAULT_TIMEOUT));
+        let written: Vec<&str> = KINDS.into_iter().filter(|kind| spot.node().had(kind)).collect();
+        if let [first, second, ..] = written.as_slice() {
+            let related = spot.key(first).key_mark();
+            let message = format!("a probe reads one thing: `{first}` or `{second}`, not both");
+            self.report.error(spot.key(second).key_mark(), message).related(related, "the other is here");
+            return None;
+        }
+        let kind = match (&doc.http, &doc.metrics, &doc.agent) {
+            (Some(http), _, _) => self.http(http, spot.key("http"))?,
+            (_, Some(metrics), _) => self.metrics(metrics, spot.key("metrics"))?,
+            (_, _, Some(agent)) => seen_by_agent(agent),
+            (None, None, None) => {
+                if written.is_empty() {
+                    let told = self.report.error(spot.key_mark(), "what the probe reads is missing here");
+                    told.expected("one of `http`, `metrics` and `agent`");
+                }
+                return None;
+            }
+        };
+        Some(ProbePlan { every, timeout, kind })
+    }
+
+    fn http(&mut self, doc: &HttpProbeDoc, spot: Spot<'_>) -> Option<ProbeKind> {
+        let url = self.url(doc.url.as_deref(), spot);
+        let method = doc.method.as_deref().unwrap_or("GET").to_ascii_uppercase();
+        if !METHODS.contains(&method.as_str()) {
+            let told = self.report.error(spot.key("method").mark(), format!("`{method}` is no HTTP method"));
+            told.nearest(&method, METHODS);
+        }
+        for (name, value) in doc.headers.iter().flatten() {
+            self.header(name, value, spot.key("headers"));
+        }
+        let body = doc.body.as_deref().map(serde_json_path::JsonPath::parse).transpose();
+        if let Err(error) = &body {
+            let path = doc.body.as_deref().unwrap_or_default();
+            let told = self.report.error(spot.key("body").mark(), format!("`{path}` is not a JSON path: {error}"));
+            told.expected("one such as `$.status` or `$.items[0].price`");
+        }
+        let headers = doc.headers.iter().flatten().map(|(name, value)| (name.clone(), value.to_string())).collect();
+        Some(ProbeKind::Http { url: url?, method, headers, body: body.ok()? })
+    }
+
+    fn metrics(&mut self, doc: &MetricsProbeDoc, spot: Spot<'_>) -> Option<ProbeKind> {
+        let url = self.url(doc.url.as_deref(), spot);
+        let selected = match doc.select.as_deref().map(forms::selector) {
+            None => {
+                self.missing(spot, "select", "name the series: `select: 'http_requests_total{code=\"500\"}'`");
+                None
+            }
+            Some(Ok(selector)) => Some(selector),
+            Some(Err(message)) => {
+                self.report.error(spot.key("select").mark(), message);
+                None
+            }
+        };
+        let read = match (doc.rate.unwrap_or(false), doc.quantile) {
+            (true, Some(_)) => {
+                let related = spot.key("rate").key_mark();
+                let told = self.report.error(spot.key("quantile").key_mark(), "give `rate` or `quantile`, not both");
+                told.related(related, "the other is here");
+                return None;
+            }
+            (_, Some(quantile)) if !(0.0..=1.0).contains(&quantile) => {
+                let told = self.report.error(spot.key("quantile").mark(), format!("`{quantile}` is no quantile"));
+                told.expected("a number from 0 to 1, such as `0.99`");
+                return None;
+            }
+            (_, Some(quantile)) => MetricsRead::Quantile(quantile),
+            (true, None) => MetricsRead::Rate,
+            (false, None) => MetricsRead::Value,
+        };
+        Some(ProbeKind::Metrics { url: url?, select: selected?, read })
+    }
+
+    fn url(&mut self, url: Option<&str>, spot: Spot<'_>) -> Option<String> {
+        let Some(url) = url else {
+            self.missing(spot, "url", "say where: `url: \"${shop}/health\"`");
+            return None;
+        };
+        if let Err(message) = forms::url(url) {
+            self.report.error(spot.key("url").mark(), message);
+            return None;
+        }
+        Some(url.to_owned())
+    }
+}
+
+fn seen_by_agent(doc: &AgentProbeDoc) -> ProbeKind {
+    let read = match doc.read {
+        AgentReadDoc::OpenConnections => AgentRead::OpenConnections,
+        AgentReadDoc::ConnectionRate => AgentRead::ConnectionRate,
+        AgentReadDoc::ConnectionsHit => AgentRead::ConnectionsHit,
+        AgentReadDoc::ErrorRate => AgentRead::ErrorRate,
+        AgentReadDoc::UpstreamRate => AgentRead::UpstreamRate,
+        AgentReadDoc::DownstreamRate => AgentRead::DownstreamRate,
+    };
+    ProbeKind::Agent { agent: doc.agent.clone(), proxy: doc.proxy.clone(), read }
+}
