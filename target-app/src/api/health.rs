@@ -1,0 +1,73 @@
+//! What watches the shop asks: live, ready, deep health, and the request to leave.
+//!
+//! Live: the process answers. Ready: it can serve customers, so its database answers and it is not leaving; a
+//! dependency that is down does not take the whole shop out of service. Deep: everything, for people.
+//!
+//! Switched off, the answers are the usual thoughtless `ok`.
+
+use super::{App, Shared, answer::Answer};
+use crate::resilience::health_checks::{Overall, Report};
+use axum::{extract::State, http::StatusCode};
+use serde_json::{Value, json};
+
+pub(super) async fn live(State(_): Shared) -> Answer {
+    Answer::ok(&json!({"status": "up"}))
+}
+
+pub(super) async fn ready(State(app): Shared) -> Answer {
+    let Some(health) = &app.health else { return Answer::ok(&json!({"status": "up"})) };
+    if app.life.is_leaving() {
+        return unready("shutting down");
+    }
+    let report = health.report().await;
+    let database = report.checks.iter().find(|finding| finding.name == "database");
+    match database.and_then(|finding| finding.error.as_deref()) {
+        Some(error) => unready(&format!("database: {error}")),
+        None => Answer::ok(&json!({"status": "up"})),
+    }
+}
+
+fn unready(reason: &str) -> Answer {
+    Answer::with(StatusCode::SERVICE_UNAVAILABLE, &json!({"status": "down", "reason": reason}))
+}
+
+pub(super) async fn deep(State(app): Shared) -> Answer {
+    let Some(health) = &app.health else { return Answer::ok(&json!({"status": "up"})) };
+    let report = health.report().await;
+    let status = match report.status {
+        Overall::Up | Overall::Degraded => StatusCode::OK,
+        Overall::Down => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    Answer::with(status, &described(&app, &report))
+}
+
+fn described(app: &App, report: &Report) -> Value {
+    let breakers: Value = app
+        .upstreams
+        .values()
+        .map(|upstream| (format!("{}/{}", upstream.service, upstream.operation), json!(upstream.state().name())))
+        .collect();
+    let mut pools = serde_json::Map::new();
+    for (pool, (in_use, size)) in app.pools() {
+        pools.insert(pool.to_owned(), json!({"in_use": in_use, "size": size}));
+    }
+    json!({
+        "status": report.status,
+        "version": env!("CARGO_PKG_VERSION"),
+        "uptime_s": app.started.elapsed().as_secs(),
+        "without": app.without.names(),
+        "checks": report.checks,
+        "breakers": breakers,
+        "pools": pools,
+        "caches": {
+            "recommendations": app.pages.known_recommendations.entries(),
+            "reviews": app.pages.known_reviews.entries(),
+        },
+    })
+}
+
+/// The preStop hook: the same as a signal.
+pub(super) async fn shutdown(State(app): Shared) -> Answer {
+    app.life.request();
+    Answer::with(StatusCode::ACCEPTED, &json!({"status": "shutting down"}))
+}

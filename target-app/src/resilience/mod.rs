@@ -1,0 +1,19 @@
+//! The resilience patterns, one file each.
+//!
+//! A pattern's decisions are pure values (a window and a time give a state, an error and a try count give a pause);
+//! what waits or counts is a thin shell around them in the same file. Neighbours: `upstream.rs` strings them
+//! together for calls to dependencies, `api/` for requests.
+//!
+//! Invariant: no pattern knows another, and each has a form in which it is switched off.
+
+pub(crate) mod bulkhead;
+pub(crate) mod circuit_breaker;
+pub(crate) mod degradation;
+pub(crate) mod failover_cache;
+pub(crate) mod graceful_shutdown;
+pub(crate) mod health_checks;
+pub(crate) mod idempotency;
+pub(crate) mod load_shedding;
+pub(crate) mod retry;
+pub(crate) mod retry_budget;
+pub(crate) mod timeout_budget;
