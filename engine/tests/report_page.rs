@@ -78,6 +78,24 @@ fn a_chart_shows_limits_and_fault_windows_where_they_were() {
 }
 
 #[test]
+fn texts_that_were_judged_are_shown_as_they_changed() {
+    let mut record = fixture::record();
+    let body = |record: &mut RunRecord| {
+        let row = record.end.as_mut().unwrap().rows.iter_mut().find(|row| row.probe == "ready").unwrap();
+        row.metric = squall_engine::sample::Metric::Body;
+        record.series.iter_mut().find(|series| series.name == "ready").unwrap().samples.clone()
+    };
+    let mut samples = body(&mut record);
+    for (number, sample) in samples.iter_mut().enumerate() {
+        sample.text = Some(if number < 30 { "warming up".into() } else { "serving".into() });
+    }
+    record.series[2].samples = samples;
+    let page = page("texts", &record);
+    assert!(page.contains("<h4>Text</h4>") && page.contains("<h4>Status</h4>"));
+    assert!(page.contains("warming up from 0.06 s to 15.1 s (30 readings)"));
+}
+
+#[test]
 fn hostile_text_stays_text_wherever_it_stands() {
     const EVIL: &str = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'";
     let mut record = fixture::record();
@@ -170,8 +188,8 @@ fn a_long_run_with_many_samples_keeps_a_small_page() {
     let sample = |number: u64| Sample {
         at: Duration::from_millis(number * 18),
         took: Duration::from_micros(900 + number * 7_919 % 90_000),
-        ok: number % 97 != 0,
-        status: Some(if number % 97 == 0 { 503 } else { 200 }),
+        ok: !number.is_multiple_of(97),
+        status: Some(if number.is_multiple_of(97) { 503 } else { 200 }),
         value: Some((number * 31 % 1000) as f64),
         text: None,
     };

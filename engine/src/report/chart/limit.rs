@@ -99,3 +99,72 @@ fn place(chart: Metric, metric: Metric, limit: f64, kind: &'static str, text: &s
     let shown = chart.shown(limit);
     same.then(|| (limit, Limit { kind, at: None, shown, text: text.to_owned(), labelled: true, named: true }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Limits;
+    use crate::{
+        experiment::When,
+        record::{AbortRecord, Outcome, RowResult},
+        sample::Metric,
+    };
+
+    fn row(probe: &str, metric: Metric, when: When, limits: &[f64]) -> RowResult {
+        RowResult {
+            probe: probe.into(),
+            metric,
+            tolerance: "as promised".into(),
+            when,
+            measured: None,
+            shown: String::new(),
+            baseline: None,
+            samples: 0,
+            outcome: Outcome::Held,
+            limits: limits.to_vec(),
+        }
+    }
+
+    fn abort(probe: &str, limits: &[(Metric, f64)]) -> AbortRecord {
+        AbortRecord { probe: probe.into(), condition: "too bad".into(), limits: limits.to_vec() }
+    }
+
+    #[test]
+    fn a_promise_for_three_windows_is_one_line() {
+        let rows = [When::Before, When::During, When::After].map(|when| row("p", Metric::P99, when, &[1.5]));
+        let limits = Limits::of_series("p", &rows, &[]).placed(Metric::P99, |_, _| Some(50.0));
+        assert_eq!(limits.len(), 1);
+        assert_eq!(limits[0].shown, "1500 ms");
+    }
+
+    #[test]
+    fn errors_are_limited_on_the_chart_of_successes() {
+        let rows = [row("p", Metric::ErrorRatio, When::During, &[0.25])];
+        let limits: Vec<f64> =
+            Limits::of_series("p", &rows, &[]).of(Metric::SuccessRatio).map(|(value, _)| value).collect();
+        assert_eq!(limits, [0.75]);
+    }
+
+    #[test]
+    fn limits_go_to_their_own_chart_and_series() {
+        let rows = [row("p", Metric::Status, When::During, &[200.0]), row("q", Metric::Value, When::During, &[1.0])];
+        let of = |series: &str, chart| Limits::of_series(series, &rows, &[]).of(chart).count();
+        assert_eq!([of("p", Metric::Status), of("p", Metric::Value), of("p", Metric::P99)], [1, 0, 0]);
+        assert_eq!([of("q", Metric::Status), of("q", Metric::Value)], [0, 1]);
+    }
+
+    #[test]
+    fn what_aborts_on_all_traffic_is_shown_for_each_kind_of_it() {
+        let aborts = [abort("traffic", &[(Metric::SuccessRatio, 0.9)]), abort("traffic.other", &[(Metric::P99, 1.0)])];
+        let limits = Limits::of_series("traffic.checkout", &[], &aborts);
+        assert_eq!(limits.metrics().collect::<Vec<_>>(), [Metric::SuccessRatio]);
+        assert_eq!(limits.placed(Metric::SuccessRatio, |_, _| None)[0].text, "all traffic: too bad");
+    }
+
+    #[test]
+    fn labels_that_would_cover_each_other_are_left_to_the_legend() {
+        let rows = [row("p", Metric::P99, When::During, &[0.5, 0.51, 0.9])];
+        let limits = Limits::of_series("p", &rows, &[]).placed(Metric::P99, |value, _| Some(100.0 - value * 100.0));
+        assert_eq!(limits.iter().map(|limit| limit.labelled).collect::<Vec<_>>(), [true, false, true]);
+        assert_eq!(limits.iter().map(|limit| limit.named).collect::<Vec<_>>(), [true, false, false]);
+    }
+}

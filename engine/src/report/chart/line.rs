@@ -9,7 +9,7 @@ use super::{
     time::{Tick, TimeAxis, round},
 };
 use crate::{
-    report::moment,
+    report::{length, moment},
     sample::{Metric, MetricKind, Sample},
     stats::measure,
 };
@@ -74,7 +74,7 @@ pub(crate) fn bucketed(
             points: buckets.iter().map(|(middle, samples)| (*middle, measure(*metric, samples, width))).collect(),
         })
         .collect();
-    let note = format!("each point is {} of samples", moment(width).replace(".00", ""));
+    let note = format!("each point is {} of samples", length(width));
     Some(chart(title, note, first, lines, limits, axis, false))
 }
 
@@ -226,4 +226,50 @@ fn data(lines: &[Points], axis: TimeAxis) -> String {
         "series": series.collect::<Vec<_>>(),
     });
     super::for_script(&data)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Points, Scale, TimeAxis, buckets, extremes, path};
+    use crate::sample::{Metric, Sample};
+    use std::time::Duration;
+
+    fn at(seconds: f64) -> Duration {
+        Duration::from_secs_f64(seconds)
+    }
+
+    fn sample(seconds: f64) -> Sample {
+        Sample { at: at(seconds), took: Duration::ZERO, ok: true, status: None, value: None, text: None }
+    }
+
+    #[test]
+    fn buckets_without_samples_are_kept_so_that_gaps_are_seen() {
+        let buckets = buckets(&[sample(0.2), sample(3.1), sample(0.9)], at(1.0));
+        let counts: Vec<_> = buckets.iter().map(|(middle, samples)| (middle.as_secs_f64(), samples.len())).collect();
+        assert_eq!(counts, [(0.5, 2), (1.5, 0), (2.5, 0), (3.5, 1)]);
+    }
+
+    #[test]
+    fn a_peak_survives_when_readings_are_thinned_out() {
+        let mut points: Vec<_> = (0..1000u32).map(|number| (at(f64::from(number) / 100.0), Some(1.0))).collect();
+        (points[537].1, points[777].1) = (Some(99.0), None);
+        let thinned = extremes(&points, at(0.5));
+        assert!(thinned.len() <= 40);
+        assert!(thinned.contains(&points[537]));
+        assert!(thinned.is_sorted_by_key(|(at, _)| *at));
+    }
+
+    #[test]
+    fn a_line_breaks_where_nothing_was_measured() {
+        let axis = TimeAxis::lasting(at(4.0));
+        let scale = Scale::around(Metric::Value, [0.0, 4.0].into_iter());
+        let points = [(0.0, Some(0.0)), (1.0, Some(4.0)), (2.0, None), (3.0, Some(2.0))];
+        let line = |points: &[(f64, Option<f64>)]| Points {
+            metric: Metric::Value,
+            name: String::new(),
+            points: points.iter().map(|(seconds, value)| (at(*seconds), *value)).collect(),
+        };
+        assert_eq!(path(&line(&points), axis, scale, false), "M0 100h0L25 0M75 50h0");
+        assert_eq!(path(&line(&points), axis, scale, true), "M0 100h0H25V0M75 50h0");
+    }
 }

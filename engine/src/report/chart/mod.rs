@@ -18,6 +18,7 @@ use crate::{
 use limit::Limits;
 use serde::Serialize;
 use std::time::Duration;
+use strip::Reading;
 use time::{Tick, TimeAxis, round};
 
 /// Faults side by side above a chart, at most; more are drawn over each other.
@@ -116,10 +117,12 @@ fn series_charts(series: &SeriesRecord, record: &RunRecord, axis: TimeAxis) -> S
     if values && !traffic {
         charts.extend(line::readings("Value", samples, limits, axis).map(Chart::Line));
     }
-    if !traffic && (each(Metric::Status) || !values) {
-        charts.extend(strip::strip("Status", samples, axis).map(Chart::Strip));
-    } else if each(Metric::Body) {
-        charts.extend(strip::strip("Readings", samples, axis).map(Chart::Strip));
+    let texts = each(Metric::Body);
+    if each(Metric::Status) || !(traffic || values || texts) {
+        charts.extend(strip::strip(Reading::Status, samples, axis).map(Chart::Strip));
+    }
+    if texts {
+        charts.extend(strip::strip(Reading::Text, samples, axis).map(Chart::Strip));
     }
     if traffic || asked(MetricKind::Time) || !values {
         let times = times(limits);
@@ -276,4 +279,66 @@ const fn weight(sort: story::Sort) -> u8 {
 /// JSON that can stand in a script element: no text in it can end the element.
 fn for_script(value: &serde_json::Value) -> String {
     value.to_string().replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MOST_LANES, TimeAxis, Window, windows};
+    use crate::record::FaultRecord;
+    use std::time::Duration;
+
+    fn fault(agent: &str, step: &str, from: u64, to: Option<u64>) -> FaultRecord {
+        FaultRecord {
+            step: step.into(),
+            agent: agent.into(),
+            proxy: "payment".into(),
+            name: "latency-1".into(),
+            kind: "latency".into(),
+            shown: "{latency: {delay: 1s}}".into(),
+            seed: None,
+            from: Duration::from_secs(from),
+            to: to.map(Duration::from_secs),
+            hits: None,
+        }
+    }
+
+    fn drawn(faults: &[FaultRecord]) -> Vec<Window> {
+        // A second is a percent.
+        windows(faults, TimeAxis::lasting(Duration::from_secs(100)))
+    }
+
+    #[test]
+    fn the_same_fault_on_many_agents_is_one_window() {
+        let windows = drawn(&[fault("a", "slow", 10, Some(20)), fault("b", "slow", 11, Some(22))]);
+        assert_eq!(windows.len(), 1);
+        assert_eq!((windows[0].left, windows[0].width), (10.0, 12.0));
+        assert_eq!(windows[0].label, "latency · payment ×2");
+    }
+
+    #[test]
+    fn overlapping_faults_lie_in_lanes_and_a_free_lane_is_used_again() {
+        let windows = drawn(&[
+            fault("a", "one", 10, Some(30)),
+            fault("a", "two", 20, Some(40)),
+            fault("a", "three", 30, Some(50)),
+        ]);
+        assert_eq!(windows.iter().map(|window| window.lane).collect::<Vec<_>>(), [0, 1, 0]);
+        let many: Vec<_> = (0..9).map(|number| fault("a", &number.to_string(), number, Some(90))).collect();
+        assert!(drawn(&many).iter().all(|window| window.lane < MOST_LANES));
+    }
+
+    #[test]
+    fn a_fault_that_is_not_confirmed_gone_reaches_to_the_end() {
+        let windows = drawn(&[fault("a", "slow", 40, None)]);
+        assert_eq!(windows[0].width, 60.0);
+        assert!(windows[0].title.ends_with("not confirmed gone"));
+    }
+
+    #[test]
+    fn a_label_near_the_end_has_its_room_to_the_left() {
+        let windows = drawn(&[fault("a", "early", 10, Some(20)), fault("a", "late", 90, Some(99))]);
+        assert!(!windows[0].label_ends && windows[1].label_ends);
+        assert_eq!((windows[0].label_left, windows[0].label_width), (10.0, 80.0));
+        assert_eq!((windows[1].label_left, windows[1].label_width), (20.0, 79.0));
+    }
 }

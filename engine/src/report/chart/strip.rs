@@ -14,6 +14,22 @@ const MOST: usize = 240;
 /// Letters of a text that a stretch shows.
 const LETTERS: usize = 40;
 
+/// What of a sample a strip shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reading {
+    Status,
+    Text,
+}
+
+impl Reading {
+    const fn title(self) -> &'static str {
+        match self {
+            Self::Status => "Status",
+            Self::Text => "Text",
+        }
+    }
+}
+
 /// A strip, in percent of its width.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Strip {
@@ -46,9 +62,9 @@ struct Word {
     good: bool,
 }
 
-/// What each reading was: its status, or else its text.
-pub(crate) fn strip(title: &str, samples: &[Sample], axis: TimeAxis) -> Option<Strip> {
-    let mut readings: Vec<(Duration, Word)> = samples.iter().map(|sample| (sample.at, word(sample))).collect();
+/// What each reading was.
+pub(crate) fn strip(of: Reading, samples: &[Sample], axis: TimeAxis) -> Option<Strip> {
+    let mut readings: Vec<(Duration, Word)> = samples.iter().map(|sample| (sample.at, word(of, sample))).collect();
     readings.sort_by_key(|(at, _)| *at);
     let mut note = "each stretch is a run of equal readings";
     if readings.chunk_by(|one, other| one.1 == other.1).count() > MOST {
@@ -60,13 +76,13 @@ pub(crate) fn strip(title: &str, samples: &[Sample], axis: TimeAxis) -> Option<S
     let ends = stretches.iter().skip(1).map(|next| next[0].0).chain([last]);
     let parts: Vec<Part> = stretches.iter().zip(ends).map(|(stretch, end)| part(stretch, end, axis)).collect();
     Some(Strip {
-        title: title.to_owned(),
+        title: of.title().to_owned(),
         note: note.to_owned(),
         summary: parts.iter().take(12).map(|part| part.title.as_str()).collect::<Vec<_>>().join("; "),
         data: super::for_script(&json!({
             "x": readings.iter().map(|(at, _)| axis.at(*at)).collect::<Vec<_>>(),
             "at": readings.iter().map(|(at, _)| moment(*at)).collect::<Vec<_>>(),
-            "series": [{"name": title, "shown": readings.iter().map(|(_, word)| &word.text).collect::<Vec<_>>()}],
+            "series": [{"name": of.title(), "shown": readings.iter().map(|(_, word)| &word.text).collect::<Vec<_>>()}],
         })),
         parts,
     })
@@ -89,9 +105,11 @@ fn part(stretch: &[(Duration, Word)], end: Duration, axis: TimeAxis) -> Part {
     }
 }
 
-fn word(sample: &Sample) -> Word {
+/// Its status or its text; what else there is where it has none.
+fn word(of: Reading, sample: &Sample) -> Word {
     let shortened = |text: &str| text.chars().take(LETTERS).collect::<String>();
     let text = match (sample.status, &sample.text) {
+        (_, Some(text)) if of == Reading::Text => shortened(text),
         (Some(status), _) => status.to_string(),
         (None, Some(text)) => shortened(text),
         (None, None) if sample.ok => "ok".to_owned(),

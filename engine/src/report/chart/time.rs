@@ -32,6 +32,11 @@ impl TimeAxis {
         let samples = record.series.iter().flat_map(|series| series.samples.iter().map(|sample| sample.at));
         let end = record.end.iter().map(|end| end.took);
         let longest = events.chain(samples).chain(end).max().unwrap_or_default();
+        Self::lasting(longest)
+    }
+
+    /// So long, and never nothing.
+    pub(crate) fn lasting(longest: Duration) -> Self {
         Self { seconds: longest.as_secs_f64().max(0.1) }
     }
 
