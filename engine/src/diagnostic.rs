@@ -12,6 +12,8 @@ use std::fmt;
 
 /// More mistakes than this are not told: who made so many starts with these.
 pub(crate) const MOST: usize = 100;
+/// Lists of known words up to this length are shown even beside a suggestion.
+const SHORT_LIST: usize = 6;
 /// Lines are cropped to this width, whatever the terminal, so that a snapshot is one.
 const WIDTH: usize = 140;
 
@@ -198,15 +200,25 @@ impl Found {
         self
     }
 
-    /// "Did you mean …?", where a known word is near, else what is known.
+    /// "Did you mean …?" where a known word is near, and what is known where that is short or nothing is near.
     pub(crate) fn nearest<'a>(&mut self, word: &str, known: impl IntoIterator<Item = &'a str>) -> &mut Self {
         let known: Vec<&str> = known.into_iter().collect();
-        match squall_wire::nearest::nearest(word, known.iter().copied()) {
-            Some(near) => self.help(format!("did you mean `{near}`?")),
-            None if known.is_empty() => self,
-            None => self.expected(one_of(&known)),
+        let near = near(word, &known);
+        if let Some(near) = near {
+            self.help(format!("did you mean `{near}`?"));
         }
+        if !known.is_empty() && (near.is_none() || known.len() <= SHORT_LIST) {
+            self.expected(one_of(&known));
+        }
+        self
     }
+}
+
+/// The known word that was most likely meant: one that is nearly the same, or that is the beginning.
+pub(crate) fn near<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+    let plain = word.to_lowercase().replace('-', "_");
+    squall_wire::nearest::nearest(&plain, known.iter().copied())
+        .or_else(|| known.iter().copied().find(|known| known.len() >= 4 && plain.starts_with(known)))
 }
 
 /// `one of a, b, c`.

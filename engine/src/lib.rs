@@ -11,6 +11,7 @@
 
 pub mod diagnostic;
 pub mod document;
+pub mod environment;
 pub mod event;
 pub mod experiment;
 pub mod journal;
@@ -20,6 +21,7 @@ pub mod record;
 pub mod recorder;
 pub mod report;
 pub mod sample;
+pub mod schema;
 pub mod stats;
 pub mod template;
 pub mod tolerance;

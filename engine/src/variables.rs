@@ -54,8 +54,8 @@ struct Resolved {
 pub(crate) struct Outcome {
     /// Every variable with its value, secrets left out.
     pub(crate) variables: BTreeMap<String, String>,
-    /// Names whose values are secrets.
-    pub(crate) secret_variables: BTreeSet<String>,
+    /// Every variable with its value, secrets included.
+    pub(crate) all: BTreeMap<String, String>,
     /// Every secret that was resolved.
     pub(crate) secrets: Secrets,
 }
@@ -334,18 +334,14 @@ impl Resolver<'_, '_, '_> {
     }
 
     fn finish(mut self) -> Outcome {
-        // Names that only `--set` or the environment gives are part of the run when something refers to them.
         for (name, state) in self.states {
-            match state {
-                State::Done(Some(Resolved { text, secret: false })) => {
-                    self.outcome.variables.insert(name, text);
-                }
-                State::Done(Some(Resolved { text, secret: true })) => {
-                    self.outcome.secrets.add(&text);
-                    self.outcome.secret_variables.insert(name);
-                }
-                _ => {}
+            let State::Done(Some(Resolved { text, secret })) = state else { continue };
+            if secret {
+                self.outcome.secrets.add(&text);
+            } else {
+                self.outcome.variables.insert(name.clone(), text.clone());
             }
+            self.outcome.all.insert(name, text);
         }
         self.outcome
     }

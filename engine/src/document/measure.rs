@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 /// Squall's own load. Open-loop: requests start on schedule whether or not earlier ones have come back.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub struct TrafficDoc {
     /// Requests a second, all together.
     #[schemars(required)]
@@ -27,7 +27,7 @@ pub struct TrafficDoc {
 /// and `head` is its URL. URL, headers and body may hold `{{ random(1, 500) }}`, `{{ uuid() }}`, `{{ now() }}` and
 /// `{{ counter() }}`, evaluated for each request.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub struct RequestDoc {
     /// Its name, unique in the load.
     #[schemars(required)]
@@ -74,7 +74,7 @@ impl RequestDoc {
 
 /// What counts as a successful answer.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub struct ExpectDoc {
     /// The status, or a list of them; every status below 400 when absent.
     pub status: Option<OneOrMore<u16>>,
@@ -84,7 +84,7 @@ pub struct ExpectDoc {
 
 /// A probe: what is read, how often, and how long a reading may take. Exactly one of `http`, `metrics` and `agent`.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub struct ProbeDoc {
     /// An HTTP answer: its status, its time, a value or text of its body.
     pub http: Option<HttpProbeDoc>,
@@ -100,7 +100,7 @@ pub struct ProbeDoc {
 
 /// Reads an HTTP answer.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub struct HttpProbeDoc {
     /// Where.
     #[schemars(required)]
@@ -116,7 +116,7 @@ pub struct HttpProbeDoc {
 
 /// Reads a Prometheus text endpoint. At most one of `rate` and `quantile`; the value as it is when both are absent.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub struct MetricsProbeDoc {
     /// Where.
     #[schemars(required)]

@@ -6,7 +6,7 @@ use squall_wire::{Direction, FaultKind, FaultName, Percent, ProxyName, Span, Whe
 
 /// A step: exactly one of `inject`, `wait` and `parallel`.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub struct StepDoc {
     /// What it is called in reports; made up when absent.
     pub name: Option<String>,

@@ -25,7 +25,7 @@ use std::collections::BTreeMap;
 /// A chaos experiment: a hypothesis about measurable behaviour, the faults that put it to the test, and the limits at
 /// which to stop.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 #[schemars(title = "Squall experiment")]
 pub struct Document {
     /// The version of this language: 1.
@@ -68,7 +68,7 @@ pub struct Document {
 
 /// A variable: a value, and what it may be changed to.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub struct VariableDoc {
     /// The value unless `--set` or the environment gives another; may refer to other variables.
     pub default: Option<Text>,
@@ -80,7 +80,7 @@ pub struct VariableDoc {
 
 /// What may be touched.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub struct BlastRadiusDoc {
     /// The only proxies that may be named.
     #[schemars(required, length(min = 1))]
@@ -94,7 +94,7 @@ pub struct BlastRadiusDoc {
 
 /// How the return to normal is judged, after the faults are confirmed gone.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub struct RecoveryDoc {
     /// It must be back to normal within so long; 10s when absent.
     pub within: Option<Span>,

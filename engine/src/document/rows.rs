@@ -13,7 +13,7 @@ macro_rules! row {
     ($(#[$about:meta])* $name:ident { $($(#[$field_about:meta])* $field:ident: $type:ty,)* }) => {
         $(#[$about])*
         #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
-        #[serde(deny_unknown_fields, default)]
+        #[serde(deny_unknown_fields)]
         pub struct $name {
             $($(#[$field_about])* pub $field: $type,)*
             /// Share of samples that succeeded: `">= 99%"`.

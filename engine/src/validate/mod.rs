@@ -11,6 +11,8 @@ mod probes;
 mod rows;
 mod traffic;
 
+pub(crate) use forms::url as check_url;
+
 use crate::{
     diagnostic::Reporter,
     document::Document,
@@ -77,9 +79,10 @@ pub(crate) fn validate(
 }
 
 impl Check<'_, '_, '_> {
-    /// Reports a key that must be there and was not even written.
+    /// Reports a key that must be there and was not even written, or misspelt.
     fn missing(&mut self, at: Spot<'_>, key: &str, help: &str) {
-        if !at.node().had(key) || at.node().get(key).is_some() {
+        let told = at.node().had(key) && at.node().get(key).is_none();
+        if !told && !at.node().had_nearly(&[key]) {
             self.report.error(at.key_mark(), format!("`{key}` is missing here")).help(help);
         }
     }

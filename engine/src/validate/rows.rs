@@ -134,8 +134,8 @@ impl Check<'_, '_, '_> {
 
     /// The tolerances of a row, parsed against the metrics of its series.
     fn checks(&mut self, probe: Option<&str>, written: &[(Metric, &Text)], spot: Spot<'_>) -> Vec<Judged> {
-        let any = Metric::ALL.iter().any(|metric| spot.node().had(metric.word()));
-        if !any {
+        let words = Metric::ALL.map(Metric::word);
+        if !words.iter().any(|word| spot.node().had(word)) && !spot.node().had_nearly(&words) {
             let told = self.report.error(spot.key_mark(), "the row judges nothing: a metric is missing here");
             told.expected("a metric and its tolerance, such as `success_ratio: \">= 99%\"`");
         }

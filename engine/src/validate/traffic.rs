@@ -96,8 +96,10 @@ impl Check<'_, '_, '_> {
         let (method, key, url) = match written.as_slice() {
             [one] => *one,
             [] => {
-                let told = self.report.error(spot.key_mark(), "the URL is missing here");
-                told.expected("one of `get`, `post`, `put`, `patch`, `delete` and `head`");
+                if !spot.node().had_nearly(&["get", "post", "put", "patch", "delete", "head"]) {
+                    let told = self.report.error(spot.key_mark(), "the URL is missing here");
+                    told.expected("one of `get`, `post`, `put`, `patch`, `delete` and `head`");
+                }
                 return None;
             }
             [(_, first, _), (_, second, _), ..] => {

@@ -254,15 +254,16 @@ fn explained(kind: &ErrorKind) -> (String, Option<&'static str>) {
         ErrorKind::MismatchedFlowCollectionEnd { open, close } => {
             return (format!("`{close}` does not close `{open}`"), None);
         }
-        ErrorKind::UnclosedQuotedScalar => ("this quote is never closed", None),
+        ErrorKind::UnclosedQuotedScalar | ErrorKind::InvalidQuotedScalarIndent => ("this quote is never closed", None),
         ErrorKind::UnknownAnchor => ("this alias stands for nothing: no `&name` before it", None),
         ErrorKind::RecursionLimitExceeded => ("too many maps and lists inside each other", None),
         ErrorKind::ExpectedFlowMappingSeparator => ("expected `,` or `}` here", None),
         ErrorKind::ExpectedFlowSequenceSeparator => ("expected `,` or `]` here", None),
         ErrorKind::SimpleKeyExpected => ("expected `:` and a value after this key", None),
-        ErrorKind::MappingValueNotAllowed | ErrorKind::InvalidColonPlacement => {
-            ("a `:` cannot stand here", Some("text with `: ` in it needs quotes"))
-        }
+        ErrorKind::MappingValueNotAllowed | ErrorKind::InvalidColonPlacement => (
+            "a `:` cannot stand here",
+            Some("is the line indented as its neighbours? Text with `: ` in it needs quotes"),
+        ),
         ErrorKind::ExpectedBlockMappingKey | ErrorKind::InvalidIndentation => {
             ("this line is not indented as the ones before it", None)
         }

@@ -198,7 +198,9 @@ impl<'de> Deserializer<'de> for NodeDe<'_> {
             _ => return Err(self.wrong(format!("a map with {}", crate::diagnostic::one_of(fields)))),
         };
         self.map(entries, visitor).map_err(|error| match error.why {
-            Why::MissingField(field) if error.path.is_empty() && self.0.had(field) => DeError::new(Why::Silent),
+            Why::MissingField(field) if error.path.is_empty() && (self.0.had(field) || self.0.had_nearly(&[field])) => {
+                DeError::new(Why::Silent)
+            }
             _ => error,
         })
     }

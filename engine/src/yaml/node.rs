@@ -88,6 +88,12 @@ impl Node {
         self.written_keys().contains(&key)
     }
 
+    /// Whether one of these keys was written but misspelt, which has been told: it is not missing, then.
+    pub(crate) fn had_nearly(&self, keys: &[&str]) -> bool {
+        let Value::Map { pruned, .. } = &self.value else { return false };
+        pruned.iter().any(|key| !keys.contains(&key.as_str()) && crate::diagnostic::near(key, keys).is_some())
+    }
+
     /// Whether something directly in it was wrong and is no longer there.
     pub(crate) fn has_lost(&self) -> bool {
         match &self.value {

@@ -43,7 +43,10 @@ fn tell(error: &DeError, tree: &Node, report: &mut Reporter<'_>) {
             report.error(mark, format!("{found} cannot stand here")).expected(expected.as_str());
         }
         Why::UnknownField { field, known } => {
-            report.error(mark, format!("unknown key `{field}`")).nearest(field, known.iter().copied());
+            let told = report.error(mark, format!("unknown key `{field}`")).nearest(field, known.iter().copied());
+            if field.to_lowercase().starts_with("rollback") && known.contains(&"method") {
+                told.help("leave it out: whatever a run has injected is taken away again, however it ends");
+            }
         }
         Why::UnknownVariant { variant, known } => {
             let told = report.error(mark, format!("unknown word `{variant}`"));

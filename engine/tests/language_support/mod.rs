@@ -1,6 +1,6 @@
 //! Loads texts as experiments for the language's tests, with values at hand instead of files and a process's environment.
 
-#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use squall_engine::{

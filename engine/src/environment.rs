@@ -1,0 +1,275 @@
+//! Where an experiment runs: `environments/NAME.yaml`, with agents, variables, proxies to create, and the shop.
+//!
+//! ```yaml
+//! agents:    {eu: {url: "http://10.0.0.5:8474", token: "${env:SQUALL_TOKEN}", labels: {region: eu}}}
+//! variables: {shop: "https://shop.example"}
+//! proxies:   [{agent: eu, name: payment, upstream: "payment:443"}]
+//! ```
+//!
+//! `sandbox: true` stands for agents and a shop that squall starts itself; `shop.without` switches patterns of it off.
+//! Read like an experiment: every mistake at once, each with its place. Neighbours: `load` takes the variables,
+//! the runner the agents. Invariant: secrets are known as such, and every proxy's agent is among the agents.
+
+use crate::{
+    diagnostic::{Diagnostics, Reporter},
+    document::Text,
+    experiment::Secrets,
+    load::is_map,
+    validate::check_url,
+    variables::{self, Sources},
+    yaml::{self, Mark, Spot},
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use squall_wire::{Protocol, ProxyName, ProxySpec};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+/// An environment, ready to use.
+#[derive(Debug, Clone, Default)]
+pub struct Environment {
+    /// Its name: as written, or its file's.
+    pub name: String,
+    /// The agents by name.
+    pub agents: BTreeMap<String, AgentEntry>,
+    /// Values for `${name}` in experiments, those that hold secrets included: give `secrets` along with them.
+    pub variables: BTreeMap<String, String>,
+    /// Every secret in it: must never be shown.
+    pub secrets: Secrets,
+    /// Proxies to create before a run.
+    pub proxies: Vec<ProxyEntry>,
+    /// What is special about the shop.
+    pub shop: ShopEntry,
+    /// Squall starts an agent, the shop and its dependencies itself.
+    pub sandbox: bool,
+}
+
+/// Where an agent is.
+#[derive(Debug, Clone)]
+pub struct AgentEntry {
+    /// Its address.
+    pub url: String,
+    /// What it asks for, if it does.
+    pub token: Option<Secret>,
+    /// For choosing it.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A proxy to create, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProxyEntry {
+    /// The agent; the only one when absent.
+    pub agent: Option<String>,
+    /// The proxy.
+    pub spec: ProxySpec,
+}
+
+/// The shop of the sandbox.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ShopEntry {
+    /// Patterns that are switched off: `circuit-breaker`, `retry`, …
+    pub without: Vec<String>,
+}
+
+/// A value that is shown only on purpose.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Arc<str>);
+
+impl Secret {
+    /// The value itself, for sending it where it belongs.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(***)")
+    }
+}
+
+/// An environment as it is written.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "Squall environment")]
+pub struct EnvironmentDoc {
+    /// Its name; the file's when absent.
+    pub name: Option<String>,
+    /// The agents by name.
+    pub agents: Option<BTreeMap<String, AgentDoc>>,
+    /// Values for `${name}` in experiments.
+    pub variables: Option<BTreeMap<String, Text>>,
+    /// Proxies to create before a run.
+    pub proxies: Option<Vec<ProxyDoc>>,
+    /// What is special about the sandbox's shop.
+    pub shop: Option<ShopEntry>,
+    /// Squall starts an agent, the shop and its dependencies itself.
+    pub sandbox: Option<bool>,
+}
+
+/// An agent as it is written.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AgentDoc {
+    /// Its address.
+    pub url: String,
+    /// What it asks for, if it does: `${env:NAME}` or `${file:PATH}`.
+    #[serde(default)]
+    pub token: Option<String>,
+    /// For choosing it.
+    #[serde(default)]
+    pub labels: Option<BTreeMap<String, Text>>,
+}
+
+/// A proxy as it is written.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProxyDoc {
+    /// The agent; the only one when absent.
+    #[serde(default)]
+    pub agent: Option<String>,
+    /// Unique on its agent.
+    pub name: ProxyName,
+    /// Where clients connect, `HOST:PORT`; a free port of loopback when absent.
+    #[serde(default)]
+    pub listen: Option<String>,
+    /// Where the traffic goes, `HOST:PORT`.
+    pub upstream: String,
+    /// What is spoken.
+    #[serde(default)]
+    pub protocol: Protocol,
+}
+
+/// Reads an environment's text.
+///
+/// # Errors
+/// Every mistake in it, with its place.
+pub fn load(
+    path: &str,
+    text: &str,
+    env_var: &dyn Fn(&str) -> Option<String>,
+    base_dir: &Path,
+) -> Result<Environment, Diagnostics> {
+    let mut report = Reporter::new(text);
+    let mut secrets = Secrets::default();
+    let environment = read(path, env_var, base_dir, &mut report, &mut secrets);
+    match (environment, report.finish(path, &secrets)) {
+        (Some(environment), None) => Ok(Environment { secrets, ..environment }),
+        (_, Some(diagnostics)) => Err(diagnostics),
+        (None, None) => Err(Diagnostics::whole_file(path, "the file is not an environment", None)),
+    }
+}
+
+fn read(
+    path: &str,
+    env_var: &dyn Fn(&str) -> Option<String>,
+    base_dir: &Path,
+    report: &mut Reporter<'_>,
+    secrets: &mut Secrets,
+) -> Option<Environment> {
+    let mut tree = yaml::parse(report.text(), "an environment", report)?;
+    if !is_map(&tree, report) {
+        return None;
+    }
+    let nothing = BTreeMap::new();
+    let none = Secrets::default();
+    let sources = Sources { set: &nothing, environment: &nothing, secrets: &none, env_var, base_dir };
+    let resolved = variables::resolve(&mut tree, sources, true, report);
+    secrets.extend(&resolved.secrets);
+    let doc: EnvironmentDoc = yaml::read(&mut tree, report)?;
+    let root = Spot::root(&tree);
+    let agents = agents(&doc, root.key("agents"), report, secrets);
+    let proxies = proxies(&doc, root, report);
+    if doc.sandbox == Some(true) && !agents.is_empty() {
+        let told = report.error(root.key("sandbox").mark(), "the sandbox brings its own agent");
+        told.related(root.key("agents").key_mark(), "these would not be used").help("leave `agents` or `sandbox` out");
+    }
+    let stem =
+        || Path::new(path).file_stem().map_or_else(|| path.to_owned(), |stem| stem.to_string_lossy().into_owned());
+    Some(Environment {
+        name: doc.name.clone().unwrap_or_else(stem),
+        agents,
+        variables: resolved.all,
+        secrets: Secrets::default(),
+        proxies,
+        shop: doc.shop.clone().unwrap_or_default(),
+        sandbox: doc.sandbox.unwrap_or(false),
+    })
+}
+
+fn agents(
+    doc: &EnvironmentDoc,
+    at: Spot<'_>,
+    report: &mut Reporter<'_>,
+    secrets: &mut Secrets,
+) -> BTreeMap<String, AgentEntry> {
+    let mut found = BTreeMap::new();
+    for (name, agent) in doc.agents.iter().flatten() {
+        let spot = at.key(name);
+        if let Err(message) = check_url(&agent.url) {
+            report.error(spot.key("url").mark(), message);
+        }
+        let token = agent.token.as_deref().map(|token| {
+            // A token is a secret even where it stands in the file as it is.
+            secrets.add(token);
+            if token.trim().is_empty() || token.contains(|c: char| !c.is_ascii_graphic()) {
+                let mark = Mark { secret: false, ..spot.key("token").mark() };
+                report.error(mark, "the token is empty, or holds spaces or characters that no header may");
+            }
+            Secret(token.into())
+        });
+        let labels = agent.labels.iter().flatten().map(|(label, value)| (label.clone(), value.to_string())).collect();
+        found.insert(name.clone(), AgentEntry { url: agent.url.clone(), token, labels });
+    }
+    found
+}
+
+fn proxies(doc: &EnvironmentDoc, root: Spot<'_>, report: &mut Reporter<'_>) -> Vec<ProxyEntry> {
+    let list = root.key("proxies");
+    let agents: Vec<&str> = root.node().get("agents").map_or_else(Vec::new, |agents| agents.written_keys());
+    let mut seen: BTreeMap<(Option<&str>, &ProxyName), Mark> = BTreeMap::new();
+    let mut found = Vec::new();
+    for (index, proxy) in doc.proxies.iter().flatten().enumerate() {
+        let spot = list.item(index);
+        let mark = spot.key("name").mark();
+        if let Some(first) = seen.insert((proxy.agent.as_deref(), &proxy.name), mark) {
+            report.error(mark, format!("two proxies are named `{}`", proxy.name)).related(first, "the first is here");
+        }
+        match &proxy.agent {
+            Some(agent) if !agents.contains(&agent.as_str()) => {
+                let told = report.error(spot.key("agent").mark(), format!("there is no agent `{agent}`"));
+                told.nearest(agent, agents.iter().copied());
+            }
+            None if agents.len() > 1 => {
+                let told = report.error(spot.mark(), "there are several agents: say which one has this proxy");
+                told.expected(format!("`agent:` with {}", crate::diagnostic::one_of(&agents)));
+            }
+            _ => {}
+        }
+        for (key, address) in [("listen", proxy.listen.as_deref()), ("upstream", Some(proxy.upstream.as_str()))] {
+            if address.is_some_and(|address| !is_host_and_port(address)) {
+                let message = format!("`{}` is not an address", address.unwrap_or_default());
+                report.error(spot.key(key).mark(), message).expected("`HOST:PORT`, such as `127.0.0.1:8080`");
+            }
+        }
+        let listen = proxy.listen.clone().unwrap_or_else(|| "127.0.0.1:0".to_owned());
+        let (name, upstream, protocol) = (proxy.name.clone(), proxy.upstream.clone(), proxy.protocol);
+        found.push(ProxyEntry {
+            agent: proxy.agent.clone(),
+            spec: ProxySpec { name, listen, upstream, protocol, enabled: true },
+        });
+    }
+    found
+}
+
+fn is_host_and_port(text: &str) -> bool {
+    text.rsplit_once(':').is_some_and(|(host, port)| {
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let host_is_right = match bare {
+            Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+            None => !host.is_empty() && !host.contains(|c: char| c == ':' || c == '/' || c.is_whitespace()),
+        };
+        host_is_right && port.parse::<u16>().is_ok()
+    })
+}
