@@ -125,7 +125,10 @@ fn gauges<'a>(
     rows: impl IntoIterator<Item = (Labels<'a>, u64)>,
 ) -> fmt::Result {
     let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-    rows.into_iter().try_for_each(|(labels, value)| metric.encode_family(&labels)?.encode_gauge(&value))
+    rows.into_iter().try_for_each(|(labels, value)| match labels.as_slice() {
+        [] => metric.encode_gauge(&value),
+        _ => metric.encode_family(&labels)?.encode_gauge(&value),
+    })
 }
 
 fn counters<'a>(

@@ -89,6 +89,7 @@ impl From<Refusal> for ApiError {
                 let hint = "the agent goes on trying; its log says how it goes";
                 (StatusCode::INTERNAL_SERVER_ERROR, Code::Internal, None, Some(hint.to_owned()))
             }
+            Refusal::Stuck { .. } => (StatusCode::INTERNAL_SERVER_ERROR, Code::Internal, None, None),
             Refusal::Closed => (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, None, None),
         };
         Self::new(status, code, message).with(field, hint)

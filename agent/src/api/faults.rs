@@ -52,9 +52,8 @@ pub(super) async fn delete(
     Named((proxy, fault)): Named<(ProxyName, FaultName)>,
     caller: Caller,
 ) -> Result<axum::Json<Healed>, ApiError> {
-    let change = |registry: Arc<crate::registry::Registry>| async move {
-        registry.remove_fault(&proxy, &fault, &caller).await
-    };
+    let change =
+        |registry: Arc<crate::registry::Registry>| async move { registry.remove_fault(&proxy, &fault, &caller).await };
     Ok(axum::Json(api.change(change).await?))
 }
 

@@ -4,13 +4,14 @@
 //! Invariant: a fault leaves the list only when the data plane says that it is gone. One that could not be healed
 //! stays in it, is shown, and is tried again.
 
-use crate::{ActiveFault, Proxy};
+use super::Refusal;
+use crate::{ActiveFault, Proxy, ProxyError};
 use squall_wire::{FaultName, LeaseId, Protocol, ProxyName, ProxySpec, RemovedFault};
 use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout};
 
-/// Healing takes milliseconds; this is the limit on a machine in trouble, and then it is tried again.
-const HEAL_LIMIT: Duration = Duration::from_secs(5);
+/// What the data plane does takes milliseconds; this is the limit on a machine in trouble.
+const PLANE_LIMIT: Duration = Duration::from_secs(6);
 /// A fault that could not be healed is tried again after so long, doubled each time …
 const FIRST_RETRY: Duration = Duration::from_millis(250);
 /// … up to this.
@@ -80,6 +81,14 @@ impl Healing {
     }
 }
 
+/// Waits for the data plane, but not for ever: the registry's lock is held meanwhile.
+pub(super) async fn bounded<T>(work: impl Future<Output = Result<T, ProxyError>>) -> Result<T, Refusal> {
+    match timeout(PLANE_LIMIT, work).await {
+        Ok(outcome) => Ok(outcome?),
+        Err(_) => Err(Refusal::Stuck { seconds: PLANE_LIMIT.as_secs() }),
+    }
+}
+
 impl Entry {
     pub(super) fn new(proxy: Arc<Proxy>, spec: &ProxySpec) -> Self {
         Self { proxy, asked: spec.listen.clone(), protocol: spec.protocol, faults: Vec::new() }
@@ -98,10 +107,9 @@ impl Entry {
         if names.is_empty() {
             return Healing::default();
         }
-        let cause = match timeout(HEAL_LIMIT, self.proxy.remove_faults(names)).await {
-            Ok(Ok(_)) => return self.strike_out(proxy, names),
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("it took longer than {}s", HEAL_LIMIT.as_secs()),
+        let cause = match bounded(self.proxy.remove_faults(names)).await {
+            Ok(_) => return self.strike_out(proxy, names),
+            Err(refusal) => refusal.to_string(),
         };
         let left: Vec<_> = self.proxy.faults().iter().map(|fault| fault.name().clone()).collect();
         let (stuck, gone): (Vec<_>, Vec<_>) = names.iter().cloned().partition(|name| left.contains(name));

@@ -6,7 +6,7 @@
 
 use super::{
     About, Caller, Inner, MAX_FAULTS, Refusal, Registry, audit,
-    entry::{End, Entry, Healing, Terms},
+    entry::{End, Entry, Healing, Terms, bounded},
 };
 use crate::ActiveFault;
 use squall_wire::{
@@ -40,7 +40,7 @@ impl Registry {
         let name = entry.free_name(proxy, &spec)?;
         let seed = spec.seed.unwrap_or_else(|| rand::random_range(SEEDS));
         let fault = ActiveFault::new(name.clone(), &spec, seed);
-        entry.proxy.add_fault(fault.clone()).await?;
+        bounded(entry.proxy.add_fault(fault.clone())).await?;
         entry.faults.push(Terms { fault, lease: spec.lease.clone(), born: now, end: End::At(now + life) });
         let detail =
             format!("{} of {} %, seed {seed}, for at most {}", told(&spec.fault), spec.percent, Span::from(life));
@@ -73,7 +73,7 @@ impl Registry {
             + &life.map(|life| format!(" for {}", Span::from(life))).unwrap_or_default();
         let entry = inner.entry_mut(proxy)?;
         if patch.fault.is_some() || patch.percent.is_some() {
-            entry.proxy.change_fault(name, patch.fault, patch.percent).await?;
+            bounded(entry.proxy.change_fault(name, patch.fault, patch.percent)).await?;
         }
         let mut living = entry.faults.iter_mut().filter(|terms| matches!(terms.end, End::At(_)));
         if let (Some(life), Some(terms)) = (life, living.find(|terms| terms.fault.name() == name)) {

@@ -39,6 +39,8 @@ use tokio_util::task::TaskTracker;
 const MAX_PROXIES: usize = 1_000;
 /// Faults on one proxy at once, at most: each is a stage that every chunk passes.
 const MAX_FAULTS: usize = 100;
+/// Stopping a proxy that was drained takes milliseconds; this is the limit on a machine in trouble.
+const STOP_LIMIT: Duration = Duration::from_secs(12);
 /// Changes that wait for the lock at once, at most; further ones wait in their connections.
 const MAX_CHANGES: usize = 64;
 
@@ -141,7 +143,11 @@ impl Registry {
             inner.proxies.values().map(|entry| Arc::clone(&entry.proxy)).collect()
         };
         self.changes.close();
-        let cut = futures::future::join_all(proxies.iter().map(|proxy| proxy.drain(drain))).await;
+        let draining = futures::future::join_all(proxies.iter().map(|proxy| proxy.drain(drain)));
+        let cut = tokio::time::timeout(drain + STOP_LIMIT, draining).await.unwrap_or_else(|_| {
+            tracing::error!("proxies did not stop after their time to drain; leaving them");
+            Vec::new()
+        });
         // Changes under way hold the lock for moments; more than this would be a bug, and must not keep us here.
         if tokio::time::timeout(Duration::from_secs(2), self.changes.wait()).await.is_err() {
             tracing::error!("a change was still under way at the end of the shutdown");
@@ -174,4 +180,29 @@ struct About<'a> {
     fault: Option<&'a str>,
     lease: Option<&'a LeaseId>,
     detail: Option<&'a str>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Limits, Registry};
+    use crate::{DataPlane, PlaneLimits};
+    use std::time::Duration;
+    use tokio::sync::oneshot;
+
+    #[tokio::test]
+    async fn a_change_goes_on_when_the_one_who_asked_for_it_hangs_up() {
+        let limits = Limits { max_fault_duration: Duration::from_secs(1), max_lease: Duration::from_secs(1) };
+        let registry = Registry::new(DataPlane::new(PlaneLimits::default()), limits, None);
+        let (go, gone) = oneshot::channel::<()>();
+        let (done, finished) = oneshot::channel::<()>();
+        let mut asking = Box::pin(registry.to_the_end(async move {
+            gone.await.unwrap();
+            done.send(()).unwrap();
+            Ok(())
+        }));
+        assert!(futures::poll!(&mut asking).is_pending(), "the change waits in the middle");
+        drop(asking);
+        go.send(()).unwrap();
+        tokio::time::timeout(Duration::from_secs(10), finished).await.unwrap().unwrap();
+    }
 }

@@ -3,7 +3,10 @@
 //! Neighbours: `api::proxies` calls it; `crate::proxy` does it. Names are resolved before the lock is taken.
 //! Invariant: a proxy that another's lease holds is not touched, and a change that fails half-way is taken back.
 
-use super::{About, Caller, Inner, MAX_PROXIES, Refusal, Registry, audit, entry::Entry};
+use super::{
+    About, Caller, Inner, MAX_PROXIES, Refusal, Registry, audit,
+    entry::{Entry, bounded},
+};
 use crate::{
     Proxy,
     address::{Purpose, mistake, satisfies},
@@ -122,7 +125,11 @@ impl Registry {
             inner.leases.forget_proxy(name);
             entry
         };
-        entry.proxy.stop().await;
+        let stopping = async {
+            entry.proxy.stop().await;
+            Ok(())
+        };
+        bounded(stopping).await?;
         self.save().await
     }
 }
@@ -150,7 +157,7 @@ impl Inner {
             )));
         }
         let bound = ProxySpec { listen: bind.to_string(), ..spec.clone() };
-        let proxy = Arc::new(Proxy::start(&bound, &registry.plane).await?);
+        let proxy = Arc::new(bounded(Proxy::start(&bound, &registry.plane)).await?);
         let detail = format!("{} -> {}", proxy.listen_addr(), spec.upstream);
         self.proxies.insert(spec.name.clone(), Entry::new(proxy, spec));
         let about = About { proxy: Some(&spec.name), detail: Some(&detail), ..About::default() };
@@ -173,15 +180,15 @@ impl Inner {
         self.leases.allow(name, caller.lease.as_ref(), Instant::now())?;
         let entry = self.entry_mut(name)?;
         if let Some((_, bind)) = listen {
-            entry.proxy.rebind(&bind.to_string()).await?;
+            bounded(entry.proxy.rebind(&bind.to_string())).await?;
         }
         if let Some(on) = enabled
-            && let Err(error) = entry.proxy.set_enabled(on).await
+            && let Err(refusal) = bounded(entry.proxy.set_enabled(on)).await
         {
             if listen.is_some() {
                 take_back(name, &entry.proxy, bound).await;
             }
-            return Err(error.into());
+            return Err(refusal);
         }
         if let Some(upstream) = upstream {
             entry.proxy.set_upstream(upstream.to_owned());
@@ -214,8 +221,8 @@ impl Inner {
 
 /// The second half of a change failed: back to the old address.
 async fn take_back(name: &ProxyName, proxy: &Proxy, bound: SocketAddr) {
-    if let Err(error) = proxy.rebind(&bound.to_string()).await {
-        tracing::error!(proxy = %name, %error, "failed to go back to {bound}");
+    if let Err(refusal) = bounded(proxy.rebind(&bound.to_string())).await {
+        tracing::error!(proxy = %name, %refusal, "failed to go back to {bound}");
     }
 }
 

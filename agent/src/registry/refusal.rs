@@ -72,6 +72,12 @@ pub(crate) enum Refusal {
     /// The change took effect and is not in the state file. The agent goes on trying.
     #[error("the change took effect, but would be lost at a restart: {0}")]
     NotSaved(String),
+    /// The data plane did not answer: a bug, or a machine in trouble.
+    #[error("the proxy did not do it within {seconds}s: look at the agent's log and the load of its machine")]
+    Stuck {
+        /// So long it was waited for.
+        seconds: u64,
+    },
     /// The agent is shutting down.
     #[error("the agent is shutting down and takes no more changes")]
     Closed,

@@ -3,8 +3,8 @@
 //! Each test has its own agent, so nothing is shared but code. Neighbours: every `api_*.rs`.
 //! Invariant: whatever waits here has a limit, so that a broken agent fails a test and does not hang it.
 
-// Each test binary uses some of it.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each test binary uses some of it")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -22,33 +22,33 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 /// Nothing here takes this long on any machine, unless it is broken.
-pub const LONG: Duration = Duration::from_secs(20);
+pub(crate) const LONG: Duration = Duration::from_secs(20);
 
 /// An agent that runs.
-pub struct Running {
-    pub addr: SocketAddr,
+pub(crate) struct Running {
+    pub(crate) addr: SocketAddr,
     http: reqwest::Client,
     stop: CancellationToken,
     task: JoinHandle<Result<(), AgentError>>,
 }
 
 /// A configuration with a free port.
-pub fn config() -> AgentConfig {
+pub(crate) fn config() -> AgentConfig {
     AgentConfig { listen: "127.0.0.1:0".parse().unwrap(), drain: Duration::from_millis(200), ..AgentConfig::default() }
 }
 
-pub fn client() -> reqwest::Client {
+pub(crate) fn client() -> reqwest::Client {
     // The second of two tests in one process finds it installed.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder().timeout(LONG).build().unwrap()
 }
 
 impl Running {
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with(config()).await
     }
 
-    pub async fn with(config: AgentConfig) -> Self {
+    pub(crate) async fn with(config: AgentConfig) -> Self {
         let agent = Agent::bind(config).await.unwrap();
         let addr = agent.local_addr();
         let stop = CancellationToken::new();
@@ -56,55 +56,55 @@ impl Running {
         Self { addr, http: client(), stop, task }
     }
 
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.addr)
     }
 
-    pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+    pub(crate) fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         self.http.request(method, self.url(path))
     }
 
-    pub async fn call(&self, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
+    pub(crate) async fn call(&self, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
         let request = self.request(method, path);
         answer(if let Some(body) = body { request.json(&body) } else { request }).await
     }
 
-    pub async fn get(&self, path: &str) -> (u16, Value) {
+    pub(crate) async fn get(&self, path: &str) -> (u16, Value) {
         self.call(Method::GET, path, None).await
     }
 
-    pub async fn post(&self, path: &str, body: Value) -> (u16, Value) {
+    pub(crate) async fn post(&self, path: &str, body: Value) -> (u16, Value) {
         self.call(Method::POST, path, Some(body)).await
     }
 
-    pub async fn put(&self, path: &str, body: Value) -> (u16, Value) {
+    pub(crate) async fn put(&self, path: &str, body: Value) -> (u16, Value) {
         self.call(Method::PUT, path, Some(body)).await
     }
 
-    pub async fn patch(&self, path: &str, body: Value) -> (u16, Value) {
+    pub(crate) async fn patch(&self, path: &str, body: Value) -> (u16, Value) {
         self.call(Method::PATCH, path, Some(body)).await
     }
 
-    pub async fn delete(&self, path: &str) -> (u16, Value) {
+    pub(crate) async fn delete(&self, path: &str) -> (u16, Value) {
         self.call(Method::DELETE, path, None).await
     }
 
     /// A proxy before `upstream`; answers where it listens.
-    pub async fn proxy(&self, name: &str, upstream: SocketAddr) -> SocketAddr {
+    pub(crate) async fn proxy(&self, name: &str, upstream: SocketAddr) -> SocketAddr {
         let (status, info) = self.post("/v1/proxies", json!({"name": name, "upstream": upstream})).await;
         assert_eq!(status, 201, "{info}");
         info["listen"].as_str().unwrap().parse().unwrap()
     }
 
     /// A fault that must be accepted.
-    pub async fn fault(&self, proxy: &str, fault: Value) -> Value {
+    pub(crate) async fn fault(&self, proxy: &str, fault: Value) -> Value {
         let (status, info) = self.post(&format!("/v1/proxies/{proxy}/faults"), fault).await;
         assert_eq!(status, 201, "{info}");
         info
     }
 
     /// A lease that must be granted; answers its id.
-    pub async fn lease(&self, owner: &str, ttl: &str, proxies: &[&str]) -> String {
+    pub(crate) async fn lease(&self, owner: &str, ttl: &str, proxies: &[&str]) -> String {
         let body = json!({"owner": owner, "reason": "a test", "ttl": ttl, "proxies": proxies});
         let (status, lease) = self.post("/v1/leases", body).await;
         assert_eq!(status, 201, "{lease}");
@@ -112,7 +112,7 @@ impl Running {
     }
 
     /// Waits until a call answers so.
-    pub async fn until(&self, path: &str, so: impl Fn(u16, &Value) -> bool) -> Value {
+    pub(crate) async fn until(&self, path: &str, so: impl Fn(u16, &Value) -> bool) -> Value {
         let start = Instant::now();
         loop {
             let (status, value) = self.get(path).await;
@@ -125,7 +125,7 @@ impl Running {
     }
 
     /// Shuts down in order; answers how long that took.
-    pub async fn stop(self) -> Duration {
+    pub(crate) async fn stop(self) -> Duration {
         let start = Instant::now();
         self.stop.cancel();
         timeout(LONG, self.task).await.expect("the agent must end").unwrap().unwrap();
@@ -134,7 +134,7 @@ impl Running {
 }
 
 /// Status and body; null when there is none.
-pub async fn answer(request: reqwest::RequestBuilder) -> (u16, Value) {
+pub(crate) async fn answer(request: reqwest::RequestBuilder) -> (u16, Value) {
     let response = request.send().await.unwrap();
     let status = response.status().as_u16();
     let text = response.text().await.unwrap();
@@ -142,7 +142,7 @@ pub async fn answer(request: reqwest::RequestBuilder) -> (u16, Value) {
 }
 
 /// An upstream that sends back what it gets, after its own letter.
-pub async fn echo(letter: u8) -> SocketAddr {
+pub(crate) async fn echo(letter: u8) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -162,7 +162,7 @@ pub async fn echo(letter: u8) -> SocketAddr {
 }
 
 /// Sends a ping and reads what comes back.
-pub async fn ping(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
+pub(crate) async fn ping(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
     timeout(LONG, async {
         stream.write_all(b"ping").await?;
         let mut buffer = vec![0; 5];
@@ -173,6 +173,6 @@ pub async fn ping(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
     .expect("an answer or an error must come")
 }
 
-pub async fn connect(addr: SocketAddr) -> TcpStream {
+pub(crate) async fn connect(addr: SocketAddr) -> TcpStream {
     TcpStream::connect(addr).await.unwrap()
 }
