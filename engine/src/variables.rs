@@ -142,9 +142,9 @@ impl Resolver<'_, '_, '_> {
     fn check_set(&mut self, place: Mark) {
         let known: BTreeSet<String> =
             self.known().chain(self.referred.iter().map(String::as_str)).map(Into::into).collect();
-        for (name, value) in self.sources.set.iter().filter(|(name, _)| !known.contains(*name)) {
+        for name in self.sources.set.keys().filter(|name| !known.contains(*name)) {
             self.report
-                .error(place, format!("`--set {name}={value}`: there is no variable `{name}` in this file"))
+                .error(place, format!("`--set {name}=…`: there is no variable `{name}` in this file"))
                 .nearest(name, known.iter().map(String::as_str));
         }
     }

@@ -126,6 +126,7 @@ fn bytes_that_are_no_text_are_told_with_their_place() {
         message(b"\x7fELF\x00\xff\x01")
     ));
     assert_eq!(decode("x.yaml", "name: ä".as_bytes()), Ok("name: ä"));
+    assert!(decode("x.yaml", b"\xff").unwrap_err().render("", false).contains("x.yaml:1:1"));
 }
 
 #[test]

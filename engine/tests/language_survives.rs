@@ -44,6 +44,30 @@ fn every_line_may_be_missing() {
 }
 
 #[test]
+fn a_secret_is_shown_nowhere_wherever_it_stands() {
+    for secret in
+        ["s3cr3t", "s3cr3t \"q\" {{ s3cr3t(1) }}\\", "http://u:s3cr3t@h:99999/", "{{ s3cr3t", "< s3cr3t", "s3cr3t()"]
+    {
+        let loader = Loader::new().env("TOKEN", secret);
+        for (at, _) in EXAMPLE.match_indices(": ").chain(EXAMPLE.match_indices('[')) {
+            let start = at + EXAMPLE[at..].find([' ', '[']).unwrap() + 1;
+            let end = start + EXAMPLE[start..].find([',', '}', ']', '\n']).unwrap();
+            let text = format!("{}\"${{env:TOKEN}}\"{}", &EXAMPLE[..start], &EXAMPLE[end..]);
+            match loader.load(&text) {
+                Ok(experiment) => {
+                    assert!(!format!("{:?}", experiment.variables).contains("s3cr3t"), "{text}");
+                    assert!(!experiment.source.text.contains("s3cr3t"));
+                }
+                Err(told) => {
+                    let shown = format!("{told}{}{}", told.render(&text, false), serde_json::to_string(&told).unwrap());
+                    assert!(!shown.contains("s3cr3t"), "{shown}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn costly_files_are_cheap() {
     let chain: String = (0..5000).map(|i| format!("  v{i}: {{default: \"${{v{}}}\"}}\n", i + 1)).collect();
     let doubling: String = (0..40).map(|i| format!("  v{i}: {{default: \"${{v{0}}}${{v{0}}}\"}}\n", i + 1)).collect();

@@ -257,16 +257,7 @@ impl<'de> de::MapAccess<'de> for Entries<'_> {
         };
         let index = self.next;
         self.next += 1;
-        seed.deserialize(NodeDe(&entry.value)).map_err(|error| error.inside(index, entry.spot_mark()))
-    }
-}
-
-impl Entry {
-    fn spot_mark(&self) -> Mark {
-        match &self.value.value {
-            Value::Scalar { text, .. } if !text.is_empty() => self.value.mark,
-            _ => self.key_mark,
-        }
+        seed.deserialize(NodeDe(&entry.value)).map_err(|error| error.inside(index, Spot::of(entry).mark()))
     }
 }
 
@@ -321,7 +312,7 @@ impl<'de> de::VariantAccess<'de> for Variant<'_> {
             Some(entry) => seed
                 .deserialize(NodeDe(&entry.value))
                 // An error in what it holds prunes that only; one of what it holds prunes the entry.
-                .map_err(|error| error.inside(0, entry.spot_mark())),
+                .map_err(|error| error.inside(0, Spot::of(entry).mark())),
             None => {
                 let message = format!("`{}` is a key with its parameters: write `{{{}: {{…}}}}`", self.name, self.name);
                 Err(DeError::new(Why::Custom(message)).at(self.mark))
@@ -337,7 +328,7 @@ impl<'de> de::VariantAccess<'de> for Variant<'_> {
         match self.content {
             Some(entry) => NodeDe(&entry.value)
                 .deserialize_struct("", fields, visitor)
-                .map_err(|error| error.inside(0, entry.spot_mark())),
+                .map_err(|error| error.inside(0, Spot::of(entry).mark())),
             None => Err(de::Error::custom("a map must follow")),
         }
     }

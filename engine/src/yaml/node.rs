@@ -132,6 +132,13 @@ impl Node {
         }
     }
 
+    /// Whether it or something in it comes from a secret, so that no message may quote it.
+    pub(crate) fn holds_secret(&self) -> bool {
+        self.mark.secret
+            || self.items().iter().any(Self::holds_secret)
+            || self.entries().iter().any(|entry| entry.value.holds_secret())
+    }
+
     /// How many values it is, itself included.
     pub(crate) fn size(&self) -> usize {
         1 + match &self.value {
@@ -167,6 +174,10 @@ impl<'a> Spot<'a> {
         Self { node, key: None }
     }
 
+    pub(crate) const fn of(entry: &'a Entry) -> Self {
+        Self { node: &entry.value, key: Some(entry.key_mark) }
+    }
+
     /// The value of a key; this place itself where the key is absent, so that one can always point somewhere.
     pub(crate) fn key(self, key: &str) -> Self {
         self.node.entry(key).map_or(self, |entry| Self { node: &entry.value, key: Some(entry.key_mark) })
@@ -188,11 +199,12 @@ impl<'a> Spot<'a> {
 
     /// Where to point for a wrong value: the scalar itself, or the key of a map or a list.
     pub(crate) fn mark(self) -> Mark {
-        match (&self.node.value, self.key) {
+        let mark = match (&self.node.value, self.key) {
             (Value::Scalar { text, .. }, Some(key)) if text.is_empty() => key,
             (Value::Scalar { .. }, _) | (_, None) => self.node.mark,
             (_, Some(key)) => key,
-        }
+        };
+        Mark { secret: self.node.holds_secret(), ..mark }
     }
 
     /// Where to point for a wrong key.
