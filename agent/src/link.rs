@@ -25,7 +25,7 @@ use std::{
     },
     time::Instant,
 };
-use tokio::{io::Interest, net::TcpStream, sync::Notify};
+use tokio::{io::Interest, net::TcpStream, sync::Notify, task::coop::consume_budget};
 
 /// Pieces that one write gathers.
 const GATHER: usize = 64;
@@ -115,6 +115,9 @@ impl Link {
     /// Runs until the connection is over, and says how it ends. [`Ending::Eof`]: both directions ended in order.
     pub(crate) async fn run(&mut self, source: Peer<'_>, sink: Peer<'_>, between: &Between) -> Ending {
         loop {
+            // Waiting for a socket that is ready takes no turn away by itself, so a busy link would keep its other
+            // direction, the stop of its connection and all other tasks of this thread waiting.
+            consume_budget().await;
             let now = Instant::now();
             self.follow_plan(between, now);
             self.pipeline.advance(now);
@@ -254,7 +257,8 @@ impl Link {
         }
         if !self.sink_shut {
             match sink {
-                Peer::Pending => return None,
+                // Nobody will hear the end, and the client is gone: it need not be kept for a dial to come.
+                Peer::Pending => return between.reset[0].load(Relaxed).then_some(Ending::Reset),
                 Peer::Open(stream) if !self.sink_gone => socket::shut_down(stream),
                 _ => {}
             }

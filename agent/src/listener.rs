@@ -24,7 +24,7 @@ use tokio::{
     io::unix::AsyncFd,
     net::TcpStream,
     sync::{Notify, OwnedSemaphorePermit},
-    task::JoinHandle,
+    task::{JoinHandle, coop::consume_budget},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -132,9 +132,14 @@ impl Acceptor {
         self.orders.changed.notify_one();
     }
 
+    /// Tells the task to end. To be said before the port is shut down, which looks like endless arrivals to it.
+    pub(crate) fn cancel(&self) {
+        self.orders.stop.cancel();
+    }
+
     /// Ends the task and waits for it; it waits for nobody.
     pub(crate) async fn end(mut self) {
-        self.orders.stop.cancel();
+        self.cancel();
         if let Err(error) = (&mut self.task).await {
             tracing::error!(%error, "the accept loop ended badly");
         }
@@ -168,6 +173,8 @@ impl AcceptLoop {
 
     async fn serve(&mut self) {
         loop {
+            // A flood of connections must not keep other tasks, or the stop, waiting.
+            consume_budget().await;
             let due = self.arrivals.due();
             let timer = &self.shared.plane.timer;
             tokio::select! {
@@ -204,6 +211,7 @@ impl AcceptLoop {
 
     /// Takes one connection, if one waits; false when there is none.
     async fn take(&mut self) -> bool {
+        consume_budget().await;
         let slot = self.slot().await;
         match self.socket.get_ref().accept() {
             Ok((socket, from)) => {

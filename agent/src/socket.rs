@@ -14,7 +14,7 @@ use std::{
     net::{IpAddr, Shutdown, SocketAddr},
     time::Duration,
 };
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, task::coop::consume_budget};
 
 /// Large, for a copy costs by the call: 256 KiB take 0.4 s of CPU a GB where 64 KiB take 0.65 s.
 const BUFFER: usize = 256 * 1024;
@@ -101,6 +101,8 @@ pub(crate) fn shut_down(stream: &TcpStream) {
 /// Reads and throws away until the peer ends.
 pub(crate) async fn read_out(stream: &TcpStream) {
     while stream.readable().await.is_ok() {
+        // A peer that sends on and on must not keep other tasks waiting.
+        consume_budget().await;
         match read_chunk(stream) {
             Ok(bytes) if !bytes.is_empty() => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}

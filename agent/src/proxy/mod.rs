@@ -303,8 +303,10 @@ impl Proxy {
                 None => control.acceptor = Some(Acceptor::start(port, &self.shared, faults).map_err(failed)?),
             }
         } else if let Some(acceptor) = control.acceptor.take() {
-            port.refuse().map_err(failed)?;
+            acceptor.cancel();
+            let refused = port.refuse();
             acceptor.end().await;
+            refused.map_err(failed)?;
         }
         Ok(())
     }
@@ -313,6 +315,7 @@ impl Proxy {
 impl Control {
     async fn close(self) {
         if let (Some(port), Some(acceptor)) = (&self.port, self.acceptor) {
+            acceptor.cancel();
             if let Err(error) = port.refuse() {
                 tracing::warn!(%error, addr = %port.addr(), "failed to close the listener at once");
             }

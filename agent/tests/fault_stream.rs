@@ -1,0 +1,120 @@
+//! A property over real sockets: through any sequence of faults set, changed and removed that are not there to lose
+//! or change bytes, what arrives is what was sent, in order, and the end arrives too.
+
+mod common;
+
+use common::{PATIENCE, Rig};
+use proptest::{
+    prelude::{Strategy, any, prop, prop_oneof, proptest},
+    sample::Index,
+    test_runner::Config,
+};
+use squall_agent::ActiveFault;
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::timeout,
+};
+
+/// Kinds that lose nothing, each with other parameters to change to.
+const KINDS: &[(&str, &str)] = &[
+    (r#"{"latency": {"delay": "15ms", "jitter": "10ms"}}"#, r#"{"latency": {"delay": "2ms"}}"#),
+    (r#"{"latency": {"delay": "3ms", "buffer": "64KiB"}}"#, r#"{"latency": {"delay": "30ms"}}"#),
+    (r#"{"bandwidth": {"rate": "5MB/s"}}"#, r#"{"bandwidth": {"rate": "0B/s"}}"#),
+    (r#"{"bandwidth": {"rate": "9MB/s", "scope": "proxy"}}"#, r#"{"bandwidth": {"rate": "90KB/s"}}"#),
+    (r#"{"drip": {"bytes": 900, "every": "1ms"}}"#, r#"{"drip": {"bytes": 70, "every": "5ms", "size_jitter": 60}}"#),
+    (r#"{"stall": {"every": "30ms", "for": "20ms"}}"#, r#"{"stall": {"every": "9ms", "for": "1ms"}}"#),
+    (r#"{"slow_close": {"delay": "40ms"}}"#, r#"{"slow_close": {"delay": "1ms"}}"#),
+    (r#"{"unread": {}}"#, r#"{"unread": {}}"#),
+    (r#"{"refuse": {}}"#, r#"{"refuse": {}}"#),
+    (r#"{"slow_accept": {"delay": "20ms"}}"#, r#"{"slow_accept": {"delay": "1s", "backlog": 1}}"#),
+];
+
+const DIRECTIONS: [&str; 3] = ["upstream", "downstream", "both"];
+
+#[derive(Debug, Clone)]
+enum Step {
+    Send(usize),
+    Wait(u64),
+    Set(Index, Index),
+    Change(Index),
+    Remove(Index),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (1_usize..60_000).prop_map(Step::Send),
+        2 => (0_u64..15).prop_map(Step::Wait),
+        3 => (any::<Index>(), any::<Index>()).prop_map(|(kind, direction)| Step::Set(kind, direction)),
+        1 => any::<Index>().prop_map(Step::Change),
+        2 => any::<Index>().prop_map(Step::Remove),
+    ]
+}
+
+fn pattern(from: usize, bytes: usize) -> Vec<u8> {
+    (from..from + bytes).map(|n| (n % 251) as u8).collect()
+}
+
+/// Plays the steps against an echo, heals, and answers what was sent and what came back.
+async fn play(steps: Vec<Step>) -> (usize, Vec<u8>) {
+    let rig = Rig::echo().await;
+    let (mut reader, mut writer) = rig.connect().await.into_split();
+    rig.until(|counters| counters.open_connections == 1).await;
+    let reading = tokio::spawn(async move {
+        let mut got = Vec::new();
+        timeout(PATIENCE, reader.read_to_end(&mut got)).await.expect("an end in time").expect("an end in order");
+        got
+    });
+    // As many chunks as a case has steps.
+    let (queue, mut chunks) = tokio::sync::mpsc::channel::<Vec<u8>>(64);
+    let writing = tokio::spawn(async move {
+        while let Some(chunk) = chunks.recv().await {
+            writer.write_all(&chunk).await.unwrap();
+        }
+        writer.shutdown().await.unwrap();
+    });
+    let mut set: Vec<(Arc<ActiveFault>, usize)> = Vec::new();
+    let mut sent = 0;
+    for step in steps {
+        match step {
+            Step::Send(bytes) => {
+                queue.send(pattern(sent, bytes)).await.unwrap();
+                sent += bytes;
+            }
+            Step::Wait(millis) => tokio::time::sleep(Duration::from_millis(millis)).await,
+            Step::Set(kind, direction) => {
+                let kind = kind.index(KINDS.len());
+                let whole = matches!(kind, 8 | 9);
+                let direction = if whole { "both" } else { DIRECTIONS[direction.index(3)] };
+                let json = format!(r#"{{"fault": {}, "direction": "{direction}"}}"#, KINDS[kind].0);
+                set.push((rig.fault(&json).await, kind));
+            }
+            Step::Change(which) if !set.is_empty() => {
+                let (fault, kind) = &set[which.index(set.len())];
+                rig.change(fault, KINDS[*kind].1).await;
+            }
+            Step::Remove(which) if !set.is_empty() => {
+                let (fault, _) = set.remove(which.index(set.len()));
+                rig.heal(&fault).await;
+            }
+            Step::Change(_) | Step::Remove(_) => {}
+        }
+    }
+    drop(queue);
+    for (fault, _) in set {
+        rig.heal(&fault).await;
+    }
+    timeout(PATIENCE, writing).await.unwrap().unwrap();
+    (sent, timeout(PATIENCE, reading).await.unwrap().unwrap())
+}
+
+proptest! {
+    #![proptest_config(Config { cases: 40, max_shrink_iters: 0, ..Config::default() })]
+    #[test]
+    fn what_arrives_is_what_was_sent_in_order_and_so_does_the_end(steps in prop::collection::vec(step(), 1..40)) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let (sent, got) = runtime.block_on(play(steps));
+        assert_eq!(got.len(), sent);
+        assert!(got == pattern(0, sent));
+    }
+}
