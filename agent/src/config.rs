@@ -15,6 +15,9 @@ use std::{
 /// The port that the API listens on by default.
 pub const DEFAULT_PORT: u16 = 8474;
 
+/// No limit is longer, so that adding one to a moment never overflows.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
+
 /// Everything that an agent is told at its start.
 #[derive(Debug, Clone)]
 pub struct AgentConfig {
@@ -106,6 +109,9 @@ impl AgentConfig {
         ] {
             if limit.is_zero() {
                 wrong(field, "must be longer than `0s`: write a duration such as `30s`".into());
+            }
+            if limit > LONGEST {
+                wrong(field, "must be at most a year (`8784h`)".into());
             }
         }
         for (field, limit) in [

@@ -166,3 +166,25 @@ async fn a_proxy_takes_a_bounded_number_of_faults() {
     let (status, error) = agent.post("/v1/proxies/db/faults", json!({"fault": {"slow_close": {"delay": "1s"}}})).await;
     assert_eq!((status, &error["error"]["code"]), (403, &json!("forbidden")));
 }
+
+#[tokio::test]
+async fn a_heal_that_fails_is_told_and_tried_again_until_it_works() {
+    let agent = Running::new().await;
+    let listen = agent.proxy("db", echo(b'a').await).await;
+    agent.fault("db", json!({"fault": {"refuse": {}}})).await;
+    // While nobody listens there, another program takes the address.
+    let squatter = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    squatter.set_reuse_address(true).unwrap();
+    squatter.bind(&listen.into()).unwrap();
+    squatter.listen(1).unwrap();
+
+    let path = "/v1/proxies/db/faults/refuse-1";
+    let (status, error) = agent.delete(path).await;
+    assert_eq!((status, &error["error"]["code"]), (500, &json!("internal")), "{error}");
+    let message = error["error"]["message"].as_str().unwrap();
+    assert!(message.contains("failed to heal db/refuse-1") && message.contains("failed to listen"), "{message}");
+    assert_eq!(agent.get(path).await.1["expires_in"], json!("0s"), "what is not healed is shown");
+    drop(squatter);
+    agent.until(path, |status, _| status == 404).await;
+    assert_eq!(ping(&mut connect(listen).await).await.unwrap(), b"aping");
+}

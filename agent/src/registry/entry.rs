@@ -65,7 +65,8 @@ impl End {
 /// What came of healing: the faults that are gone, and those that are not, with the cause.
 #[derive(Debug, Default)]
 pub(super) struct Healing {
-    pub(super) removed: Vec<RemovedFault>,
+    /// Each with the lease that it lived under.
+    pub(super) removed: Vec<(RemovedFault, Option<LeaseId>)>,
     pub(super) stuck: Vec<String>,
     pub(super) cause: String,
 }
@@ -124,10 +125,9 @@ impl Entry {
 
     fn strike_out(&mut self, proxy: &ProxyName, names: &[FaultName]) -> Healing {
         let gone = self.faults.extract_if(.., |terms| names.contains(terms.fault.name()));
-        let removed = gone.map(|terms| RemovedFault {
-            proxy: proxy.clone(),
-            fault: terms.fault.name().clone(),
-            hits: terms.fault.hits(),
+        let removed = gone.map(|terms| {
+            let (fault, hits) = (terms.fault.name().clone(), terms.fault.hits());
+            (RemovedFault { proxy: proxy.clone(), fault, hits }, terms.lease)
         });
         Healing { removed: removed.collect(), ..Healing::default() }
     }

@@ -157,18 +157,18 @@ impl Inner {
 
     /// Writes the audit trail of a healing, and makes its answer.
     pub(super) fn healed(&self, healing: Healing, change: &'static str, caller: &Caller) -> Result<Healed, Refusal> {
-        for RemovedFault { proxy, fault, hits } in &healing.removed {
+        for (RemovedFault { proxy, fault, hits }, lease) in &healing.removed {
             let detail = hits.map(|hits| format!("{hits} hits"));
             let about = About {
                 proxy: Some(proxy),
                 fault: Some(fault.as_str()),
+                lease: lease.as_ref(),
                 detail: detail.as_deref(),
-                ..About::default()
             };
             audit(change, caller, &self.leases, &about);
         }
         if healing.stuck.is_empty() {
-            return Ok(Healed { removed: healing.removed });
+            return Ok(Healed { removed: healing.removed.into_iter().map(|(fault, _)| fault).collect() });
         }
         Err(Refusal::Unhealed { faults: healing.stuck.join(", "), cause: healing.cause })
     }

@@ -144,7 +144,7 @@ impl Registry {
         };
         self.changes.close();
         let draining = futures::future::join_all(proxies.iter().map(|proxy| proxy.drain(drain)));
-        let cut = tokio::time::timeout(drain + STOP_LIMIT, draining).await.unwrap_or_else(|_| {
+        let cut = tokio::time::timeout(drain.saturating_add(STOP_LIMIT), draining).await.unwrap_or_else(|_| {
             tracing::error!("proxies did not stop after their time to drain; leaving them");
             Vec::new()
         });
