@@ -22,7 +22,7 @@ use crate::{
         degradation::Degradation,
         failover_cache::FailoverCache,
         graceful_shutdown::{Lifecycle, ShutdownConfig},
-        health_checks::{Check, HealthChecks},
+        health_checks::{Check, Health, HealthChecks, HealthConfig},
         idempotency::InFlight,
         load_shedding::Shedder,
         retry::Retry,
@@ -155,7 +155,7 @@ fn app(
     App {
         pages,
         orders,
-        health: has(Pattern::HealthChecks).then(|| HealthChecks::new(checks(config, &store), config.health)),
+        health: has(Pattern::HealthChecks).then(|| health(config, &store)),
         shedder: if has(Pattern::LoadShedding) { Shedder::on(slots) } else { Shedder::off(slots) },
         budget: if has(Pattern::TimeoutBudget) { TimeoutBudget::On } else { TimeoutBudget::Off },
         order_budget: config.order_budget,
@@ -243,14 +243,26 @@ fn breaker(
     CircuitBreaker::new(config.breaker, Box::new(told))
 }
 
-/// The database, and each dependency by its own `/health`, over connections that no customer waits for.
-fn checks(config: &ShopConfig, store: &Arc<Store>) -> Vec<Check> {
+fn health(config: &ShopConfig, store: &Arc<Store>) -> Health {
+    let HealthConfig { limit, ready_limit, cache_for } = config.health;
+    Health {
+        ready: HealthChecks::new(vec![database_check(store)], ready_limit, cache_for),
+        deep: HealthChecks::new(deep_checks(config, store), limit, cache_for),
+    }
+}
+
+fn database_check(store: &Arc<Store>) -> Check {
     let store = Arc::clone(store);
-    let database = move || {
+    let probe = move || {
         let store = Arc::clone(&store);
         async move { store.ping().await.map_err(|error| error.to_string()) }.boxed()
     };
-    let mut checks = vec![Check { name: "database", critical: true, probe: Box::new(database) }];
+    Check { name: "database", critical: true, probe: Box::new(probe) }
+}
+
+/// The database, and each dependency by its own `/health`, over connections that no customer waits for.
+fn deep_checks(config: &ShopConfig, store: &Arc<Store>) -> Vec<Check> {
+    let mut checks = vec![database_check(store)];
     checks.extend(config.dependencies.iter().map(|(kind, origin)| {
         let client = HttpClient::new(kind.name(), origin.clone(), 1);
         let probe = move || {

@@ -6,7 +6,7 @@
 //! Switched off, the answers are the usual thoughtless `ok`.
 
 use super::{App, Shared, answer::Answer};
-use crate::resilience::health_checks::{Overall, Report};
+use crate::resilience::health_checks::{Finding, Overall, Report};
 use axum::{extract::State, http::StatusCode};
 use serde_json::{Value, json};
 
@@ -19,10 +19,9 @@ pub(super) async fn ready(State(app): Shared) -> Answer {
     if app.life.is_leaving() {
         return unready("shutting down");
     }
-    let report = health.report().await;
-    let database = report.checks.iter().find(|finding| finding.name == "database");
-    match database.and_then(|finding| finding.error.as_deref()) {
-        Some(error) => unready(&format!("database: {error}")),
+    let report = health.ready.report().await;
+    match report.checks.iter().find(|finding| !finding.up) {
+        Some(Finding { name, error, .. }) => unready(&format!("{name}: {}", error.as_deref().unwrap_or("down"))),
         None => Answer::ok(&json!({"status": "up"})),
     }
 }
@@ -33,7 +32,7 @@ fn unready(reason: &str) -> Answer {
 
 pub(super) async fn deep(State(app): Shared) -> Answer {
     let Some(health) = &app.health else { return Answer::ok(&json!({"status": "up"})) };
-    let report = health.report().await;
+    let report = health.deep.report().await;
     let status = match report.status {
         Overall::Up | Overall::Degraded => StatusCode::OK,
         Overall::Down => StatusCode::SERVICE_UNAVAILABLE,

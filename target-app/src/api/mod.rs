@@ -22,8 +22,7 @@ use crate::{
     pages::Pages,
     pattern::Without,
     resilience::{
-        graceful_shutdown::Lifecycle, health_checks::HealthChecks, load_shedding::Shedder,
-        timeout_budget::TimeoutBudget,
+        graceful_shutdown::Lifecycle, health_checks::Health, load_shedding::Shedder, timeout_budget::TimeoutBudget,
     },
     store::Store,
     upstream::Upstream,
@@ -60,7 +59,7 @@ pub(crate) struct App {
     pub(crate) order_budget: Duration,
     pub(crate) page_budget: Duration,
     /// Absent when the pattern is switched off.
-    pub(crate) health: Option<HealthChecks>,
+    pub(crate) health: Option<Health>,
     pub(crate) life: Lifecycle,
     pub(crate) without: Without,
     pub(crate) started: Instant,

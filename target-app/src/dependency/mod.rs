@@ -257,3 +257,22 @@ async fn work(State(common): State<Arc<Common>>, request: Request, next: Next) -
 fn refusal(status: StatusCode, code: &str, message: &str) -> Response {
     (status, Json(json!({"error": {"code": code, "message": message}}))).into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{DependencyConfig, DependencyKind, app};
+    use axum::{body::Body, http::Request};
+    use std::time::Duration;
+    use tokio::time::Instant;
+    use tower::ServiceExt as _;
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_works_on_for_a_caller_whose_deadline_has_passed() {
+        let latency = Duration::from_secs(10);
+        let app = app(&DependencyConfig { latency, ..DependencyConfig::new(DependencyKind::Reviews) });
+        let request = Request::get("/reviews/7").header("x-request-deadline", "50").body(Body::empty()).unwrap();
+        let begun = Instant::now();
+        assert_eq!(app.oneshot(request).await.unwrap().status(), 504);
+        assert_eq!(begun.elapsed(), Duration::from_millis(50));
+    }
+}

@@ -15,13 +15,19 @@ use tokio::{sync::Mutex, time::Instant};
 pub struct HealthConfig {
     /// One check may take so long.
     pub limit: Duration,
+    /// The check behind readiness may take so long; load balancers are impatient.
+    pub ready_limit: Duration,
     /// A report serves for so long.
     pub cache_for: Duration,
 }
 
 impl Default for HealthConfig {
     fn default() -> Self {
-        Self { limit: Duration::from_millis(500), cache_for: Duration::from_secs(1) }
+        Self {
+            limit: Duration::from_millis(500),
+            ready_limit: Duration::from_millis(200),
+            cache_for: Duration::from_secs(1),
+        }
     }
 }
 
@@ -69,23 +75,31 @@ fn overall(findings: &[Finding]) -> Overall {
     }
 }
 
+/// What a shop asks itself. Ready has checks of its own, so that it never waits for a dependency.
+pub(crate) struct Health {
+    pub(crate) ready: HealthChecks,
+    pub(crate) deep: HealthChecks,
+}
+
 /// The checks and their last report.
 pub(crate) struct HealthChecks {
     checks: Vec<Check>,
-    config: HealthConfig,
+    limit: Duration,
+    cache_for: Duration,
     last: Mutex<Option<(Instant, Arc<Report>)>>,
 }
 
 impl HealthChecks {
-    pub(crate) fn new(checks: Vec<Check>, config: HealthConfig) -> Self {
-        Self { checks, config, last: Mutex::new(None) }
+    /// Each check may take `limit`; a report serves for `cache_for`.
+    pub(crate) fn new(checks: Vec<Check>, limit: Duration, cache_for: Duration) -> Self {
+        Self { checks, limit, cache_for, last: Mutex::new(None) }
     }
 
     /// A report no older than the configuration allows. Those who ask at the same time share one.
     pub(crate) async fn report(&self) -> Arc<Report> {
         let mut last = self.last.lock().await;
         match last.as_ref() {
-            Some((at, report)) if at.elapsed() < self.config.cache_for => Arc::clone(report),
+            Some((at, report)) if at.elapsed() < self.cache_for => Arc::clone(report),
             Some(_) | None => {
                 let checks = join_all(self.checks.iter().map(|check| self.look(check))).await;
                 let report = Arc::new(Report { status: overall(&checks), checks });
@@ -97,9 +111,9 @@ impl HealthChecks {
 
     async fn look(&self, check: &Check) -> Finding {
         let begun = Instant::now();
-        let result = tokio::time::timeout(self.config.limit, (check.probe)())
+        let result = tokio::time::timeout(self.limit, (check.probe)())
             .await
-            .unwrap_or_else(|_| Err(format!("no answer within {:?}", self.config.limit)));
+            .unwrap_or_else(|_| Err(format!("no answer within {:?}", self.limit)));
         Finding {
             name: check.name,
             critical: check.critical,
@@ -130,7 +144,7 @@ mod tests {
     }
 
     fn checks(checks: Vec<Check>) -> HealthChecks {
-        HealthChecks::new(checks, HealthConfig::default())
+        HealthChecks::new(checks, HealthConfig::default().limit, HealthConfig::default().cache_for)
     }
 
     #[tokio::test(start_paused = true)]
