@@ -9,22 +9,29 @@
 //! Runners act, verdicts decide: what judges (`tolerance`, `stats`, `verdict`) is pure, what acts is in `run`.
 //! Neighbours: `squall-wire` for what agents speak, the `squall` command for people.
 
+pub mod agent_client;
+pub mod decide;
 pub mod diagnostic;
 pub mod document;
 pub mod environment;
 pub mod event;
 pub mod experiment;
+mod fetch;
+pub mod inline;
 pub mod journal;
 pub mod judge;
 pub mod load;
+pub mod probe;
 pub mod record;
 pub mod recorder;
 pub mod report;
+pub mod run;
 pub mod sample;
 pub mod schema;
 pub mod stats;
 pub mod template;
 pub mod tolerance;
+pub mod traffic;
 mod validate;
 mod variables;
 pub mod verdict;

@@ -1,1 +1,212 @@
-//! stub
+//! A world for end-to-end tests: a web server, a real `squall-agent` process in front of it, and the real `squall`
+//! command with files of its own, all on loopback ports that were asked for.
+//!
+//! Neighbours: the tests in `tests/tests/`. Invariant: what a `World` started ends with it, by its process id.
+
+mod process;
+mod server;
+
+pub use process::{Running, binary};
+pub use server::WebServer;
+
+use squall_wire::ProxyInfo;
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+/// How long anything in a test may take before the test says that it did not happen.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A web server behind an agent, and a directory for experiments, journal and reports.
+pub struct World {
+    /// The server.
+    pub web: WebServer,
+    /// The agent's process.
+    pub agent: Running,
+    /// The agent's address.
+    pub agent_url: String,
+    /// Where clients reach the server through the proxy `web`.
+    pub proxy_url: String,
+    directory: TempDir,
+}
+
+impl World {
+    /// Starts the server and the agent.
+    ///
+    /// # Panics
+    /// When one of them does not start.
+    #[must_use]
+    #[expect(clippy::expect_used, reason = "a test without its world must fail loudly")]
+    pub fn start() -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let web = WebServer::start();
+        let ready = directory.path().join("agent.json");
+        let mut command = Command::new(binary("squall-agent"));
+        command.args(["--listen", "127.0.0.1:0", "--name", "test", "--drain", "1s"]);
+        command.arg("--proxy").arg(format!("web=127.0.0.1:0->{}", web.address()));
+        command.arg("--ready-file").arg(&ready);
+        let agent = Running::spawn(command, &directory.path().join("agent.log"));
+        let bound = wait_for("the agent's ready file", || {
+            serde_json::from_str::<serde_json::Value>(&std::fs::read_to_string(&ready).ok()?).ok()
+        });
+        let api = bound["api"].as_str().expect("the API's address").to_owned();
+        let proxy = bound["proxies"]["web"].as_str().expect("the proxy's address").to_owned();
+        let world =
+            Self { web, agent, agent_url: format!("http://{api}"), proxy_url: format!("http://{proxy}"), directory };
+        world.write(
+            "world.yaml",
+            &format!("agents:\n  main: {{url: \"{}\"}}\nvariables:\n  web: \"{}\"\n", world.agent_url, world.proxy_url),
+        );
+        world
+    }
+
+    /// A path in the world's directory.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Writes a file there.
+    ///
+    /// # Panics
+    /// When it cannot.
+    #[expect(clippy::expect_used, reason = "a test without its files must fail loudly")]
+    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        std::fs::write(&path, text).expect("the world's directory can be written");
+        path
+    }
+
+    /// Writes the small experiment, altered line by line: each pair replaces the first text by the second.
+    ///
+    /// # Panics
+    /// When a text to be replaced is not in it.
+    pub fn experiment(&self, name: &str, changes: &[(&str, &str)]) -> PathBuf {
+        let text = changes.iter().fold(EXPERIMENT.to_owned(), |text, (old, new)| {
+            assert!(text.contains(old), "the experiment has no `{old}`");
+            text.replace(old, new)
+        });
+        self.write(name, &text)
+    }
+
+    /// `squall` with the world's journal and reports; arguments follow.
+    #[must_use]
+    pub fn squall(&self) -> Command {
+        squall_in(self.directory.path())
+    }
+
+    /// `squall run FILE` in this world, ready to start.
+    #[must_use]
+    pub fn run_command(&self, file: &Path) -> Command {
+        let mut command = self.squall();
+        command.arg("run").arg(file).arg("--env").arg(self.path("world.yaml"));
+        command
+    }
+
+    /// Runs it to its end.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[expect(clippy::expect_used, reason = "a test without its command must fail loudly")]
+    pub fn run(&self, file: &Path) -> Output {
+        self.run_command(file).output().expect("squall starts")
+    }
+
+    /// Starts it and returns at once.
+    #[must_use]
+    pub fn spawn_run(&self, file: &Path) -> Running {
+        Running::spawn(self.run_command(file), &self.path("run.log"))
+    }
+
+    /// The proxy `web` as the agent has it.
+    ///
+    /// # Panics
+    /// When the agent does not answer.
+    #[must_use]
+    #[expect(clippy::expect_used, reason = "a test without its agent must fail loudly")]
+    pub fn proxy(&self) -> ProxyInfo {
+        serde_json::from_value(get(&format!("{}/v1/proxies/web", self.agent_url)).expect("the agent answers"))
+            .expect("the agent speaks our language")
+    }
+
+    /// Waits until the proxy has a fault.
+    pub fn wait_for_fault(&self) {
+        wait_for("a fault on the proxy", || (!self.proxy().faults.is_empty()).then_some(()));
+    }
+
+    /// Waits until the proxy has none, and says how long it took.
+    pub fn wait_for_healing(&self) -> Duration {
+        let since = Instant::now();
+        wait_for("the proxy without a fault", || self.proxy().faults.is_empty().then_some(()));
+        since.elapsed()
+    }
+}
+
+/// `squall` with journal and reports in this directory.
+#[must_use]
+pub fn squall_in(directory: &Path) -> Command {
+    let mut command = Command::new(binary("squall"));
+    command.env("SQUALL_JOURNAL", directory.join("journal.db")).current_dir(directory).env_remove("SQUALL_ENV");
+    command
+}
+
+/// Asks again and again until there is an answer.
+///
+/// # Panics
+/// When there is none within `PATIENCE`.
+pub fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(Instant::now() < until, "waited {PATIENCE:?} in vain for {what}");
+        // Polling another process: there is no event to wait for.
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// GET as JSON; none when nobody answers or it is no JSON.
+#[must_use]
+pub fn get(url: &str) -> Option<serde_json::Value> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+    runtime.block_on(async { reqwest::Client::new().get(url).send().await.ok()?.json().await.ok() })
+}
+
+/// What a command printed, for messages.
+#[must_use]
+pub fn printed(output: &Output) -> String {
+    format!(
+        "exit {:?}\n--- stdout\n{}\n--- stderr\n{}",
+        output.status.code(),
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+/// A small experiment on the world: fifty requests a second through the proxy `web`, 100 ms of latency for two seconds.
+pub const EXPERIMENT: &str = r#"version: 1
+name: small
+hypothesis: The web server answers although the network is slow.
+traffic:
+  rate: 50/s
+  clients: 32
+  timeout: 1s
+  requests:
+    - {name: page, get: "${web}/"}
+steady_state:
+  - {probe: traffic.page, success_ratio: ">= 99%", p99: "< 900ms"}
+method:
+  - name: the network is slow
+    inject: {proxy: web, fault: {latency: {delay: 100ms}}}
+    for: 2s
+blast_radius: {proxies: [web], percent: 100, duration: 2m}
+abort_when:
+  - {probe: traffic, success_ratio: "< 50%", for: 1s}
+baseline: 1s
+recovery: {within: 3s, hold: 1s}
+lease: 2s
+"#;

@@ -1,0 +1,352 @@
+//! The command line as types: what can be typed, and what each word means.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use squall_wire::{FaultName, ProxyName, Span};
+use std::path::PathBuf;
+
+/// Runs chaos experiments and says honestly whether the system held.
+#[derive(Debug, Parser)]
+#[command(name = "squall", version, max_term_width = 100, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// What every command understands.
+    #[command(flatten)]
+    pub common: Common,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes of `run`, a promise to scripts:
+  0 held   1 deviated   4 not steady   5 aborted   6 not recovered   7 error   8 not healed   9 inconclusive
+  2 wrong usage   3 invalid file   10 refused (lease, limit, blast radius)   129/130/143 stopped by SIGHUP/SIGINT/SIGTERM";
+
+/// What every command understands.
+#[derive(Debug, Clone, Args)]
+pub struct Common {
+    /// Print results for people or for programs.
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    pub output: Format,
+    /// When to use colour; `NO_COLOR` is respected.
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
+    pub color: Color,
+    /// Say more on stderr; twice for everything.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// For whom results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// When colour is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// Every command.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run experiments; the exit code is the verdict
+    Run(Run),
+    /// Do everything but the injection, and show what would be touched, when and for how long
+    Plan(Plan),
+    /// Check files and report every mistake
+    Validate(Validate),
+    /// Print the JSON Schema of the experiment language, for editors
+    Schema,
+    /// List the kinds of fault, or explain one
+    Faults {
+        /// The kind to explain
+        kind: Option<String>,
+    },
+    /// Show the agents of an environment, their proxies and faults
+    Agents(AgentChoice),
+    /// List, make, change and remove proxies
+    #[command(subcommand)]
+    Proxy(ProxyCommand),
+    /// List, set, change and remove faults by hand, always under a lease
+    #[command(subcommand)]
+    Fault(FaultCommand),
+    /// Take faults away: all on an agent, or one
+    Heal(Heal),
+    /// List the runs in the journal
+    History(History),
+    /// Show one run of the journal
+    Show(Show),
+    /// Render a run of the journal again
+    Report(Report),
+    /// Start the sandbox (an agent, the shop, its dependencies) and leave it running
+    Sandbox(Sandbox),
+    /// After a crash: heal what dead runs may have left, and close them
+    Recover(Recover),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Where the journal is.
+#[derive(Debug, Clone, Args)]
+pub struct JournalChoice {
+    /// The journal, an SQLite file; made when it is not there
+    #[arg(long, env = "SQUALL_JOURNAL", default_value = "squall-runs/journal.db")]
+    pub journal: PathBuf,
+}
+
+/// Where an experiment runs, and with which variables.
+#[derive(Debug, Clone, Args)]
+pub struct EnvironmentChoice {
+    /// The environment: a name (environments/NAME.yaml beside the file or here) or a path; the sandbox when absent
+    #[arg(long, env = "SQUALL_ENV")]
+    pub env: Option<String>,
+    /// Set a variable of the experiment
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = assignment)]
+    pub set: Vec<(String, String)>,
+    /// In the sandbox: take a resilience pattern away from the shop, to see what it is good for
+    #[arg(long, value_name = "PATTERN", value_delimiter = ',', conflicts_with = "env")]
+    pub without: Vec<String>,
+}
+
+/// `squall run`
+#[derive(Debug, Args)]
+pub struct Run {
+    /// Experiment files, run one after the other
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
+    /// Where it runs.
+    #[command(flatten)]
+    pub environment: EnvironmentChoice,
+    /// Where it is written down.
+    #[command(flatten)]
+    pub journal: JournalChoice,
+    /// The directory for reports
+    #[arg(long, value_name = "DIR", default_value = "squall-runs")]
+    pub report: PathBuf,
+    /// Seed for the choices of the traffic; made up, and reported, when absent
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Do not ask before an environment other than the sandbox is touched
+    #[arg(long)]
+    pub yes: bool,
+}
+
+/// `squall plan`
+#[derive(Debug, Args)]
+pub struct Plan {
+    /// The experiment file
+    pub file: PathBuf,
+    /// Where it would run.
+    #[command(flatten)]
+    pub environment: EnvironmentChoice,
+}
+
+/// `squall validate`
+#[derive(Debug, Args)]
+pub struct Validate {
+    /// Experiment files
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
+    /// Where they would run.
+    #[command(flatten)]
+    pub environment: EnvironmentChoice,
+}
+
+/// Which agent is meant, in commands by hand.
+#[derive(Debug, Clone, Args)]
+pub struct AgentChoice {
+    /// The agent: its address (http://HOST:PORT), or its name in the environment
+    #[arg(long, env = "SQUALL_AGENT")]
+    pub agent: Option<String>,
+    /// The environment that names agents
+    #[arg(long, env = "SQUALL_ENV")]
+    pub env: Option<String>,
+}
+
+/// `squall proxy`
+#[derive(Debug, Subcommand)]
+pub enum ProxyCommand {
+    /// List the proxies
+    List(AgentChoice),
+    /// Make a proxy, or bring it into this shape
+    Set {
+        /// Its name
+        name: ProxyName,
+        /// Where clients connect; port 0 takes a free one
+        #[arg(long, default_value = "127.0.0.1:0")]
+        listen: String,
+        /// Where the traffic goes
+        #[arg(long)]
+        upstream: String,
+        /// Which agent.
+        #[command(flatten)]
+        agent: AgentChoice,
+    },
+    /// Let a proxy take connections again
+    Enable {
+        /// Its name
+        name: ProxyName,
+        /// Which agent.
+        #[command(flatten)]
+        agent: AgentChoice,
+    },
+    /// Let a proxy refuse connections; open ones are closed
+    Disable {
+        /// Its name
+        name: ProxyName,
+        /// Which agent.
+        #[command(flatten)]
+        agent: AgentChoice,
+    },
+    /// Remove a proxy
+    Remove {
+        /// Its name
+        name: ProxyName,
+        /// Which agent.
+        #[command(flatten)]
+        agent: AgentChoice,
+    },
+}
+
+/// `squall fault`
+#[derive(Debug, Subcommand)]
+pub enum FaultCommand {
+    /// List the faults of all proxies
+    List(AgentChoice),
+    /// Set a fault under a lease of its own, hold it until Ctrl-C or the end of `--for`, then take it away
+    Set {
+        /// The proxy
+        proxy: ProxyName,
+        /// The fault as in an experiment: '{latency: {delay: 800ms}}', or a whole one with percent, direction, …
+        fault: String,
+        /// How long
+        #[arg(long = "for", value_name = "DURATION")]
+        lasting: Option<Span>,
+        /// Why, for whoever meets the lease
+        #[arg(long, default_value = "by hand")]
+        reason: String,
+        /// Which agent.
+        #[command(flatten)]
+        agent: AgentChoice,
+    },
+    /// Change the parameters or the share of a fault
+    Change {
+        /// The proxy
+        proxy: ProxyName,
+        /// The fault's name
+        name: FaultName,
+        /// New parameters, of the same kind
+        #[arg(long)]
+        fault: Option<String>,
+        /// A new share
+        #[arg(long)]
+        percent: Option<squall_wire::Percent>,
+        /// The lease that it lives under, if any
+        #[arg(long)]
+        lease: Option<squall_wire::LeaseId>,
+        /// Which agent.
+        #[command(flatten)]
+        agent: AgentChoice,
+    },
+}
+
+/// `squall heal`
+#[derive(Debug, Args)]
+pub struct Heal {
+    /// Only this fault, as PROXY/FAULT
+    pub fault: Option<String>,
+    /// Which agent.
+    #[command(flatten)]
+    pub agent: AgentChoice,
+}
+
+/// `squall history`
+#[derive(Debug, Args)]
+pub struct History {
+    /// How many, newest first
+    #[arg(long, short = 'n', default_value_t = 20)]
+    pub limit: u32,
+    /// Only of this experiment
+    #[arg(long)]
+    pub experiment: Option<String>,
+    /// Which journal.
+    #[command(flatten)]
+    pub journal: JournalChoice,
+}
+
+/// `squall show`
+#[derive(Debug, Args)]
+pub struct Show {
+    /// The run: its id, a beginning of it, or `last`
+    #[arg(default_value = "last")]
+    pub run: String,
+    /// Which journal.
+    #[command(flatten)]
+    pub journal: JournalChoice,
+}
+
+/// `squall report`
+#[derive(Debug, Args)]
+pub struct Report {
+    /// The run: its id, a beginning of it, or `last`
+    #[arg(default_value = "last")]
+    pub run: String,
+    /// In which form
+    #[arg(long, value_enum, default_value_t = ReportFormat::Html)]
+    pub format: ReportFormat,
+    /// Where to; stdout when it is `-`
+    #[arg(long, short = 'o', value_name = "FILE", default_value = "-")]
+    pub to: PathBuf,
+    /// Which journal.
+    #[command(flatten)]
+    pub journal: JournalChoice,
+}
+
+/// The forms of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// One self-contained file.
+    Html,
+    /// Everything, samples included.
+    Json,
+}
+
+/// `squall sandbox`
+#[derive(Debug, Args)]
+pub struct Sandbox {
+    /// Take a resilience pattern away from the shop
+    #[arg(long, value_name = "PATTERN", value_delimiter = ',')]
+    pub without: Vec<String>,
+    /// Write an environment file for `--env` here; removed when the sandbox ends
+    #[arg(long, value_name = "FILE")]
+    pub write_env: Option<PathBuf>,
+}
+
+/// `squall recover`
+#[derive(Debug, Args)]
+pub struct Recover {
+    /// Which journal.
+    #[command(flatten)]
+    pub journal: JournalChoice,
+    /// Tokens for agents that want one, from this environment
+    #[arg(long, env = "SQUALL_ENV")]
+    pub env: Option<String>,
+}
+
+fn assignment(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err(format!("`{text}` is not NAME=VALUE, such as delay=1s")),
+    }
+}

@@ -1,0 +1,52 @@
+//! One file a command; here they are told apart.
+
+mod agents;
+mod experiments;
+mod fault;
+mod faults;
+mod heal;
+mod journal;
+mod proxy;
+mod recover;
+mod run;
+mod sandbox;
+
+use crate::{
+    cli::{Cli, Command},
+    exit::Failure,
+    output,
+};
+use clap::CommandFactory;
+
+/// The exit code of a command that did what it was asked.
+pub type Outcome = Result<u8, Failure>;
+
+/// Does what was asked for.
+pub async fn carry_out(cli: &Cli) -> Outcome {
+    let common = &cli.common;
+    match &cli.command {
+        Command::Run(args) => run::run(args, common).await,
+        Command::Plan(args) => experiments::plan(args, common).await,
+        Command::Validate(args) => experiments::validate(args, common),
+        Command::Schema => {
+            output::json(&squall_engine::schema::experiment_schema());
+            Ok(0)
+        }
+        Command::Faults { kind } => faults::faults(kind.as_deref(), common),
+        Command::Agents(choice) => agents::agents(choice, common).await,
+        Command::Proxy(command) => proxy::proxy(command, common).await,
+        Command::Fault(command) => fault::fault(command, common).await,
+        Command::Heal(args) => heal::heal(args, common).await,
+        Command::History(args) => journal::history(args, common).await,
+        Command::Show(args) => journal::show(args, common).await,
+        Command::Report(args) => journal::report(args).await,
+        Command::Sandbox(args) => sandbox::sandbox(args, common).await,
+        Command::Recover(args) => recover::recover(args, common).await,
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "squall", &mut script);
+            output::result(String::from_utf8_lossy(&script).trim_end());
+            Ok(0)
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! `squall recover`: after a crash, heals what dead runs may have left, and closes them as `interrupted`.
+//!
+//! A run is dead when the journal has no end of it and its process is gone. What it may have left is what it holds
+//! leases for; agents that have let them run out have healed themselves, and say so.
+
+use super::Outcome;
+use crate::{
+    cli::{Common, Format, Recover},
+    connect,
+    exit::{Code, Failure},
+    output,
+};
+use squall_engine::{
+    agent_client::{AgentClient, AgentError, AgentTarget},
+    event::{Event, What},
+    journal::Journal,
+    record::{RunEnd, RunRecord},
+    verdict::Verdict,
+};
+use squall_wire::{ErrorCode, LeaseId};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+/// Closes every dead run; one that an agent could not confirm stays open, and the exit code says so.
+pub async fn recover(args: &Recover, common: &Common) -> Outcome {
+    let journal = super::journal::existing(&args.journal).await?;
+    let tokens = tokens(args)?;
+    let (mut closed, mut failed) = (Vec::new(), Vec::new());
+    for run in journal.open_runs().await? {
+        if is_alive(&run) {
+            output::progress(&format!(
+                "run {} is still running (process {} on this machine)",
+                run.start.id, run.start.pid
+            ));
+            continue;
+        }
+        match close(&journal, &run, &tokens).await {
+            Ok(()) => closed.push(run.start.id),
+            Err(cause) => failed.push(format!("run {}: {cause}", run.start.id)),
+        }
+    }
+    match common.output {
+        Format::Json => output::json(&serde_json::json!({"closed": closed, "failed": failed})),
+        Format::Text if closed.is_empty() && failed.is_empty() => output::result("nothing to recover"),
+        Format::Text => {
+            for id in &closed {
+                output::result(&format!("run {id}: healed and closed as interrupted"));
+            }
+        }
+    }
+    if failed.is_empty() { Ok(0) } else { Err(Failure { code: Code::NotHealed, message: failed.join("\n") }) }
+}
+
+/// On another machine nobody can tell: there the leases decide, and a live run renews them.
+fn is_alive(run: &RunRecord) -> bool {
+    if run.start.host != connect::host_name() {
+        return false;
+    }
+    let pid = i32::try_from(run.start.pid).ok().and_then(rustix::process::Pid::from_raw);
+    pid.is_some_and(|pid| rustix::process::test_kill_process(pid).is_ok() && is_squall(run.start.pid))
+}
+
+/// A process id is used again; another program under it is not the run.
+fn is_squall(pid: u32) -> bool {
+    match std::fs::read_to_string(format!("/proc/{pid}/comm")) {
+        Ok(name) => name.trim_end().starts_with("squall"),
+        Err(_) => true,
+    }
+}
+
+async fn close(journal: &Journal, run: &RunRecord, tokens: &BTreeMap<String, Arc<str>>) -> Result<(), String> {
+    let last = run.events.last().map_or(Duration::ZERO, |event| event.at);
+    // The sandbox's agent lived in the process that died: with it went its proxies and faults.
+    let held = run.events.iter().filter(|_| run.start.environment != crate::sandbox::NAME);
+    for event in held {
+        if let What::Leased { agent, url, lease, .. } = &event.what {
+            let target = AgentTarget { name: agent.clone(), url: url.clone(), token: tokens.get(url).cloned() };
+            heal(target, lease).await.map_err(|e| format!("{e}; to be sure: squall heal --agent {url}"))?;
+            let healed = Event { at: last, what: What::HealConfirmed { agent: agent.clone() } };
+            journal.event(&run.start.id, &healed).await.map_err(|e| e.to_string())?;
+        }
+    }
+    let reasons =
+        vec!["squall died during the run; `squall recover` healed what it may have left and closed it".to_owned()];
+    let verdict = What::Verdict { verdict: Verdict::Interrupted, reasons: reasons.clone() };
+    journal.event(&run.start.id, &Event { at: last, what: verdict }).await.map_err(|e| e.to_string())?;
+    let end = RunEnd {
+        verdict: Verdict::Interrupted,
+        // As if killed by SIGKILL, which it mostly was.
+        exit_code: 137,
+        reasons,
+        took: last,
+        rows: Vec::new(),
+        faults: Vec::new(),
+        aborts: Vec::new(),
+    };
+    journal.end_run(&run.start.id, &end).await.map_err(|e| e.to_string())
+}
+
+/// Ends the lease, and confirms that nothing that lived under it is left.
+async fn heal(target: AgentTarget, lease: &LeaseId) -> Result<(), AgentError> {
+    let client = AgentClient::new(target)?;
+    match client.end_lease(lease).await {
+        Ok(_) => {}
+        Err(error) if error.code() == Some(ErrorCode::NotFound) => {}
+        Err(error) => return Err(error),
+    }
+    for proxy in client.proxies().await? {
+        for fault in proxy.faults.iter().filter(|fault| fault.lease.as_ref() == Some(lease)) {
+            client.remove_fault(&proxy.name, &fault.name, Some(lease)).await?;
+        }
+    }
+    Ok(())
+}
+
+fn tokens(args: &Recover) -> Result<BTreeMap<String, Arc<str>>, Failure> {
+    let Some(name) = &args.env else { return Ok(BTreeMap::new()) };
+    let environment = connect::environment_named(name, None)?;
+    let token = |agent: &squall_engine::environment::AgentEntry| {
+        Some((agent.url.clone(), Arc::from(agent.token.as_ref()?.reveal())))
+    };
+    Ok(environment.agents.values().filter_map(token).collect())
+}

@@ -1,0 +1,37 @@
+//! `squall sandbox`: an agent, the shop and its dependencies on free loopback ports, until Ctrl-C.
+
+use super::Outcome;
+use crate::{
+    cli::{Common, Format, Sandbox as Args},
+    exit::Failure,
+    output,
+    sandbox::Sandbox,
+    signals,
+};
+use squall_engine::run::stop::Stop;
+
+/// Starts it, says where everything is, waits, takes it down.
+pub async fn sandbox(args: &Args, common: &Common) -> Outcome {
+    let stop = Stop::default();
+    let listening =
+        signals::listen(stop.clone()).map_err(|e| Failure::failed(format!("failed to listen for signals: {e}")))?;
+    let sandbox = Sandbox::start(&args.without).await?;
+    if let Some(path) = &args.write_env {
+        std::fs::write(path, sandbox.environment_yaml())
+            .map_err(|e| Failure::failed(format!("failed to write {}: {e}", path.display())))?;
+    }
+    match common.output {
+        Format::Json => output::json(&sandbox.description()),
+        Format::Text => output::result(&sandbox.to_string()),
+    }
+    output::progress("Ctrl-C ends it");
+    stop.stopped().await;
+    sandbox.stop().await;
+    listening.abort();
+    if let Some(path) = &args.write_env
+        && let Err(error) = std::fs::remove_file(path)
+    {
+        tracing::warn!(%error, path = %path.display(), "failed to remove the environment file");
+    }
+    Ok(0)
+}

@@ -1,0 +1,215 @@
+//! From what was typed to where things are: environments, agents, experiment files with their variables resolved.
+//!
+//! Neighbours: `squall_engine::environment` reads the files, `sandbox` stands in when none is named.
+
+use crate::{
+    cli::{AgentChoice, EnvironmentChoice},
+    exit::Failure,
+    output,
+    sandbox::{self, Sandbox},
+};
+use squall_engine::{
+    agent_client::{AgentClient, AgentTarget},
+    diagnostic::Diagnostics,
+    environment::{self, Environment},
+    experiment::{Experiment, Secrets},
+    load::{self, Inputs},
+};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+/// A file larger than this is no experiment; it is not read.
+const LARGEST_FILE: u64 = 1 << 20;
+
+/// Where experiments run.
+pub enum Scene {
+    /// The built-in one, which is started for each run.
+    Sandbox {
+        /// The shop's patterns that are taken away.
+        without: Vec<String>,
+    },
+    /// One that is there.
+    Environment(Box<Environment>),
+}
+
+impl Scene {
+    /// What was chosen, for files beside `file`.
+    pub fn choose(choice: &EnvironmentChoice, file: &Path) -> Result<Self, Failure> {
+        let Some(name) = &choice.env else {
+            return Ok(Self::Sandbox { without: choice.without.clone() });
+        };
+        let environment = environment_named(name, file.parent())?;
+        if environment.sandbox {
+            return Ok(Self::Sandbox { without: environment.shop.without.clone() });
+        }
+        Ok(Self::Environment(Box::new(environment)))
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Sandbox { .. } => sandbox::NAME,
+            Self::Environment(environment) => &environment.name,
+        }
+    }
+
+    /// Its variables, as far as they are known without starting anything.
+    pub fn variables(&self) -> BTreeMap<String, String> {
+        match self {
+            Self::Sandbox { .. } => Sandbox::variables_before_start(),
+            Self::Environment(environment) => environment.variables.clone(),
+        }
+    }
+
+    /// The agents that are there already; the sandbox's are not.
+    pub fn targets(&self) -> Vec<AgentTarget> {
+        match self {
+            Self::Sandbox { .. } => Vec::new(),
+            Self::Environment(environment) => targets(environment),
+        }
+    }
+
+    /// Brings the environment's proxies into the shape that its file says.
+    pub async fn make_proxies(&self) -> Result<(), Failure> {
+        let Self::Environment(environment) = self else { return Ok(()) };
+        let clients = clients(environment)?;
+        for entry in &environment.proxies {
+            let client = match &entry.agent {
+                Some(name) => clients.iter().find(|client| client.name() == name),
+                None => clients.first().filter(|_| clients.len() == 1),
+            };
+            let Some(client) = client else {
+                let name = &entry.spec.name;
+                return Err(Failure::invalid(format!(
+                    "proxy `{name}` of environment `{}`: say which agent by `agent:`",
+                    environment.name
+                )));
+            };
+            client.put_proxy(&entry.spec).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads an experiment and resolves it by these variables; every mistake is in the failure.
+pub fn load(
+    file: &Path,
+    choice: &EnvironmentChoice,
+    scene: &Scene,
+    variables: &BTreeMap<String, String>,
+) -> Result<Experiment, Failure> {
+    let text = read(file)?;
+    let set: BTreeMap<_, _> = choice.set.iter().cloned().collect();
+    let path = file.display().to_string();
+    let none = Secrets::default();
+    let inputs = Inputs {
+        path: &path,
+        text: &text,
+        set: &set,
+        environment: variables,
+        secrets: match scene {
+            Scene::Environment(environment) => &environment.secrets,
+            Scene::Sandbox { .. } => &none,
+        },
+        env_var: &|name| std::env::var(name).ok(),
+        base_dir: file.parent().unwrap_or(Path::new(".")),
+    };
+    load::load(&inputs).map_err(|mistakes| invalid(&mistakes, &text))
+}
+
+/// The clients of every agent that is meant.
+pub fn agents(choice: &AgentChoice) -> Result<Vec<AgentClient>, Failure> {
+    let environment = choice.env.as_ref().map(|name| environment_named(name, None)).transpose()?;
+    match (&choice.agent, environment) {
+        (Some(url), None) if url.starts_with("http://") || url.starts_with("https://") => {
+            let target = AgentTarget { name: url.clone(), url: url.clone(), token: None };
+            Ok(vec![AgentClient::new(target)?])
+        }
+        (Some(name), None) => Err(Failure::usage(format!(
+            "`{name}` is no address: write --agent http://HOST:PORT, or name the environment that knows it by --env"
+        ))),
+        (None, None) => Err(Failure::usage("which agent? write --agent http://HOST:PORT, or --env NAME")),
+        (Some(name), Some(environment)) => {
+            let known: Vec<_> = environment.agents.keys().cloned().collect();
+            let client =
+                clients(&environment)?.into_iter().find(|client| client.name() == name || client.target().url == *name);
+            client.map(|client| vec![client]).ok_or_else(|| {
+                Failure::usage(format!(
+                    "environment `{}` has no agent `{name}`; it has {}",
+                    environment.name,
+                    known.join(", ")
+                ))
+            })
+        }
+        (None, Some(environment)) => clients(&environment),
+    }
+}
+
+/// The client of the one agent that is meant.
+pub fn agent(choice: &AgentChoice) -> Result<AgentClient, Failure> {
+    let mut clients = agents(choice)?;
+    match clients.len() {
+        1 => Ok(clients.remove(0)),
+        _ => Err(Failure::usage("the environment has several agents: say which by --agent NAME")),
+    }
+}
+
+/// The environment with this name or path.
+pub fn environment_named(name: &str, beside: Option<&Path>) -> Result<Environment, Failure> {
+    let path = environment_path(name, beside)?;
+    let text = read(&path)?;
+    let base = path.parent().unwrap_or(Path::new("."));
+    environment::load(&path.display().to_string(), &text, &|name| std::env::var(name).ok(), base)
+        .map_err(|mistakes| invalid(&mistakes, &text))
+}
+
+fn environment_path(name: &str, beside: Option<&Path>) -> Result<PathBuf, Failure> {
+    if name.contains('/') || name.ends_with(".yaml") || name.ends_with(".yml") {
+        return Ok(PathBuf::from(name));
+    }
+    let file = format!("environments/{name}.yaml");
+    let places: Vec<PathBuf> = beside.map(|dir| dir.join(&file)).into_iter().chain([PathBuf::from(&file)]).collect();
+    places.iter().find(|path| path.exists()).cloned().ok_or_else(|| {
+        let places: Vec<_> = places.iter().map(|path| path.display().to_string()).collect();
+        Failure::invalid(format!("there is no environment `{name}`: looked for {}", places.join(" and ")))
+    })
+}
+
+fn targets(environment: &Environment) -> Vec<AgentTarget> {
+    let target = |(name, agent): (&String, &environment::AgentEntry)| AgentTarget {
+        name: name.clone(),
+        url: agent.url.clone(),
+        token: agent.token.as_ref().map(|token| token.reveal().into()),
+    };
+    environment.agents.iter().map(target).collect()
+}
+
+fn clients(environment: &Environment) -> Result<Vec<AgentClient>, Failure> {
+    targets(environment).into_iter().map(|target| AgentClient::new(target).map_err(Failure::from)).collect()
+}
+
+/// Reads a text file of bounded size.
+fn read(path: &Path) -> Result<String, Failure> {
+    let shown = path.display();
+    let failed = |e: std::io::Error| Failure::invalid(format!("failed to read {shown}: {e}"));
+    let size = std::fs::metadata(path).map_err(failed)?.len();
+    if size > LARGEST_FILE {
+        return Err(Failure::invalid(format!(
+            "{shown} is too large for an experiment: {size} bytes, at most {LARGEST_FILE}"
+        )));
+    }
+    let bytes = std::fs::read(path).map_err(failed)?;
+    load::decode(&shown.to_string(), &bytes).map(str::to_owned).map_err(|mistakes| invalid(&mistakes, ""))
+}
+
+fn invalid(mistakes: &Diagnostics, source: &str) -> Failure {
+    Failure::invalid(mistakes.render(source, output::colour_on_stderr()))
+}
+
+/// What this machine calls itself.
+pub fn host_name() -> String {
+    let name = rustix::system::uname();
+    name.nodename().to_string_lossy().into_owned()
+}

@@ -1,0 +1,91 @@
+//! Exit codes: one place where every way to end becomes a number and a message.
+
+use crate::{cli::Common, output};
+use squall_engine::verdict::Verdict;
+use std::process::ExitCode;
+
+/// Why a command could not do what it was asked.
+#[derive(Debug)]
+pub struct Failure {
+    /// Which code it ends with.
+    pub code: Code,
+    /// What to tell, ready for people.
+    pub message: String,
+}
+
+/// The codes that are no verdicts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Code {
+    /// 2: wrong usage.
+    Usage,
+    /// 3: the file is invalid.
+    Invalid,
+    /// 7: squall or an agent failed.
+    Failed,
+    /// 8: a fault could not be confirmed gone.
+    NotHealed,
+    /// 10: refused by a lease, a limit, the blast radius.
+    Refused,
+}
+
+impl Code {
+    /// The number.
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Usage => 2,
+            Self::Invalid => 3,
+            Self::Failed => Verdict::Error.exit_code(),
+            Self::NotHealed => Verdict::NotHealed.exit_code(),
+            Self::Refused => 10,
+        }
+    }
+}
+
+impl Failure {
+    /// Wrong usage.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self { code: Code::Usage, message: message.into() }
+    }
+
+    /// An invalid file.
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self { code: Code::Invalid, message: message.into() }
+    }
+
+    /// Something failed.
+    pub fn failed(message: impl Into<String>) -> Self {
+        Self { code: Code::Failed, message: message.into() }
+    }
+
+    /// It must not be done.
+    pub fn refused(message: impl Into<String>) -> Self {
+        Self { code: Code::Refused, message: message.into() }
+    }
+}
+
+impl From<squall_engine::agent_client::AgentError> for Failure {
+    fn from(error: squall_engine::agent_client::AgentError) -> Self {
+        use squall_wire::ErrorCode;
+        let code = match error.code() {
+            Some(ErrorCode::Leased | ErrorCode::Forbidden) => Code::Refused,
+            Some(ErrorCode::InvalidRequest | ErrorCode::NotFound | ErrorCode::Conflict) => Code::Usage,
+            _ => Code::Failed,
+        };
+        Self { code, message: error.to_string() }
+    }
+}
+
+impl From<squall_engine::journal::JournalError> for Failure {
+    fn from(error: squall_engine::journal::JournalError) -> Self {
+        Self::failed(error.to_string())
+    }
+}
+
+/// Tells the failure on stderr (and as JSON on stdout when that was asked for) and gives its exit code.
+pub fn report(failure: &Failure, common: &Common) -> ExitCode {
+    output::error(&failure.message);
+    if common.output == crate::cli::Format::Json {
+        output::json(&serde_json::json!({"error": {"exit_code": failure.code.number(), "message": failure.message}}));
+    }
+    ExitCode::from(failure.code.number())
+}

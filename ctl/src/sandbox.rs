@@ -1,0 +1,198 @@
+//! The built-in environment: an agent, the shop and its dependencies, in this process, on free loopback ports, with
+//! the database in a temporary directory. Real parts over real sockets; nothing of it outlives this process.
+//!
+//! ```text
+//! traffic ─▶ shop ─▶ agent's proxy ─▶ dependency        (five of them: inventory, payment, …)
+//! ```
+//! Invariant: `stop` ends everything that `start` started, in the order of the arrows.
+
+use crate::exit::Failure;
+use squall_agent::{Agent, AgentConfig};
+use squall_engine::agent_client::AgentTarget;
+use squall_shop::{Dependency, DependencyConfig, DependencyKind, Origin, Pattern, Shop, ShopConfig};
+use squall_wire::{Protocol, ProxySpec};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// The name of the sandbox's agent, and of the sandbox as an environment.
+pub const NAME: &str = "sandbox";
+/// The shop's budget for an order: short, so that an experiment of seconds can see what time-outs do.
+const ORDER_BUDGET: Duration = Duration::from_secs(3);
+/// How long the parts may take to end.
+const STOP_LIMIT: Duration = Duration::from_secs(5);
+/// Its directories are `squall-sandbox-PROCESS-…`, so that those of dead processes can be told.
+const PREFIX: &str = "squall-sandbox-";
+const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// A running sandbox.
+pub struct Sandbox {
+    shop: SocketAddr,
+    agent: SocketAddr,
+    proxies: BTreeMap<String, String>,
+    /// Ended one after the other: first who asks, then who answers.
+    layers: Vec<(CancellationToken, JoinSet<()>)>,
+    _directory: TempDir,
+}
+
+impl Sandbox {
+    /// Starts everything, the shop without these resilience patterns.
+    pub async fn start(without: &[String]) -> Result<Self, Failure> {
+        let without = patterns(without)?;
+        remove_left_over();
+        let directory = tempfile::Builder::new()
+            .prefix(&format!("{PREFIX}{}-", std::process::id()))
+            .tempdir()
+            .map_err(|e| Failure::failed(format!("failed to make a directory for the sandbox: {e}")))?;
+        let (mut dependencies, mut upstreams) = (layer(), BTreeMap::new());
+        for kind in DependencyKind::ALL {
+            let config = DependencyConfig { listen: ANY_PORT, ..DependencyConfig::new(kind) };
+            let dependency = Dependency::bind(config).await.map_err(|e| broken(kind.name(), &e))?;
+            upstreams.insert(kind, dependency.local_addr());
+            let token = dependencies.0.clone();
+            dependencies.1.spawn(dependency.serve(token));
+        }
+        let mut agents = layer();
+        let agent = bind_agent(&upstreams).await?;
+        let agent_address = agent.local_addr();
+        let proxies: BTreeMap<String, String> =
+            agent.proxies().into_iter().map(|proxy| (proxy.name.to_string(), proxy.listen)).collect();
+        let token = agents.0.clone();
+        agents.1.spawn(async move {
+            if let Err(error) = agent.run(token).await {
+                tracing::error!(%error, "the sandbox's agent failed");
+            }
+        });
+        let mut shops = layer();
+        let shop = bind_shop(&proxies, directory.path().join("shop.db"), without).await?;
+        let shop_address = shop.local_addr();
+        let token = shops.0.clone();
+        shops.1.spawn(shop.serve(token));
+        let layers = vec![shops, agents, dependencies];
+        Ok(Self { shop: shop_address, agent: agent_address, proxies, layers, _directory: directory })
+    }
+
+    /// Its agent.
+    pub fn target(&self) -> AgentTarget {
+        AgentTarget { name: NAME.to_owned(), url: format!("http://{}", self.agent), token: None }
+    }
+
+    /// What experiments call its parts: `shop`, `agent`.
+    pub fn variables(&self) -> BTreeMap<String, String> {
+        let url = |address: SocketAddr| format!("http://{address}");
+        [("shop".to_owned(), url(self.shop)), ("agent".to_owned(), url(self.agent))].into()
+    }
+
+    /// The same names with addresses where nothing listens: enough to check a file by.
+    pub fn variables_before_start() -> BTreeMap<String, String> {
+        ["shop", "agent"].into_iter().map(|name| (name.to_owned(), "http://127.0.0.1:9".to_owned())).collect()
+    }
+
+    /// Where everything is, for programs.
+    pub fn description(&self) -> serde_json::Value {
+        serde_json::json!({"variables": self.variables(), "agent": self.target().url, "proxies": self.proxies})
+    }
+
+    /// An environment file by which another process can use it.
+    pub fn environment_yaml(&self) -> String {
+        let variables: String = self.variables().iter().map(|(name, url)| format!("  {name}: {url}\n")).collect();
+        format!(
+            "# A running sandbox; gone when it is.\nagents:\n  {NAME}: {{url: \"{}\"}}\nvariables:\n{variables}",
+            self.target().url
+        )
+    }
+
+    /// Ends everything, customers first.
+    pub async fn stop(self) {
+        for (token, mut tasks) in self.layers {
+            token.cancel();
+            let ended = async { while tasks.join_next().await.is_some() {} };
+            if tokio::time::timeout(STOP_LIMIT, ended).await.is_err() {
+                tracing::warn!("a part of the sandbox did not end in time; it is cut off");
+                tasks.shutdown().await;
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Sandbox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(f, "shop    http://{}", self.shop)?;
+        write!(f, "agent   http://{}", self.agent)?;
+        for (name, listen) in &self.proxies {
+            write!(f, "\nproxy   {name} on {listen}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Removes the directories of sandboxes whose process was killed before it could.
+fn remove_left_over() {
+    for entry in std::fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let owner = name.to_str().and_then(|name| name.strip_prefix(PREFIX)).and_then(|rest| rest.split('-').next());
+        let Some(pid) = owner.and_then(|pid| pid.parse().ok()).and_then(rustix::process::Pid::from_raw) else {
+            continue;
+        };
+        let dead = rustix::process::test_kill_process(pid) == Err(rustix::io::Errno::SRCH);
+        if dead && let Err(error) = std::fs::remove_dir_all(entry.path()) {
+            tracing::warn!(%error, path = %entry.path().display(), "failed to remove what a dead sandbox left");
+        }
+    }
+}
+
+fn layer() -> (CancellationToken, JoinSet<()>) {
+    (CancellationToken::new(), JoinSet::new())
+}
+
+fn patterns(names: &[String]) -> Result<BTreeSet<Pattern>, Failure> {
+    names.iter().map(|name| name.parse::<Pattern>().map_err(|e| Failure::usage(e.to_string()))).collect()
+}
+
+async fn bind_agent(upstreams: &BTreeMap<DependencyKind, SocketAddr>) -> Result<Agent, Failure> {
+    let mut proxies = Vec::new();
+    for (kind, upstream) in upstreams {
+        proxies.push(ProxySpec {
+            name: kind.name().parse().map_err(|e| Failure::failed(format!("a bug in the sandbox: {e}")))?,
+            listen: ANY_PORT.to_string(),
+            upstream: upstream.to_string(),
+            protocol: Protocol::Tcp,
+            enabled: true,
+        });
+    }
+    let drain = Duration::from_secs(1);
+    let config = AgentConfig { name: NAME.to_owned(), listen: ANY_PORT, proxies, drain, ..AgentConfig::default() };
+    Agent::bind(config).await.map_err(|e| broken("agent", &e))
+}
+
+async fn bind_shop(
+    proxies: &BTreeMap<String, String>,
+    database: std::path::PathBuf,
+    without: BTreeSet<Pattern>,
+) -> Result<Shop, Failure> {
+    let address = |kind: DependencyKind| {
+        let listen =
+            proxies.get(kind.name()).ok_or_else(|| Failure::failed(format!("the agent has no proxy {kind}")))?;
+        let origin = listen.parse::<Origin>().map_err(|e| broken("shop", &e))?;
+        Ok((kind, origin))
+    };
+    let dependencies = DependencyKind::ALL.into_iter().map(address).collect::<Result<_, Failure>>()?;
+    let config = ShopConfig {
+        listen: ANY_PORT,
+        dependencies,
+        database: Some(database),
+        without,
+        order_budget: ORDER_BUDGET,
+        ..ShopConfig::default()
+    };
+    Shop::bind(config).await.map_err(|e| broken("shop", &e))
+}
+
+fn broken(part: &str, error: &impl std::fmt::Display) -> Failure {
+    Failure::failed(format!("failed to start the sandbox's {part}: {error}"))
+}

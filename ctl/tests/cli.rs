@@ -1,0 +1,112 @@
+//! The command line as scripts meet it: exit codes, where output goes, no colour on a pipe.
+
+use std::process::{Command, Output};
+
+fn squall(arguments: &[&str]) -> Output {
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_squall"));
+    command.args(arguments).current_dir(directory.path());
+    for variable in ["SQUALL_ENV", "SQUALL_AGENT", "SQUALL_JOURNAL"] {
+        command.env_remove(variable);
+    }
+    command.output().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+#[test]
+fn help_names_every_command_and_the_exit_codes() {
+    let output = squall(&["--help"]);
+    assert_eq!(output.status.code(), Some(0));
+    let text = stdout(&output);
+    for word in [
+        "run",
+        "plan",
+        "validate",
+        "schema",
+        "faults",
+        "agents",
+        "proxy",
+        "fault",
+        "heal",
+        "history",
+        "show",
+        "report",
+        "sandbox",
+        "recover",
+        "completions",
+        "Exit codes",
+        "10 refused",
+    ] {
+        assert!(text.contains(word), "{word} is not in\n{text}");
+    }
+}
+
+#[test]
+fn wrong_usage_is_exit_2_with_a_suggestion() {
+    let output = squall(&["rum", "x.yaml"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("'run'"), "{}", stderr(&output));
+    assert_eq!(squall(&["run"]).status.code(), Some(2));
+    let output = squall(&["faults", "latncy"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("did you mean `latency`?"), "{}", stderr(&output));
+    let output = squall(&["run", "x.yaml", "--without", "buklhead"]);
+    assert!(matches!(output.status.code(), Some(2 | 3)), "{}", stderr(&output));
+}
+
+#[test]
+fn every_fault_is_listed_and_explained() {
+    let list = stdout(&squall(&["faults"]));
+    for kind in squall_wire::FaultKind::CATALOGUE {
+        assert!(list.contains(kind.name), "{} is not in\n{list}", kind.name);
+        let explained = stdout(&squall(&["faults", kind.name]));
+        assert!(explained.contains(kind.example), "{explained}");
+    }
+}
+
+#[test]
+fn results_for_programs_are_json_and_carry_no_colour() {
+    let output = squall(&["faults", "--output", "json"]);
+    let kinds: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(kinds.as_array().unwrap().len(), squall_wire::FaultKind::CATALOGUE.len());
+    let schema: serde_json::Value = serde_json::from_slice(&squall(&["schema"]).stdout).unwrap();
+    assert!(schema["properties"]["steady_state"].is_object(), "{schema}");
+    let failed = squall(&["show", "--output", "json"]);
+    assert_eq!(failed.status.code(), Some(2));
+    let error: serde_json::Value = serde_json::from_slice(&failed.stdout).unwrap();
+    assert_eq!(error["error"]["exit_code"], 2);
+    assert!(!stderr(&failed).contains('\u{1b}'), "{:?}", stderr(&failed));
+}
+
+#[test]
+fn completions_are_there_for_every_shell() {
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let output = squall(&["completions", shell]);
+        assert!(output.status.success() && stdout(&output).contains("squall"), "{shell}");
+    }
+}
+
+#[test]
+fn commands_by_hand_say_which_agent_is_missing() {
+    let output = squall(&["agents"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("--agent http://"), "{}", stderr(&output));
+    let output = squall(&["agents", "--agent", "http://127.0.0.1:1"]);
+    assert_eq!(output.status.code(), Some(7));
+    assert!(stderr(&output).contains("127.0.0.1:1"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_closed_pipe_is_no_panic() {
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(format!("{} schema | head -1; true", env!("CARGO_BIN_EXE_squall")));
+    let output = command.output().unwrap();
+    assert!(!stderr(&output).contains("panicked"), "{}", stderr(&output));
+}

@@ -1,0 +1,136 @@
+//! The run's hold on the agents: one lease an agent, renewed while the run lives, ended when it is over.
+//!
+//! Undo has two owners: this guard on our side, the lease on the agent's. If this process dies, the leases run out and
+//! the agents heal themselves.
+//!
+//! Invariant: a renewal that fails for as long as the lease lasts, or an agent that no longer knows the lease, stops the run.
+
+use super::{
+    Refusal,
+    log::Log,
+    plan::{Plan, PlanError},
+    stop::{Stop, StopReason},
+};
+use crate::{
+    agent_client::{AgentClient, AgentError},
+    event::What,
+    experiment::Experiment,
+};
+use squall_wire::{ErrorCode, Lease, LeaseId, LeaseRequest, ProxyName, Span};
+use std::{collections::BTreeMap, time::Duration};
+use tokio::{task::JoinSet, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+/// One lease on one agent.
+#[derive(Debug, Clone)]
+pub struct HeldLease {
+    /// Speaks to the agent.
+    pub client: AgentClient,
+    /// The lease.
+    pub id: LeaseId,
+    /// The agent's instance when the lease was taken: another one has been restarted, and so healed.
+    pub instance: String,
+    /// What it holds.
+    pub proxies: Vec<ProxyName>,
+    /// It ends so long after its last renewal.
+    pub ttl: Duration,
+}
+
+/// Every lease of the run, by agent. Must be given to `heal`, which ends them.
+#[must_use = "leases are ended by `heal`; dropped, they run out by themselves"]
+#[derive(Debug)]
+pub struct Leases {
+    /// By the agent's name.
+    pub held: BTreeMap<String, HeldLease>,
+    renewing: JoinSet<()>,
+    done: CancellationToken,
+}
+
+/// Takes a lease on every agent that the plan touches; those taken are given back when one is refused.
+///
+/// # Errors
+/// Refused when somebody else holds a proxy, failed when an agent does not answer.
+pub async fn take(experiment: &Experiment, plan: &Plan, run: &str, host: &str) -> Result<Leases, PlanError> {
+    let mut leases = Leases { held: BTreeMap::new(), renewing: JoinSet::new(), done: CancellationToken::new() };
+    for (name, agent) in plan.agents.iter().filter(|(_, agent)| !agent.touched.is_empty()) {
+        let request = LeaseRequest {
+            owner: format!("squall on {host}, process {}", std::process::id()),
+            reason: format!("experiment {}, run {run}", experiment.name),
+            ttl: Span::from(experiment.lease),
+            proxies: agent.touched.clone(),
+        };
+        match agent.client.take_lease(&request).await {
+            Ok(Lease { id, ttl, proxies, .. }) => {
+                let instance = agent.info.instance.clone();
+                let held = HeldLease { client: agent.client.clone(), id, instance, proxies, ttl: ttl.get() };
+                leases.held.insert(name.clone(), held);
+            }
+            Err(error) => {
+                leases.give_back().await;
+                return Err(match error.code() {
+                    Some(ErrorCode::Leased | ErrorCode::Forbidden) => Refusal(error.to_string()).into(),
+                    _ => PlanError::Failed(error.to_string()),
+                });
+            }
+        }
+    }
+    Ok(leases)
+}
+
+impl Leases {
+    /// Writes them down.
+    pub async fn tell(&self, log: &Log) {
+        for (agent, held) in &self.held {
+            let lease = held.id.clone();
+            let url = held.client.target().url.clone();
+            let what = What::Leased { agent: agent.clone(), url, lease, proxies: held.proxies.clone(), ttl: held.ttl };
+            log.tell(what).await;
+        }
+    }
+
+    /// Renews each of them three times within its life, on tasks of their own, until `stop_renewing`.
+    pub fn keep_alive(&mut self, stop: &Stop) {
+        for held in self.held.values() {
+            self.renewing.spawn(renew(held.clone(), stop.clone(), self.done.clone()));
+        }
+    }
+
+    /// Ends the renewing; the leases live on until they are ended or run out.
+    pub async fn stop_renewing(&mut self) {
+        self.done.cancel();
+        while self.renewing.join_next().await.is_some() {}
+    }
+
+    async fn give_back(&self) {
+        for held in self.held.values() {
+            if let Err(error) = held.client.end_lease(&held.id).await {
+                tracing::warn!(%error, "failed to give back a lease; it runs out by itself");
+            }
+        }
+    }
+}
+
+async fn renew(held: HeldLease, stop: Stop, done: CancellationToken) {
+    let pace = held.ttl / 3;
+    let mut alive_until = Instant::now() + held.ttl;
+    loop {
+        tokio::select! {
+            () = done.cancelled() => return,
+            () = tokio::time::sleep(pace) => {}
+        }
+        let asked = Instant::now();
+        match held.client.renew_lease(&held.id).await {
+            Ok(_) => alive_until = asked + held.ttl,
+            Err(error) if lost(&error) || Instant::now() + pace >= alive_until => {
+                let name = held.client.name();
+                stop.stop(StopReason::Failed(format!("the lease on agent `{name}` was lost: {error}")));
+                return;
+            }
+            Err(error) => tracing::warn!(%error, "failed to renew a lease; trying again"),
+        }
+    }
+}
+
+fn lost(error: &AgentError) -> bool {
+    matches!(error, AgentError::Refused { status: 404 | 410, .. })
+}

@@ -1,0 +1,231 @@
+//! A run, phase by phase: plan → lease → baseline → method → heal → recovery → verdict.
+//!
+//! ```text
+//! prepare ─ plan ─ lease ─▶ Run ── baseline ─ method ─▶ heal ─▶ recovery ─▶ verdict ─▶ RunEnd
+//!                            │        ▲ guard pre-empts           (always)
+//!                            └─ watch: traffic, probes, journal writer, lease renewal
+//! ```
+//!
+//! Runners act, verdicts decide: nothing here judges. Neighbours: `judge` and `verdict` are pure.
+//! Invariant: from the moment a lease is held, `heal` runs, however the rest ends: stopped, failed or panicked.
+
+pub mod baseline;
+mod guard;
+pub mod heal;
+pub mod lease;
+pub mod log;
+pub mod method;
+pub mod plan;
+mod record;
+pub mod recovery;
+pub mod stop;
+mod watch;
+
+use crate::{
+    agent_client::AgentTarget,
+    decide::Facts,
+    event::{Phase, What},
+    experiment::{Experiment, When},
+    journal::{Journal, JournalError},
+    judge,
+    record::{FaultRecord, RunEnd, RunStart},
+    recorder::Recorder,
+};
+use baseline::Baseline;
+use futures::FutureExt;
+use lease::{HeldLease, Leases};
+use log::Log;
+use plan::Plan;
+use squall_wire::RemovedFault;
+use std::{collections::BTreeMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use stop::{Stop, StopReason};
+
+/// It must not be done: a lock, a limit, the blast radius. Exit code 10, and nothing was touched.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+pub struct Refusal(pub String);
+
+/// What a run needs from outside.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// What to do.
+    pub experiment: Experiment,
+    /// `sandbox`, or the environment's name.
+    pub environment: String,
+    /// The agents that it may touch.
+    pub agents: Vec<AgentTarget>,
+    /// Where it is written down.
+    pub journal: Journal,
+    /// Seeds the traffic.
+    pub seed: u64,
+    /// The switch that stops it.
+    pub stop: Stop,
+    /// The machine's name, for leases and the journal.
+    pub host: String,
+}
+
+/// Why a run did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    /// It must not be done: exit 10, not in the journal.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// It cannot be done: verdict `error`, exit 7, in the journal.
+    #[error("{message}")]
+    Failed {
+        /// The run's id in the journal.
+        id: String,
+        /// Why.
+        message: String,
+    },
+    /// The journal cannot be written: exit 7.
+    #[error("the journal cannot be written: {0}")]
+    Journal(#[from] JournalError),
+}
+
+/// A run that holds its leases and is ready to go.
+#[derive(Debug)]
+pub struct Run {
+    /// What was known when it started.
+    pub start: RunStart,
+    /// What to do.
+    pub experiment: Arc<Experiment>,
+    /// On which agents.
+    pub plan: Plan,
+    /// What happens.
+    pub log: Log,
+    /// What is measured.
+    pub recorder: Arc<Recorder>,
+    /// The switch that stops it.
+    pub stop: Stop,
+    leases: BTreeMap<String, HeldLease>,
+    faults: parking_lot::Mutex<Vec<FaultRecord>>,
+    keeper: Leases,
+    journal: Journal,
+    seed: u64,
+}
+
+/// Makes the plan, takes the leases, opens the record.
+///
+/// # Errors
+/// Refused, failed, or the journal cannot be written; nothing is held then.
+pub async fn prepare(setup: Setup) -> Result<Run, PrepareError> {
+    let Setup { experiment, environment, agents, journal, seed, stop, host } = setup;
+    let mut start = record::start(&experiment, &environment, &host);
+    let plan = match plan::plan(&experiment, &agents).await {
+        Ok(plan) => plan,
+        Err(error) => return Err(record::unprepared(&journal, start, &agents, error).await),
+    };
+    start.agents = record::agents(&plan);
+    let mut keeper = match lease::take(&experiment, &plan, &start.id, &host).await {
+        Ok(keeper) => keeper,
+        Err(error) => return Err(record::unprepared(&journal, start, &agents, error).await),
+    };
+    // The leases run out by themselves when the journal refuses.
+    journal.start_run(&start).await?;
+    keeper.keep_alive(&stop);
+    let recorder = Recorder::new(watch::series(&experiment));
+    let log = Log::new(start.id.clone(), recorder.started(), journal.clone(), experiment.secrets.clone(), stop.clone());
+    let leases = keeper.held.clone();
+    let (experiment, faults) = (Arc::new(experiment), parking_lot::Mutex::default());
+    Ok(Run { start, experiment, plan, log, recorder, stop, leases, faults, keeper, journal, seed })
+}
+
+impl Run {
+    /// Carries it out, to the verdict. Always heals.
+    pub async fn execute(mut self) -> RunEnd {
+        self.keeper.tell(&self.log).await;
+        let watching = watch::start(&self);
+        let baseline = match AssertUnwindSafe(self.act()).catch_unwind().await {
+            Ok(baseline) => baseline,
+            Err(_) => {
+                self.stop.stop(StopReason::Failed("a bug in squall: the run panicked".into()));
+                None
+            }
+        };
+        let healing = heal::heal(&self).await;
+        self.keeper.stop_renewing().await;
+        let recovered = match &baseline {
+            Some(baseline) if self.is_recovery_worth_watching() => recovery::watch(&self, baseline).await,
+            _ => None,
+        };
+        watching.finish(&self).await;
+        self.log.tell(What::Phase { phase: Phase::Verdict, lasting: None }).await;
+        let during = baseline.as_ref().map(|baseline| self.judge_during(baseline)).unwrap_or_default();
+        let faults = self.faults.lock().clone();
+        let facts = Facts {
+            stopped: self.stop.reason(),
+            unconfirmed: healing.unconfirmed.iter().map(|u| u.sentence(self.experiment.lease)).collect(),
+            before: baseline.map(|baseline| baseline.rows).unwrap_or_default(),
+            during,
+            recovered,
+            faults,
+            within: self.experiment.recovery.within,
+            samples_lost: self.recorder.overflowed() > 0,
+        };
+        record::end(&self, facts).await
+    }
+
+    /// Baseline and method: everything that hurts. `None` when it was stopped before the baseline was over.
+    async fn act(&self) -> Option<Baseline> {
+        let baseline = baseline::watch(self).await?;
+        if baseline.held() {
+            let done = tokio_util::sync::CancellationToken::new();
+            let guard = guard::watch(
+                self.experiment.abort_when.clone(),
+                baseline.values.clone(),
+                self.recorder.clone(),
+                self.log.clone(),
+                self.stop.clone(),
+                done.clone(),
+            );
+            let guard = tokio::spawn(guard);
+            method::carry_out(self).await;
+            done.cancel();
+            if guard.await.is_err() {
+                self.stop.stop(StopReason::Failed("a bug in squall: the guard panicked".into()));
+            }
+        }
+        Some(baseline)
+    }
+
+    /// After faults; not when somebody wants it to end, or it is not known what is going on.
+    fn is_recovery_worth_watching(&self) -> bool {
+        let stopped = matches!(self.stop.reason(), Some(StopReason::Signal(_) | StopReason::Failed(_)));
+        !stopped && !self.faults.lock().is_empty()
+    }
+
+    /// From the first fault to the confirmation that the last is gone.
+    fn judge_during(&self, baseline: &Baseline) -> Vec<crate::record::RowResult> {
+        let faults = self.faults.lock();
+        let Some(from) = faults.iter().map(|fault| fault.from).min() else { return Vec::new() };
+        let to = faults.iter().filter_map(|fault| fault.to).max().unwrap_or_else(|| self.log.now());
+        judge::judge_rows(&self.experiment.steady_state, When::During, &self.recorder, &(from..to), &baseline.values)
+    }
+
+    /// Notes that an agent has taken a fault away.
+    async fn removed(&self, agent: &str, removed: &RemovedFault, why: &str) {
+        let now = self.log.now();
+        let known = |fault: &&mut FaultRecord| {
+            fault.agent == agent && fault.proxy == removed.proxy.as_str() && fault.name == removed.fault.as_str()
+        };
+        if let Some(fault) = self.faults.lock().iter_mut().rev().find(known) {
+            fault.to = Some(now);
+            fault.hits = removed.hits;
+        }
+        let (proxy, fault) = (removed.proxy.clone(), removed.fault.clone());
+        let (agent, hits, why) = (agent.to_owned(), removed.hits, why.to_owned());
+        self.log.tell(What::Removed { agent, proxy, fault, hits, why }).await;
+    }
+
+    /// The agent has confirmed that nothing is left: what it did not name went when its lease ran out.
+    fn close_faults(&self, agent: &str) {
+        let now = self.log.now();
+        for fault in self.faults.lock().iter_mut().filter(|fault| fault.agent == agent && fault.to.is_none()) {
+            fault.to = Some(now);
+        }
+    }
+}
+
+/// Time that outstanding requests and readings get when a run ends, before they are dropped.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);

@@ -1,0 +1,86 @@
+//! Everything that goes on beside the phases: traffic, probes, and the writer that brings samples into the journal.
+
+use super::{LAST_ANSWERS, Run};
+use crate::{
+    agent_client::AgentTarget,
+    experiment::Experiment,
+    probe::{self, AgentAddress},
+    recorder::{Cursor, Recorder},
+    traffic,
+};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// How often samples are brought into the journal.
+const WRITE_PACE: Duration = Duration::from_millis(250);
+
+/// Every series of the experiment: one a request of the traffic, one a probe.
+pub(super) fn series(experiment: &Experiment) -> Vec<String> {
+    let traffic = experiment.traffic.iter().flat_map(|traffic| &traffic.requests);
+    traffic.map(|request| format!("traffic.{}", request.name)).chain(experiment.probes.keys().cloned()).collect()
+}
+
+/// What runs beside the phases, until `finish`.
+pub(super) struct Watching {
+    measuring: JoinSet<()>,
+    stop_measuring: CancellationToken,
+    writer: tokio::task::JoinHandle<()>,
+    stop_writing: CancellationToken,
+}
+
+/// Starts traffic, probes and the journal's writer.
+pub(super) fn start(run: &Run) -> Watching {
+    let (stop_measuring, stop_writing) = (CancellationToken::new(), CancellationToken::new());
+    let mut measuring = JoinSet::new();
+    if let Some(plan) = &run.experiment.traffic {
+        measuring.spawn(traffic::run(plan.clone(), run.seed, run.recorder.clone(), stop_measuring.clone()));
+    }
+    let agents = agents(run.plan.agents.values().map(|agent| agent.client.target()));
+    for (name, plan) in &run.experiment.probes {
+        let task =
+            probe::watch(name.clone(), plan.clone(), agents.clone(), run.recorder.clone(), stop_measuring.clone());
+        measuring.spawn(task);
+    }
+    let writer =
+        tokio::spawn(write(run.start.id.clone(), run.journal.clone(), run.recorder.clone(), stop_writing.clone()));
+    Watching { measuring, stop_measuring, writer, stop_writing }
+}
+
+fn agents<'a>(targets: impl Iterator<Item = &'a AgentTarget>) -> Arc<BTreeMap<String, AgentAddress>> {
+    let address = |target: &AgentTarget| AgentAddress { url: target.url.clone(), token: target.token.clone() };
+    Arc::new(targets.map(|target| (target.name.clone(), address(target))).collect())
+}
+
+impl Watching {
+    /// Ends the measuring, then writes what is left.
+    pub(super) async fn finish(mut self, run: &Run) {
+        self.stop_measuring.cancel();
+        let ended = async { while self.measuring.join_next().await.is_some() {} };
+        if tokio::time::timeout(LAST_ANSWERS, ended).await.is_err() {
+            self.measuring.shutdown().await;
+        }
+        self.stop_writing.cancel();
+        if let Err(error) = self.writer.await {
+            run.log.tell(crate::event::What::Failed { message: format!("the journal's writer ended: {error}") }).await;
+        }
+    }
+}
+
+/// Brings new samples into the journal until it is cancelled, and once more then.
+async fn write(run: String, journal: crate::journal::Journal, recorder: Arc<Recorder>, done: CancellationToken) {
+    let mut cursor = Cursor::default();
+    loop {
+        let last = tokio::select! {
+            () = done.cancelled() => true,
+            () = tokio::time::sleep(WRITE_PACE) => false,
+        };
+        let samples = recorder.since(&mut cursor);
+        if let Err(error) = journal.samples(&run, &samples).await {
+            tracing::error!(%error, samples = samples.len(), "failed to write samples to the journal");
+        }
+        if last {
+            return;
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Squall's own load, open-loop: requests start on schedule whether or not earlier ones have come back.
+//!
+//! ```text
+//! schedule ─▶ pacer (thread) ─▶ queue ─▶ dispatcher: a free client? ─▶ client ─▶ Sample ─▶ recorder
+//!                 └─ full: a failed sample, "not sent"    └─ waits, in order
+//! ```
+//!
+//! `at` is the time on the schedule and `took` counts from it, so a request that waits for one of the `clients`
+//! counts the wait (no coordinated omission). `timeout` counts from there as well.
+//! Neighbours: `run` spawns `run`, `template` makes the texts, the `recorder` takes the samples.
+//! Invariant: every request that was due is one sample, except for those that the end of the load cuts off.
+
+mod client;
+mod pacer;
+mod schedule;
+
+use crate::{
+    experiment::{RequestPlan, TrafficPlan},
+    fetch,
+    recorder::{Recorder, SeriesId},
+    sample::Sample,
+    template::Context,
+};
+use client::{Answer, Rendered};
+use schedule::{Due, Schedule};
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    task::JoinSet,
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+
+/// Requests that were sent when the load ends may take so long to be answered; then they are dropped.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+/// Requests that wait for a free client, at most: 24 bytes each. A time-out's worth of the rate is all that can wait
+/// and still be sent, so the bound itself is reached only at rates that no experiment asks for.
+const LONGEST_QUEUE: f64 = 65_536.0;
+/// Room for the bursts in which a busy machine catches up.
+const SHORTEST_QUEUE: f64 = 256.0;
+
+/// Carries the load out until `stop`, one sample a request. Requests under way then get up to a second; those still
+/// without an answer, and those that were waiting for a client, leave no sample.
+///
+/// # Panics
+/// Without a TLS provider installed for the process, which `main` does first.
+pub async fn run(plan: TrafficPlan, seed: u64, recorder: Arc<Recorder>, stop: CancellationToken) {
+    let Some(schedule) = Schedule::new(plan.rate, &plan.requests, seed) else {
+        tracing::warn!("the traffic has nothing to send: its rate or all its weights are 0");
+        return;
+    };
+    let Some(load) = Load::new(plan, &recorder) else {
+        tracing::error!("the recorder has no series for one of the traffic's requests, so none is sent");
+        return;
+    };
+    let load = Arc::new(load);
+    // A child, so that this ends with its pacer even when nobody cancelled.
+    let stop = stop.child_token();
+    let _ends_the_pacer = stop.clone().drop_guard();
+    let (sender, queue) = mpsc::channel(load.queue_length());
+    let start = Instant::now();
+    let mut pacer = JoinSet::new();
+    pacer.spawn_blocking({
+        let (load, stop) = (Arc::clone(&load), stop.clone());
+        move || pacer::pace(schedule, start.into_std(), &sender, &stop, |due| load.turned_away(start, due))
+    });
+    dispatch(&load, Context::new(seed), start, queue, &stop).await;
+    while pacer.join_next().await.is_some() {}
+}
+
+/// Gives each request, in order, to the next free client; then waits a little for the last answers.
+async fn dispatch(
+    load: &Arc<Load>,
+    mut context: Context,
+    start: Instant,
+    mut queue: mpsc::Receiver<Due>,
+    stop: &CancellationToken,
+) {
+    let clients = Arc::new(Semaphore::new(load.plan.clients.clamp(1, Semaphore::MAX_PERMITS)));
+    let mut under_way = JoinSet::new();
+    loop {
+        let next = async {
+            let due = queue.recv().await?;
+            // The semaphore is never closed, and `ok` ends the load if it were.
+            Some((due, Arc::clone(&clients).acquire_owned().await.ok()?))
+        };
+        let next = tokio::select! {
+            biased;
+            () = stop.cancelled() => None,
+            next = next => next,
+        };
+        let Some((due, client)) = next else { break };
+        let rendered = Rendered::new(load.request(due), &mut context);
+        under_way.spawn(Arc::clone(load).send(start, due, rendered, client));
+        while under_way.try_join_next().is_some() {}
+    }
+    drop(queue);
+    let answered = async { while under_way.join_next().await.is_some() {} };
+    if tokio::time::timeout(LAST_ANSWERS, answered).await.is_err() {
+        tracing::debug!("some requests were still without an answer when the load ended");
+    }
+    under_way.shutdown().await;
+}
+
+/// What all requests of a load share.
+struct Load {
+    plan: TrafficPlan,
+    series: Vec<SeriesId>,
+    client: Result<reqwest::Client, String>,
+    recorder: Arc<Recorder>,
+}
+
+impl Load {
+    fn new(plan: TrafficPlan, recorder: &Arc<Recorder>) -> Option<Self> {
+        let series = plan.requests.iter().map(|request| recorder.series(&format!("traffic.{}", request.name)));
+        let series = series.collect::<Option<_>>()?;
+        // Every request then fails with it, which is no less visible than an error here.
+        let client = fetch::client(plan.clients).map_err(|error| format!("not sent: {error}"));
+        Some(Self { plan, series, client, recorder: Arc::clone(recorder) })
+    }
+
+    fn request(&self, due: Due) -> &RequestPlan {
+        &self.plan.requests[due.kind]
+    }
+
+    fn queue_length(&self) -> usize {
+        let waiting = (self.plan.rate * self.plan.timeout.as_secs_f64()).clamp(SHORTEST_QUEUE, LONGEST_QUEUE);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 256..=65536")]
+        let waiting = waiting as usize;
+        waiting
+    }
+
+    /// Sends it, within what is left of its time, and keeps its client until then.
+    async fn send(self: Arc<Self>, start: Instant, due: Due, request: Rendered, client: OwnedSemaphorePermit) {
+        let time = start + due.after;
+        let limit = time + self.plan.timeout;
+        let answer = match &self.client {
+            Err(why) => Answer::none(why.clone()),
+            Ok(_) if Instant::now() >= limit => Answer::none("not sent: no client was free in time"),
+            Ok(client) => {
+                let answer = client::send(client, request, &self.request(due).expect);
+                let late = || format!("timed out after {}", squall_wire::Span::from(self.plan.timeout));
+                tokio::time::timeout_at(limit, answer).await.unwrap_or_else(|_| Answer::none(late()))
+            }
+        };
+        drop(client);
+        self.push(time, due, answer);
+    }
+
+    fn turned_away(&self, start: Instant, due: Due) {
+        let why = format!("not sent: {} requests were waiting for a free client", self.queue_length());
+        self.push(start + due.after, due, Answer::none(why));
+    }
+
+    fn push(&self, time: Instant, due: Due, Answer { status, unmet }: Answer) {
+        let at = time.saturating_duration_since(self.recorder.started());
+        let took = self.recorder.now().saturating_sub(at);
+        let (ok, text) = (unmet.is_none(), unmet.map(Arc::from));
+        self.recorder.push(self.series[due.kind], Sample { at, took, ok, status, value: None, text });
+    }
+}

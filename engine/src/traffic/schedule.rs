@@ -1,0 +1,111 @@
+//! When each request is due, and which: decided by plan and seed alone. Pure.
+//!
+//! Neighbours: the pacer in `traffic` waits for what this says.
+//! Invariant: request n is due n / rate after the start, computed from n, so that nothing adds up over a long load.
+
+use crate::experiment::RequestPlan;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use std::time::Duration;
+
+/// A constant rate, and a weighted choice for each request.
+#[derive(Debug, Clone)]
+pub(super) struct Schedule {
+    rate: f64,
+    /// Running sums of the weights.
+    sums: Vec<u64>,
+    rng: ChaCha8Rng,
+    next: u64,
+}
+
+/// One request of the schedule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Due {
+    /// Since the start.
+    pub(super) after: Duration,
+    /// Which of the plan's requests.
+    pub(super) kind: usize,
+}
+
+impl Schedule {
+    /// None: there is nothing to send, because the rate or all weights are zero.
+    pub(super) fn new(rate: f64, requests: &[RequestPlan], seed: u64) -> Option<Self> {
+        let weights = requests.iter().map(|request| u64::from(request.weight));
+        let sums: Vec<u64> = weights
+            .scan(0, |sum, weight| {
+                Some({
+                    *sum += weight;
+                    *sum
+                })
+            })
+            .collect();
+        let sends = rate.is_finite() && rate > 0.0 && sums.last().is_some_and(|sum| *sum > 0);
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        // Templates draw from stream 0 of the same seed: which request is sent must say nothing about what is in it.
+        rng.set_stream(1);
+        sends.then_some(Self { rate, sums, rng, next: 0 })
+    }
+
+    fn choose(&mut self) -> usize {
+        let sum = self.sums.last().copied().unwrap_or(1);
+        let drawn = self.rng.random_range(0..sum);
+        self.sums.partition_point(|sum| *sum <= drawn)
+    }
+}
+
+/// Never ends by itself.
+impl Iterator for Schedule {
+    type Item = Due;
+
+    fn next(&mut self) -> Option<Due> {
+        let after = Duration::try_from_secs_f64(self.next as f64 / self.rate).unwrap_or(Duration::MAX);
+        self.next += 1;
+        Some(Due { after, kind: self.choose() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Due, Schedule};
+    use crate::{
+        experiment::{Expect, RequestPlan},
+        template::Template,
+    };
+    use std::time::Duration;
+
+    fn request(weight: u32) -> RequestPlan {
+        let expect = Expect { status: vec![], body_contains: None };
+        let url = Template::parse("http://localhost/").unwrap();
+        RequestPlan { name: "a".into(), weight, method: "GET".into(), url, headers: vec![], body: None, expect }
+    }
+
+    #[test]
+    fn requests_are_due_evenly_and_do_not_drift() {
+        let schedule = Schedule::new(3.0, &[request(1)], 1).unwrap();
+        let at = |n| schedule.clone().nth(n).unwrap().after;
+        assert_eq!(at(0), Duration::ZERO);
+        assert_eq!(at(3), Duration::from_secs(1));
+        assert_eq!(at(30_000), Duration::from_secs(10_000));
+    }
+
+    #[test]
+    fn kinds_come_by_their_weights_and_the_same_way_with_the_same_seed() {
+        let draw = |seed| -> Vec<Due> {
+            Schedule::new(10.0, &[request(8), request(0), request(2)], seed).unwrap().take(10_000).collect()
+        };
+        let count = |kind| draw(5).iter().filter(|due| due.kind == kind).count();
+        assert!((7800..8200).contains(&count(0)), "{}", count(0));
+        assert_eq!(count(1), 0);
+        assert_eq!(count(0) + count(2), 10_000);
+        assert_eq!(draw(5), draw(5));
+        assert_ne!(draw(5), draw(6));
+    }
+
+    #[test]
+    fn nothing_to_send_is_no_schedule() {
+        for (rate, weight) in [(0.0, 1), (-1.0, 1), (f64::NAN, 1), (f64::INFINITY, 1), (1.0, 0)] {
+            assert!(Schedule::new(rate, &[request(weight)], 1).is_none(), "{rate} {weight}");
+        }
+        assert!(Schedule::new(1.0, &[], 1).is_none());
+    }
+}

@@ -1,0 +1,20 @@
+# Common tasks; `just --list` shows them.
+
+# Everything that must be true of a commit.
+ci:
+    .ci/run
+
+test:
+    cargo test --workspace
+
+lint:
+    cargo fmt --all -- --check
+    cargo clippy --workspace --all-targets -- -D warnings
+
+# The main job.
+run experiment="payment-slow":
+    cargo run --release -- run experiments/{{experiment}}.yaml
+
+# Figures beside direct loopback, from the optimised build.
+bench:
+    cargo run --profile dist -p squall-bench

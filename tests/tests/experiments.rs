@@ -1,0 +1,78 @@
+//! Every experiment of the repository, both ways: it holds with the shop as it is, and fails when the pattern that it
+//! is about is taken away. An experiment that no missing pattern can fail is not a test.
+
+use squall_tests::{printed, squall_in};
+use std::{
+    path::{Path, PathBuf},
+    sync::Mutex,
+};
+
+/// One at a time: each drives load, and two would take the machine's time from each other.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+fn both_ways(name: &str, pattern: &str) {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let file = root().join("experiments").join(format!("{name}.yaml"));
+    let directory = tempfile::tempdir().unwrap();
+    let run = |without: &[&str]| squall_in(directory.path()).arg("run").arg(&file).args(without).output().unwrap();
+
+    let whole = run(&[]);
+    assert_eq!(whole.status.code(), Some(0), "{name} does not hold with every pattern on\n{}", printed(&whole));
+
+    let lacking = run(&["--without", pattern]);
+    let code = lacking.status.code();
+    assert!(
+        matches!(code, Some(1 | 5)),
+        "{name} without {pattern} should deviate (1) or abort (5)\n{}",
+        printed(&lacking)
+    );
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+#[test]
+fn payment_slow_is_about_the_bulkhead() {
+    both_ways("payment-slow", "bulkhead");
+}
+
+#[test]
+fn payment_gone_is_about_the_circuit_breaker() {
+    both_ways("payment-gone", "circuit-breaker");
+}
+
+#[test]
+fn recommendations_garbage_is_about_degradation() {
+    both_ways("recommendations-garbage", "degradation");
+}
+
+#[test]
+fn inventory_flapping_is_about_retries() {
+    both_ways("inventory-flapping", "retry");
+}
+
+#[test]
+fn reviews_drip_is_about_the_timeout_budget() {
+    both_ways("reviews-drip", "timeout-budget");
+}
+
+#[test]
+fn recommendations_queued_is_about_the_failover_cache() {
+    both_ways("recommendations-queued", "failover-cache");
+}
+
+#[test]
+fn every_experiment_is_valid_and_tested_both_ways() {
+    let tested = include_str!("experiments.rs");
+    let directory = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(root().join("experiments")).unwrap().flatten() {
+        let path = entry.path();
+        if path.extension().is_some_and(|ending| ending == "yaml") {
+            let name = path.file_stem().unwrap().to_str().unwrap();
+            assert!(tested.contains(&format!("both_ways(\"{name}\"")), "{name} is not tested both ways");
+            let output = squall_in(directory.path()).arg("validate").arg(&path).output().unwrap();
+            assert!(output.status.success(), "{}", printed(&output));
+        }
+    }
+}

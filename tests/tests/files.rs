@@ -1,0 +1,121 @@
+//! Bad files: a clear message that points at the place, exit 3, and nothing is touched.
+
+use squall_tests::{World, printed};
+use std::{path::Path, process::Output};
+
+fn refused(world: &World, file: &Path, expected: &[&str]) -> String {
+    let before = world.proxy().counters;
+    let output: Output = world.run(file);
+    let text = printed(&output);
+    assert_eq!(output.status.code(), Some(3), "{text}");
+    for part in expected {
+        assert!(text.contains(part), "no `{part}` in\n{text}");
+    }
+    assert!(!text.contains("panicked"), "{text}");
+    assert_eq!(world.proxy().counters, before, "something was touched:\n{text}");
+    assert!(world.proxy().lease.is_none() && world.proxy().faults.is_empty());
+    text
+}
+
+#[test]
+fn a_misspelt_key_is_named_with_its_place_and_its_neighbour() {
+    let world = World::start();
+    let file = world.experiment("bad.yaml", &[("steady_state:", "steady_stat:")]);
+    refused(&world, &file, &["bad.yaml:9:1", "steady_stat:", "^^^", "steady_state"]);
+    let file = world.experiment("bad.yaml", &[("latency:", "latncy:")]);
+    refused(&world, &file, &["latncy", "did you mean `latency`?"]);
+}
+
+#[test]
+fn every_mistake_is_told_at_once() {
+    let world = World::start();
+    let changes =
+        [("hypothesis:", "hypotesis:"), ("delay: 100ms", "delay: 100"), ("p99: \"< 900ms\"", "p98: \"< 900ms\"")];
+    let file = world.experiment("bad.yaml", &changes);
+    refused(&world, &file, &["hypotesis", "`100` has no unit", "p98", "mistakes"]);
+}
+
+#[test]
+fn an_unresolved_variable_is_refused() {
+    let world = World::start();
+    let file = world.experiment("bad.yaml", &[("${web}/\"", "${wbe}/\"")]);
+    refused(&world, &file, &["wbe", "did you mean `web`?"]);
+}
+
+#[test]
+fn a_value_over_its_maximum_is_refused_from_the_command_line_too() {
+    let world = World::start();
+    let file = world.experiment(
+        "bad.yaml",
+        &[
+            ("traffic:\n", "variables: {delay: {default: 100ms, max: 1s}}\ntraffic:\n"),
+            ("delay: 100ms", "delay: \"${delay}\""),
+        ],
+    );
+    let output = world.run_command(&file).args(["--set", "delay=2s"]).output().unwrap();
+    let text = printed(&output);
+    assert_eq!(output.status.code(), Some(3), "{text}");
+    assert!(text.contains("delay") && text.contains("1s"), "{text}");
+}
+
+#[test]
+fn what_is_no_experiment_at_all_is_said_plainly() {
+    let world = World::start();
+    refused(&world, &world.write("empty.yaml", ""), &["empty"]);
+    refused(&world, &world.write("list.yaml", "- a\n- b\n"), &["list"]);
+    refused(&world, &world.write("tab.yaml", "version: 1\ntraffic:\n\trate: 5/s\n"), &["tab.yaml:3", "tab"]);
+    refused(&world, &world.write("broken.yaml", "version: 1\nname: [a, b\n"), &["broken.yaml"]);
+    refused(&world, &world.write("json.yaml", "{\"version\": 1,"), &["json.yaml"]);
+    let large = format!("version: 1\nname: x\nhypothesis: {}\n", "y".repeat(10 << 20));
+    refused(&world, &world.write("large.yaml", &large), &["too large"]);
+    std::fs::write(world.path("binary.yaml"), [0xff, 0xfe, 0x00, 0x80, 0x81]).unwrap();
+    refused(&world, &world.path("binary.yaml"), &["not UTF-8"]);
+    refused(&world, &world.path("absent.yaml"), &["absent.yaml", "failed to read"]);
+}
+
+#[test]
+fn an_alias_bomb_is_refused_at_once() {
+    let world = World::start();
+    let mut bomb = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+    for level in 1..30 {
+        let names = vec![format!("*a{}", level - 1); 10].join(", ");
+        bomb += &format!("a{level}: &a{level} [{names}]\n");
+    }
+    let started = std::time::Instant::now();
+    refused(&world, &world.write("bomb.yaml", &bomb), &["bomb.yaml"]);
+    assert!(started.elapsed() < std::time::Duration::from_secs(10), "{:?}", started.elapsed());
+}
+
+#[test]
+fn a_proxy_outside_the_blast_radius_is_refused() {
+    let world = World::start();
+    let file = world.experiment("bad.yaml", &[("proxies: [web]", "proxies: [db]")]);
+    refused(&world, &file, &["blast_radius", "web"]);
+}
+
+#[test]
+fn a_secret_reaches_no_output_no_journal_and_no_report() {
+    let world = World::start();
+    let file = world.experiment(
+        "secret.yaml",
+        &[(
+            "get: \"${web}/\"}",
+            "get: \"${web}/\", headers: {Authorization: \"Bearer ${env:SHOP_TOKEN}\", Bad: \"${file:token.txt}\"}}",
+        )],
+    );
+    world.write("token.txt", "in-a-file-5e1f");
+    let output = world.run_command(&file).env("SHOP_TOKEN", "hunter2-hunter2").args(["-v", "-v"]).output().unwrap();
+    let text = printed(&output);
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    let show = world.squall().args(["report", "last", "--format", "json"]).output().unwrap();
+    assert!(show.status.success(), "{}", printed(&show));
+    let html: Vec<_> =
+        std::fs::read_dir(world.path("squall-runs")).unwrap().flatten().map(|entry| entry.path()).collect();
+    let journal = std::fs::read(world.path("journal.db")).unwrap();
+    let wal = std::fs::read(world.path("journal.db-wal")).unwrap_or_default();
+    let everything = [text.into_bytes(), show.stdout, std::fs::read(&html[0]).unwrap(), journal, wal].concat();
+    for secret in ["hunter2-hunter2", "in-a-file-5e1f"] {
+        let found = everything.windows(secret.len()).any(|window| window == secret.as_bytes());
+        assert!(!found, "{secret} was written somewhere");
+    }
+}
