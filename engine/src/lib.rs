@@ -32,6 +32,7 @@ pub mod stats;
 pub mod template;
 pub mod tolerance;
 pub mod traffic;
+pub mod under_way;
 mod validate;
 mod variables;
 pub mod verdict;

@@ -11,7 +11,7 @@
 //! Invariant: nothing is dropped in silence. Over `CAPACITY` samples `overflowed` says how many were not kept,
 //! and a run that sees it above 0 must not conclude anything.
 
-use crate::sample::Sample;
+use crate::{sample::Sample, under_way::UnderWay};
 use parking_lot::RwLock;
 use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Duration};
 use tokio::{sync::watch, time::Instant};
@@ -49,6 +49,7 @@ pub struct Recorder {
     capacity: usize,
     log: RwLock<Log>,
     pushed: watch::Sender<u64>,
+    under_way: UnderWay,
 }
 
 #[derive(Debug, Default)]
@@ -85,7 +86,15 @@ impl Recorder {
         }
         let log = Log { orders: vec![Order::default(); names.len() + 1], ..Log::default() };
         let started = Instant::now();
-        Arc::new(Self { started, names, by_name, capacity, log: RwLock::new(log), pushed: watch::Sender::new(0) })
+        Arc::new(Self {
+            started,
+            names,
+            by_name,
+            capacity,
+            log: RwLock::new(log),
+            pushed: watch::Sender::new(0),
+            under_way: UnderWay::default(),
+        })
     }
 
     /// When the clock started.
@@ -130,6 +139,18 @@ impl Recorder {
             }
         }
         self.pushed.send_modify(|count| *count += 1);
+    }
+
+    /// What has started and is no sample yet.
+    #[must_use]
+    pub const fn under_way(&self) -> &UnderWay {
+        &self.under_way
+    }
+
+    /// Everything that was due before this time has become a sample.
+    #[must_use]
+    pub fn settled(&self) -> Duration {
+        self.under_way.settled(self.now())
     }
 
     /// Changes with each sample pushed, for those who wait for the next.

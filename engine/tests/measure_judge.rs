@@ -1,5 +1,7 @@
 //! Judging: what holds, what does not, and above all what is not enough to say.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use squall_engine::{
     experiment::{AbortRow, Check, SteadyRow, When},
     judge::{Baselines, Breach, Judged, baselines, breach, judge_check, judge_rows},

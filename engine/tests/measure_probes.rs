@@ -1,5 +1,7 @@
 //! Probes over real sockets: their clock, what they read, and what a failed reading is.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 use axum::{
     Json, Router,
     http::{HeaderMap, StatusCode, header},

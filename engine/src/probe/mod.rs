@@ -104,6 +104,7 @@ pub async fn watch(
 /// One reading. Its time counts from when it really began: a probe is no load, whose lateness would matter.
 async fn read(source: &mut Source, timeout: Duration, recorder: &Recorder) -> Sample {
     let at = recorder.now();
+    let _started = recorder.under_way().start(at);
     let reading = tokio::time::timeout(timeout, source.read()).await;
     let took = recorder.now().saturating_sub(at);
     let text = |text: String| Arc::from(shortened(&text));

@@ -11,11 +11,14 @@
 
 use std::borrow::Cow;
 
+/// Names and values of labels, in the order of the page.
+type Labels<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
+
 /// One series of a page.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Line<'a> {
     pub(crate) name: Cow<'a, str>,
-    pub(crate) labels: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    pub(crate) labels: Labels<'a>,
     pub(crate) value: f64,
 }
 
@@ -79,7 +82,7 @@ impl<'a> Reader<'a> {
     }
 
     /// After `{`, up to and with `}`.
-    fn labels(&mut self, name: &mut Cow<'a, str>) -> Result<Vec<(Cow<'a, str>, Cow<'a, str>)>, &'static str> {
+    fn labels(&mut self, name: &mut Cow<'a, str>) -> Result<Labels<'a>, &'static str> {
         let mut labels = Vec::new();
         loop {
             self.blank();

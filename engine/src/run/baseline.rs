@@ -34,6 +34,9 @@ pub async fn watch(run: &Run) -> Option<Baseline> {
         return None;
     }
     let window = from..run.log.now();
+    if !run.settled(window.end).await {
+        return None;
+    }
     let steady = &run.experiment.steady_state;
     let values = judge::baselines(steady, &run.recorder, &window);
     let rows = judge::judge_rows(steady, When::Before, &run.recorder, &window, &values);

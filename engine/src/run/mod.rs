@@ -143,6 +143,12 @@ impl Run {
                 None
             }
         };
+        match self.stop.reason() {
+            Some(StopReason::Signal(signal)) => self.log.tell(What::Stopped { by: signal.name().to_owned() }).await,
+            Some(StopReason::Failed(message)) => self.log.tell(What::Failed { message }).await,
+            // The guard has told a breach itself.
+            Some(StopReason::Abort { .. }) | None => true,
+        };
         let healing = heal::heal(&self).await;
         self.keeper.stop_renewing().await;
         let recovered = match &baseline {
@@ -203,6 +209,17 @@ impl Run {
         judge::judge_rows(&self.experiment.steady_state, When::During, &self.recorder, &(from..to), &baseline.values)
     }
 
+    /// Waits until everything that was due before this time has come back, at the latest by its time-out; false when
+    /// the run was stopped meanwhile.
+    async fn settled(&self, until: Duration) -> bool {
+        while self.recorder.settled() < until {
+            if !self.stop.wait(SETTLE_PACE).await {
+                return false;
+            }
+        }
+        !self.stop.is_stopped()
+    }
+
     /// Notes that an agent has taken a fault away.
     async fn removed(&self, agent: &str, removed: &RemovedFault, why: &str) {
         let now = self.log.now();
@@ -226,6 +243,9 @@ impl Run {
         }
     }
 }
+
+/// How often it is looked whether everything has come back.
+const SETTLE_PACE: Duration = Duration::from_millis(10);
 
 /// Time that outstanding requests and readings get when a run ends, before they are dropped.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);

@@ -1,5 +1,6 @@
 //! Watches the return to normal: from the confirmation that the faults are gone, the `after` rows must hold over a
-//! sliding window of `hold`, and that window must start within `within`.
+//! sliding window of `hold`, and that window must start within `within`. A window is judged when everything that was due
+//! in it has come back: what still hangs would be missing.
 
 use super::{Run, baseline::Baseline};
 use crate::{
@@ -31,8 +32,14 @@ pub async fn watch(run: &Run, baseline: &Baseline) -> Option<Recovered> {
         return None;
     }
     loop {
-        let now = run.log.now();
-        let window = now.saturating_sub(recovery.hold)..now;
+        let end = run.recorder.settled();
+        if end < from + recovery.hold {
+            if !run.stop.wait_patiently(PACE).await {
+                return None;
+            }
+            continue;
+        }
+        let window = end - recovery.hold..end;
         let rows =
             judge::judge_rows(&run.experiment.steady_state, When::After, &run.recorder, &window, &baseline.values);
         if rows.iter().all(|row| row.outcome == Outcome::Held) {

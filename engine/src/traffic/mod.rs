@@ -133,6 +133,7 @@ impl Load {
     /// Sends it, within what is left of its time, and keeps its client until then.
     async fn send(self: Arc<Self>, start: Instant, due: Due, request: Rendered, client: OwnedSemaphorePermit) {
         let time = start + due.after;
+        let _started = self.recorder.under_way().start(time.saturating_duration_since(self.recorder.started()));
         let limit = time + self.plan.timeout;
         let answer = match &self.client {
             Err(why) => Answer::none(why.clone()),
