@@ -31,7 +31,8 @@ const LINGER_LIMIT: Duration = Duration::from_secs(2);
 /// One connection between its acceptance and its end.
 pub(crate) struct Connection {
     shared: Arc<Shared>,
-    ticket: Ticket,
+    /// Its slot and its place in the roster, given back with it.
+    _ticket: Ticket,
     client: TcpStream,
     up: Link,
     down: Link,
@@ -59,14 +60,14 @@ impl Connection {
             up: Link::new(true, &shared.plane, membership, &totals.bytes_upstream),
             down: Link::new(false, &shared.plane, membership, &totals.bytes_downstream),
             shared: Arc::clone(shared),
-            ticket,
+            _ticket: ticket,
             client,
             between: Between::default(),
         }
     }
 
-    /// Runs it to its end.
-    pub(crate) async fn run(mut self, stop: CancellationToken) {
+    /// Runs it to its end. What only a beginning or an end needs is boxed, so that an idle connection is small.
+    pub(crate) async fn run(mut self: Box<Self>, stop: CancellationToken) {
         let mut upstream = None;
         let ending = tokio::select! {
             biased;
@@ -79,10 +80,11 @@ impl Connection {
         let Some(ending) = ending else { return };
         tokio::select! {
             () = stop.cancelled() => {}
-            () = finish(&self.client, upstream.as_ref(), ending) => {}
+            () = Box::pin(finish(&self.client, upstream.as_ref(), ending)) => {}
         }
         // Its slot and its place among the live ones are given back only now that the sockets are done with.
-        drop((self.client, upstream, self.ticket));
+        drop(upstream);
+        drop(self);
     }
 
     async fn relay(&mut self, reached: &mut Option<TcpStream>) -> Ending {
@@ -120,7 +122,7 @@ impl Connection {
             biased;
             ending = links => Phase::Over(ending),
             () = self.between.replaced_changed.notified() => Phase::Replaced,
-            result = socket::dial(&target, limit), if dial => match result {
+            result = Box::pin(socket::dial(&target, limit)), if dial => match result {
                 Ok(upstream) => Phase::Reached(upstream),
                 Err(error) => Phase::Unreached(error),
             },

@@ -69,6 +69,9 @@ impl Pipeline {
                 self.remove(at, now);
             }
         }
+        if self.slots.is_empty() {
+            self.slots = Vec::new();
+        }
         for (place, claim) in wanted.into_iter().enumerate() {
             match self.slots.get_mut(place).filter(|slot| slot.claim.fault.id() == claim.fault.id()) {
                 Some(slot) if slot.revision == claim.fault.revision() => {}

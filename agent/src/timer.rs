@@ -59,10 +59,11 @@ impl Timer {
     /// Returns at `deadline` or up to a fraction of a millisecond later.
     pub(crate) async fn sleep_until(&self, deadline: Instant) {
         if self.thread.is_none() {
-            return tokio::time::sleep_until(deadline.into()).await;
+            return Box::pin(tokio::time::sleep_until(deadline.into())).await;
         }
         if let Some(coarse) = deadline.checked_sub(NEAR).filter(|coarse| *coarse > Instant::now()) {
-            tokio::time::sleep_until(coarse.into()).await;
+            // Boxed, for most of the futures that could sleep here never do.
+            Box::pin(tokio::time::sleep_until(coarse.into())).await;
         }
         Precise { shared: &self.shared, deadline, key: None }.await;
     }

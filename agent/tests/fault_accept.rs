@@ -1,5 +1,7 @@
 //! Faults of the listening socket, seen by clients that connect.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use common::{PATIENCE, Rig, connect, until};

@@ -1,5 +1,7 @@
 //! Faults that end, silence or stop a connection: errno, bytes and silence as a client and a server see them.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use common::{PATIENCE, Rig, expect_reset, expect_silence, read_all};

@@ -1,5 +1,7 @@
 //! Garbage, as a real HTTP client and a bare socket get it.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use common::{PATIENCE, Rig, expect_reset, expect_silence, read_all};

@@ -1,5 +1,7 @@
 //! Whoever stalls delays nobody else: not a call on the proxy, not another connection, not the end.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use common::{Rig, connect};

@@ -1,5 +1,7 @@
 //! A proxy without faults: what passes is what was sent, ends are passed on as they came, and nothing waits.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use common::{Rig, connect, expect_reset, read_all};

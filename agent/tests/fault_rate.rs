@@ -1,5 +1,7 @@
 //! Throughput under faults of time. Apart from `fault_time.rs`, for these keep a core busy.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use common::{Rig, read_all};

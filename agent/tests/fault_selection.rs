@@ -1,5 +1,7 @@
 //! Which connections a fault hits: by share and seed, by number, by client, and on live connections.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use common::{PATIENCE, Rig, until};

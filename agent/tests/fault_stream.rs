@@ -1,6 +1,8 @@
 //! A property over real sockets: through any sequence of faults set, changed and removed that are not there to lose
 //! or change bytes, what arrives is what was sent, in order, and the end arrives too.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use common::{PATIENCE, Rig};

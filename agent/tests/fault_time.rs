@@ -1,5 +1,7 @@
 //! Faults of time, measured from the client's side of real sockets.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use common::{PATIENCE, Rig, expect_silence, read_all};

@@ -103,7 +103,7 @@ impl Shared {
         let (id, membership) = self.roster.lock().enter(from.ip(), mark);
         let ticket = Ticket { id, shared: Arc::clone(self), membership, _slot: slot };
         let stop = self.stop.lock().clone();
-        self.tasks.spawn(Connection::new(self, ticket, client).run(stop));
+        self.tasks.spawn(Box::new(Connection::new(self, ticket, client)).run(stop));
     }
 
     /// Ends every connection that is open, and waits for their tasks, for `limit` at most.

@@ -4,7 +4,7 @@
 //! busy machine, so a test that hangs fails.
 
 // Each test file uses its own part of this.
-#![allow(dead_code, clippy::missing_panics_doc)]
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use squall_agent::{ActiveFault, DataPlane, PlaneLimits, Proxy};
 use squall_wire::{FaultKind, FaultSpec, ProxyCounters, ProxySpec};
