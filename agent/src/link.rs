@@ -76,6 +76,8 @@ enum Woke {
     Again,
     Readable,
     Writable,
+    /// The source is gone altogether, and nobody reads it who would be told.
+    Vanished,
 }
 
 impl Link {
@@ -129,6 +131,7 @@ impl Link {
                 Woke::Again => {}
                 Woke::Readable => self.read(source, sink, between),
                 Woke::Writable => self.flush(sink, between),
+                Woke::Vanished => return Ending::Abort,
             }
         }
     }
@@ -137,12 +140,16 @@ impl Link {
         let reading = !self.source_ended && self.pipeline.appetite() != Appetite::Full;
         let writing = !self.pipeline.output().is_empty();
         let wake = self.pipeline.next_wake(Instant::now());
+        // A client that has ended its side, or is left unread, may go away for good while a fault keeps its
+        // connection open; without a look at the socket it would stay for as long as the fault.
+        let watching = self.upstream && (self.source_ended || self.pipeline.forbids_reading());
         tokio::select! {
             biased;
             () = self.membership.changed(self.upstream) => Woke::Again,
             () = ready(sink, Interest::WRITABLE), if writing => Woke::Writable,
             () = self.sleep_until(wake), if wake.is_some() => Woke::Again,
             () = ready(source, Interest::READABLE), if reading => Woke::Readable,
+            () = ready(source, Interest::ERROR), if watching => Woke::Vanished,
         }
     }
 

@@ -189,6 +189,11 @@ impl Pipeline {
         if room { Appetite::Hungry } else { Appetite::Full }
     }
 
+    /// Whether a fault forbids to read.
+    pub(crate) fn forbids_reading(&self) -> bool {
+        self.slots.iter().any(|slot| slot.stage.forbids_reading())
+    }
+
     /// There is something to read that a fault forbids to read.
     pub(crate) fn tell_unread(&mut self, now: Instant) {
         let mut at = 0;

@@ -198,6 +198,26 @@ async fn unread_blocks_the_sender_and_loses_nothing() {
 }
 
 #[tokio::test]
+async fn a_client_that_is_gone_does_not_stay_for_as_long_as_the_fault() {
+    for json in [
+        r#"{"fault": {"blackhole": {}}}"#,
+        r#"{"fault": {"unread": {}}, "direction": "upstream"}"#,
+        r#"{"fault": {"garbage": {"style": {"text": "x"}, "then": "hang"}}}"#,
+    ] {
+        let rig = Rig::echo().await;
+        let fault = rig.fault(json).await;
+        let mut client = rig.connect().await;
+        client.write_all(b"?").await.unwrap();
+        client.shutdown().await.unwrap();
+        common::until(|| fault.hits() == Some(1), || format!("{json}: no hit")).await;
+        assert_eq!(rig.proxy.counters().open_connections, 1, "{json}");
+        client.set_zero_linger().unwrap();
+        drop(client);
+        rig.until(|counters| counters.open_connections == 0).await;
+    }
+}
+
+#[tokio::test]
 async fn percent_zero_of_anything_hits_nothing() {
     for kind in [
         r#"{"reset": {}}"#,
