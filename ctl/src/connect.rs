@@ -4,7 +4,7 @@
 
 use crate::{
     cli::{AgentChoice, EnvironmentChoice},
-    exit::Failure,
+    exit::{Code, Failure},
     output,
     sandbox::{self, Sandbox},
 };
@@ -205,7 +205,7 @@ fn read(path: &Path) -> Result<String, Failure> {
 }
 
 fn invalid(mistakes: &Diagnostics, source: &str) -> Failure {
-    Failure::invalid(mistakes.render(source, output::colour_on_stderr()))
+    Failure::mistakes(Code::Invalid, mistakes.render(source, output::colour_on_stderr()))
 }
 
 /// What this machine calls itself.

@@ -11,6 +11,8 @@ pub struct Failure {
     pub code: Code,
     /// What to tell, ready for people.
     pub message: String,
+    /// Whether the message is a whole page that says by itself that it is an error.
+    pub rendered: bool,
 }
 
 /// The codes that are no verdicts.
@@ -42,24 +44,34 @@ impl Code {
 }
 
 impl Failure {
+    /// A failure with this code.
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), rendered: false }
+    }
+
+    /// Mistakes in what somebody wrote, shown with their places.
+    pub fn mistakes(code: Code, page: impl Into<String>) -> Self {
+        Self { code, message: page.into(), rendered: true }
+    }
+
     /// Wrong usage.
     pub fn usage(message: impl Into<String>) -> Self {
-        Self { code: Code::Usage, message: message.into() }
+        Self::new(Code::Usage, message)
     }
 
     /// An invalid file.
     pub fn invalid(message: impl Into<String>) -> Self {
-        Self { code: Code::Invalid, message: message.into() }
+        Self::new(Code::Invalid, message)
     }
 
     /// Something failed.
     pub fn failed(message: impl Into<String>) -> Self {
-        Self { code: Code::Failed, message: message.into() }
+        Self::new(Code::Failed, message)
     }
 
     /// It must not be done.
     pub fn refused(message: impl Into<String>) -> Self {
-        Self { code: Code::Refused, message: message.into() }
+        Self::new(Code::Refused, message)
     }
 }
 
@@ -71,7 +83,7 @@ impl From<squall_engine::agent_client::AgentError> for Failure {
             Some(ErrorCode::InvalidRequest | ErrorCode::NotFound | ErrorCode::Conflict) => Code::Usage,
             _ => Code::Failed,
         };
-        Self { code, message: error.to_string() }
+        Self::new(code, error.to_string())
     }
 }
 
@@ -83,7 +95,11 @@ impl From<squall_engine::journal::JournalError> for Failure {
 
 /// Tells the failure on stderr (and as JSON on stdout when that was asked for) and gives its exit code.
 pub fn report(failure: &Failure, common: &Common) -> ExitCode {
-    output::error(&failure.message);
+    if failure.rendered {
+        output::progress(failure.message.trim_end());
+    } else {
+        output::error(&failure.message);
+    }
     if common.output == crate::cli::Format::Json {
         output::json(&serde_json::json!({"error": {"exit_code": failure.code.number(), "message": failure.message}}));
     }

@@ -172,6 +172,8 @@ pub fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
 /// GET as JSON; none when nobody answers or it is no JSON.
 #[must_use]
 pub fn get(url: &str) -> Option<serde_json::Value> {
+    // Somebody else in this process may have installed it first, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
     runtime.block_on(async { reqwest::Client::new().get(url).send().await.ok()?.json().await.ok() })
 }

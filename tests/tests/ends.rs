@@ -13,7 +13,7 @@ fn a_hypothesis_that_stands_is_held_with_exit_0_and_leaves_a_report_and_a_journa
     let output = world.run(&world.experiment("small.yaml", &[]));
     assert_eq!(output.status.code(), Some(0), "{}", printed(&output));
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(text.contains("held") && text.contains("p99") && text.contains("report"), "{text}");
+    assert!(text.contains("HELD") && text.contains("p99") && text.contains("report"), "{text}");
     let reports = std::fs::read_dir(world.path("squall-runs")).unwrap().count();
     assert_eq!(reports, 1, "{text}");
     let shown = world.squall().args(["show", "last", "--output", "json"]).output().unwrap();
@@ -29,7 +29,7 @@ fn a_tolerance_that_breaks_during_the_fault_is_deviated_with_exit_1() {
     let world = World::start();
     let output = world.run(&world.experiment("small.yaml", &[("p99: \"< 900ms\"", "p99: \"< 50ms\"")]));
     assert_eq!(output.status.code(), Some(1), "{}", printed(&output));
-    assert!(String::from_utf8_lossy(&output.stdout).contains("deviated"), "{}", printed(&output));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("DEVIATED"), "{}", printed(&output));
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn signals_heal_and_confirm_before_the_exit_with_128_and_their_number() {
         // Looked at without waiting: the exit itself promises that it is healed.
         assert!(world.proxy().faults.is_empty(), "{}", run.log());
         assert_eq!(status.code(), Some(code), "{}", run.log());
-        assert!(run.log().contains("interrupted") && run.log().contains("confirms"), "{}", run.log());
+        assert!(run.log().contains("INTERRUPTED") && run.log().contains("confirms"), "{}", run.log());
     }
 }
 

@@ -21,7 +21,7 @@ fn refused(world: &World, file: &Path, expected: &[&str]) -> String {
 fn a_misspelt_key_is_named_with_its_place_and_its_neighbour() {
     let world = World::start();
     let file = world.experiment("bad.yaml", &[("steady_state:", "steady_stat:")]);
-    refused(&world, &file, &["bad.yaml:9:1", "steady_stat:", "^^^", "steady_state"]);
+    refused(&world, &file, &["bad.yaml:10:1", "steady_stat:", "^^^", "steady_state"]);
     let file = world.experiment("bad.yaml", &[("latency:", "latncy:")]);
     refused(&world, &file, &["latncy", "did you mean `latency`?"]);
 }
@@ -39,7 +39,7 @@ fn every_mistake_is_told_at_once() {
 fn an_unresolved_variable_is_refused() {
     let world = World::start();
     let file = world.experiment("bad.yaml", &[("${web}/\"", "${wbe}/\"")]);
-    refused(&world, &file, &["wbe", "did you mean `web`?"]);
+    refused(&world, &file, &["wbe", "did you mean `${web}`?"]);
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn what_is_no_experiment_at_all_is_said_plainly() {
     refused(&world, &world.write("json.yaml", "{\"version\": 1,"), &["json.yaml"]);
     let large = format!("version: 1\nname: x\nhypothesis: {}\n", "y".repeat(10 << 20));
     refused(&world, &world.write("large.yaml", &large), &["too large"]);
-    std::fs::write(world.path("binary.yaml"), [0xff, 0xfe, 0x00, 0x80, 0x81]).unwrap();
+    std::fs::write(world.path("binary.yaml"), b"name: \x80\x81").unwrap();
     refused(&world, &world.path("binary.yaml"), &["not UTF-8"]);
     refused(&world, &world.path("absent.yaml"), &["absent.yaml", "failed to read"]);
 }

@@ -23,12 +23,12 @@ pub fn validate(args: &Validate, common: &Common) -> Outcome {
         match connect::load(file, &args.environment, &scene, &scene.variables()) {
             Ok(_) if common.output == Format::Text => output::result(&format!("{}: valid", file.display())),
             Ok(_) => {}
-            Err(Failure { code: Code::Invalid, message }) => mistakes.push(message),
+            Err(Failure { code: Code::Invalid, message, .. }) => mistakes.push(message),
             Err(other) => return Err(other),
         }
     }
     if !mistakes.is_empty() {
-        return Err(Failure::invalid(mistakes.join("\n")));
+        return Err(Failure::mistakes(Code::Invalid, mistakes.join("\n")));
     }
     if common.output == Format::Json {
         output::json(&serde_json::json!({"valid": true, "files": args.files}));

@@ -42,7 +42,7 @@ pub async fn fault(command: &FaultCommand, common: &Common) -> Outcome {
 /// `{latency: {delay: 800ms}}`, or a whole fault with `fault:` and what goes with it.
 fn spec(text: &str) -> Result<FaultSpec, Failure> {
     inline::fault("the fault", text)
-        .map_err(|mistakes| Failure::usage(mistakes.render(text, output::colour_on_stderr())))
+        .map_err(|mistakes| Failure::mistakes(Code::Usage, mistakes.render(text, output::colour_on_stderr())))
 }
 
 async fn list(agent: &AgentChoice, common: &Common) -> Outcome {
@@ -145,5 +145,5 @@ fn not_healed(error: &AgentError, url: &str) -> Failure {
     let message = format!(
         "failed to confirm that the fault is gone: {error}; its lease runs out within {LEASE}; to be sure: squall heal --agent {url}"
     );
-    Failure { code: Code::NotHealed, message }
+    Failure::new(Code::NotHealed, message)
 }

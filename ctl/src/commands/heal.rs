@@ -58,5 +58,5 @@ async fn confirm(client: &AgentClient) -> Result<(), Failure> {
 }
 
 fn not_healed(cause: String) -> Failure {
-    Failure { code: Code::NotHealed, message: format!("failed to confirm that all faults are gone: {cause}") }
+    Failure::new(Code::NotHealed, format!("failed to confirm that all faults are gone: {cause}"))
 }

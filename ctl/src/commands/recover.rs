@@ -47,7 +47,7 @@ pub async fn recover(args: &Recover, common: &Common) -> Outcome {
             }
         }
     }
-    if failed.is_empty() { Ok(0) } else { Err(Failure { code: Code::NotHealed, message: failed.join("\n") }) }
+    if failed.is_empty() { Ok(0) } else { Err(Failure::new(Code::NotHealed, failed.join("\n"))) }
 }
 
 /// On another machine nobody can tell: there the leases decide, and a live run renews them.
