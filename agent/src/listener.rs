@@ -118,6 +118,7 @@ impl Acceptor {
             shared: Arc::clone(shared),
             orders: Arc::clone(&orders),
             arrivals: Arrivals::default(),
+            again: false,
             told: None,
         };
         let acceptor = Self { orders, task: tokio::spawn(acceptor_loop.run()) };
@@ -158,6 +159,8 @@ struct AcceptLoop {
     shared: Arc<Shared>,
     orders: Arc<Orders>,
     arrivals: Arrivals,
+    /// Some wait that a shortage kept from being taken, of whom the socket will not tell again.
+    again: bool,
     told: Option<Instant>,
 }
 
@@ -177,14 +180,16 @@ impl AcceptLoop {
             consume_budget().await;
             let due = self.arrivals.due();
             let timer = &self.shared.plane.timer;
+            let again = std::mem::take(&mut self.again);
             tokio::select! {
                 biased;
                 () = self.orders.changed.notified() => {}
-                () = async { if let Some(due) = due { timer.sleep_until(due).await } }, if due.is_some() => {}
+                () = async { if let Some(due) = due { timer.sleep_until(due).await } }, if due.is_some() && !again => {}
                 ready = self.socket.readable() => match ready {
                     Ok(mut ready) => ready.clear_ready(),
                     Err(error) => return tracing::error!(%error, addr = %self.addr, "the runtime is gone"),
                 },
+                () = tokio::time::sleep(SHORTAGE_PAUSE), if again => {}
             }
             let faults = self.orders.faults.lock().clone();
             self.arrivals.follow(&faults);
@@ -219,7 +224,7 @@ impl AcceptLoop {
                 self.admit(socket, from.as_socket(), mark, slot);
                 true
             }
-            Err(error) => self.recover(&error).await,
+            Err(error) => self.recover(&error),
         }
     }
 
@@ -253,7 +258,7 @@ impl AcceptLoop {
     }
 
     /// Whether to go on taking after this error.
-    async fn recover(&mut self, error: &io::Error) -> bool {
+    fn recover(&mut self, error: &io::Error) -> bool {
         match error.kind() {
             ErrorKind::WouldBlock => {
                 self.arrivals.forget();
@@ -264,8 +269,8 @@ impl AcceptLoop {
             ErrorKind::InvalidInput => false,
             _ => {
                 self.tell(&format!("failed to accept: {error}; open connections go on, new ones wait"));
-                tokio::time::sleep(SHORTAGE_PAUSE).await;
-                true
+                self.again = true;
+                false
             }
         }
     }
