@@ -45,9 +45,6 @@ use std::{
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-/// Undoing failed orders may take so long at the end, when requests need none of the time to drain.
-const NO_GRACE: Duration = Duration::ZERO;
-
 /// A shop that is bound and not yet serving.
 pub struct Shop {
     listener: TcpListener,
@@ -108,7 +105,7 @@ impl Shop {
             }
             tracing::info!("shutting down");
             life.until_drain(grace).await;
-            tokio::time::sleep(grace.map_or(NO_GRACE, |grace| grace.drain)).await;
+            tokio::time::sleep(grace.map_or(Duration::ZERO, |grace| grace.drain)).await;
             life.abort.cancel();
             std::future::pending::<()>().await;
         };
