@@ -1,7 +1,7 @@
 //! A live fault: its parameters, which can change; the units that it numbered; and the hits that it counted.
 //!
 //! `claim.rs` is one fault's hold on one unit (a connection), `stage.rs` what a kind must be able to do, and each
-//! other file one kind. Which kinds work on links and which on the listener is said by [`acts_on_listener`].
+//! other file one kind. Which kinds work on links and which on the listener is said by `acts_on_listener`.
 //!
 //! Invariant: decisions depend on the seed and the unit's number alone, so the same seed and the same sequence of
 //! connections are hit the same way; and a larger `percent` hits the same units and more.
