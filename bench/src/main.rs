@@ -1,1 +1,100 @@
-fn main() {}
+//! `squall-bench`: what Squall costs and how exact it is, in figures taken beside direct loopback in the same run.
+//!
+//! ```text
+//! arguments → Lab (contestants, scale) → measure/* in turn, A B A B → Figures → report (table, JSON)
+//! ```
+//! The agent runs in a process of its own: this same executable, started with `serve-agent` (`agent_process`). So the
+//! figures need no other binary, and the agent's processor time and memory are its own.
+//!
+//! Invariant: every figure that was promised is there and finite, or the run fails; nothing runs without a bound.
+
+mod agent_mode;
+mod agent_process;
+mod api;
+mod contestant;
+mod error;
+mod figures;
+mod lab;
+mod machine;
+mod measure;
+mod pairs;
+mod report;
+mod scale;
+mod stamped;
+mod stats;
+mod transfer;
+
+use clap::{Parser, Subcommand};
+use error::BenchError;
+use figures::Figures;
+use lab::Lab;
+use machine::Machine;
+use measure::Measurement;
+use scale::Scale;
+use std::{io::Write, path::PathBuf, process::ExitCode, time::Instant};
+
+// The allocator of `squall-agent`, for the agent in our child process is to be the same one.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Measures Squall's agent beside direct loopback, and prints one table.
+#[derive(Debug, Parser)]
+#[command(name = "squall-bench", version, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    mode: Option<Mode>,
+    /// Tiny sizes: shows that everything works, not how fast it is
+    #[arg(long)]
+    quick: bool,
+    /// Take this measurement only; repeatable
+    #[arg(long, value_name = "NAME", value_parser = clap::builder::PossibleValuesParser::new(measure::NAMES))]
+    only: Vec<String>,
+    /// Where all figures go as JSON
+    #[arg(long, value_name = "FILE", default_value = "target/bench.json")]
+    json: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+enum Mode {
+    /// Be the agent that is measured, until standard input ends
+    #[command(hide = true)]
+    ServeAgent,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    machine::raise_file_limit();
+    let outcome = match cli.mode {
+        Some(Mode::ServeAgent) => agent_mode::serve(),
+        None => bench(&cli),
+    };
+    let Err(failure) = outcome else { return ExitCode::SUCCESS };
+    // Nobody may be reading any more; the exit code says it as well.
+    let _ = writeln!(std::io::stderr(), "squall-bench: {failure}");
+    ExitCode::FAILURE
+}
+
+fn bench(cli: &Cli) -> Result<(), BenchError> {
+    let machine = Machine::look()?;
+    tell(&format!("{machine}"));
+    let lab = Lab::open(if cli.quick { Scale::quick() } else { Scale::full() })?;
+    let mut figures = Figures::default();
+    let start = Instant::now();
+    let wanted = |one: &&Measurement| cli.only.is_empty() || cli.only.iter().any(|name| name == one.name);
+    for Measurement { name, run } in measure::ALL.iter().filter(wanted) {
+        tell(&format!("{:>6.1} s  {name}", start.elapsed().as_secs_f64()));
+        run(&lab, &mut figures)?;
+    }
+    tell(&format!("{:>6.1} s  done", start.elapsed().as_secs_f64()));
+    figures.check()?;
+    let report = report::Report::new(machine, cli.quick, lab.contestant_names(), figures);
+    report.write_json(&cli.json)?;
+    let _ = writeln!(std::io::stdout(), "{}", report.table());
+    tell(&format!("all rounds are in {}", cli.json.display()));
+    Ok(())
+}
+
+/// Progress goes to standard error, so that the table can be redirected.
+fn tell(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}

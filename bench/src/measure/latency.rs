@@ -1,0 +1,64 @@
+//! How exact `latency: 100ms` is: the error of single messages in both directions, over one and over many connections.
+//!
+//! The error is `arrival - sent - 100 ms`; of direct loopback it is `arrival - sent`, which is what sending, waking and
+//! reading cost on this machine. Below is `stamped`. Invariant: the fault is set before anything is sent.
+
+use super::latency_of;
+use crate::{
+    error::{BenchError, Tried},
+    figures::{Figures, Promise, Versus},
+    lab::{Lab, Line},
+    stamped::{Receivers, Record},
+};
+use std::time::Duration;
+
+const DELAY_MILLIS: u64 = 100;
+const QUANTILES: [(&str, f64); 2] = [("p50", 0.5), ("p99", 0.99)];
+
+/// Between two messages, whichever connections they are on.
+const GAP: Duration = Duration::from_micros(500);
+
+/// The same for a connection that is alone.
+const LONELY_GAP: Duration = Duration::from_millis(2);
+
+pub(super) fn run(lab: &Lab, figures: &mut Figures) -> Result<(), BenchError> {
+    for connections in lab.scale.delayed_over {
+        let id = format!("latency.connections_{connections}");
+        declare(figures, &id, connections);
+        lab.in_turn(|contestant| {
+            let delay = contestant.agent().map_or(0, |_| DELAY_MILLIS);
+            lab.through(contestant, &[latency_of(DELAY_MILLIS)], |line| {
+                let records = messages(lab, line, connections)?;
+                let mut errors: Vec<f64> = records.iter().map(|record| record.millis() - delay as f64).collect();
+                figures.record_quantiles(&id, contestant.name(), &mut errors, &QUANTILES)
+            })
+        })?;
+    }
+    Ok(())
+}
+
+fn declare(figures: &mut Figures, id: &str, connections: usize) {
+    let plural = if connections == 1 { "" } else { "s" };
+    for (suffix, _) in QUANTILES {
+        // The promise is the one of the fault's description, for the quantile that it names.
+        let promise = if suffix == "p99" { Promise::AtMost(0.2) } else { Promise::None };
+        let name = format!("error of latency 100 ms, {connections} connection{plural}, {suffix}");
+        figures.declare_promised(format!("{id}.{suffix}"), name, "ms", Versus::Added, promise);
+    }
+}
+
+fn messages(lab: &Lab, line: &Line<'_>, connections: usize) -> Result<Vec<Record>, BenchError> {
+    let gap = if connections == 1 { LONELY_GAP } else { GAP };
+    // Each connection gets one each way at least.
+    let count = ((lab.scale.delayed.as_secs_f64() / gap.as_secs_f64()) as usize).max(2 * connections);
+    let (mut senders, mut sockets) = (Vec::new(), Vec::new());
+    for pair in line.connect(connections)? {
+        for end in [pair.client, pair.server] {
+            senders.push(end.try_clone().tried("share a socket")?);
+            sockets.push(end);
+        }
+    }
+    let receivers = Receivers::start(&lab.runtime, sockets, count)?;
+    receivers.send_evenly(&senders, count, gap)?;
+    receivers.collect(count)
+}

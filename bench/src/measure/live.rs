@@ -1,0 +1,110 @@
+//! A fault set on and removed from many live connections: how long the calls take, and until the last one feels it.
+//!
+//! ```text
+//!  probes on the last connection   · · · · · · · · · · ·
+//!  calls                               POST            DELETE
+//!                                        first probe held   last probe released
+//! ```
+//! The fault is a latency longer than a cycle, so whatever is held comes by its removal and nothing else.
+//! Below is `stamped`. Invariant: all connections are open and used before the fault is set.
+
+use super::latency_of;
+use crate::{
+    error::{BenchError, Tried},
+    figures::{Figures, Versus},
+    lab::{Lab, Line},
+    stamped::{Receivers, Record, Stamper},
+};
+use squall_wire::{Direction, FaultSpec};
+use std::{
+    net::TcpStream,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    time::Duration,
+};
+
+const HELD_MILLIS: u64 = 15_000;
+
+/// Between two probes: what "felt" is exact to.
+const GAP: Duration = Duration::from_micros(200);
+
+/// Probes of one cycle, at most; and those after the fault was set.
+const PROBES: usize = 20_000;
+const PROBES_AFTER: usize = 50;
+
+const WHAT: [(&str, &str); 4] = [
+    ("set", "the call that sets a fault"),
+    ("felt", "until the last one feels it, from the call"),
+    ("removed", "the call that removes it"),
+    ("released", "until the last one is released, from the call"),
+];
+
+pub(super) fn run(lab: &Lab, figures: &mut Figures) -> Result<(), BenchError> {
+    for connections in lab.scale.live {
+        let id = |what: &str| format!("live.connections_{connections}.{what}");
+        for (what, text) in WHAT {
+            let name = format!("{connections} live connections: {text}");
+            figures.declare(id(what), name, "ms", Versus::Nothing);
+        }
+        // One line for all cycles: opening ten thousand connections takes longer than what is measured.
+        lab.once_each_with_faults(|contestant| {
+            lab.through(contestant, &[], |line| {
+                let mut pairs = line.connect(connections)?;
+                let last = pairs.pop().ok_or_else(|| BenchError::Missing(id("set")))?;
+                let receivers = Receivers::start(&lab.runtime, vec![last.server], PROBES)?;
+                for _ in 0..lab.scale.live_cycles {
+                    let times = cycle(line, &receivers, &last.client)?;
+                    for ((what, _), time) in WHAT.iter().zip(times) {
+                        figures.record(&id(what), contestant.name(), time.as_secs_f64() * 1e3)?;
+                    }
+                }
+                Ok(())
+            })
+        })?;
+    }
+    Ok(())
+}
+
+/// Sets the fault and removes it; the times in the order of [`WHAT`].
+fn cycle(line: &Line<'_>, receivers: &Receivers, last: &TcpStream) -> Result<[Duration; 4], BenchError> {
+    let (api, proxy) = line.proxy().ok_or_else(|| BenchError::Missing("a proxy to set faults on".into()))?;
+    let spec = FaultSpec { direction: Some(Direction::Both), ..FaultSpec::of(latency_of(HELD_MILLIS)) };
+    let (stamper, set_already) = (receivers.stamper(), AtomicBool::new(false));
+    let socket = last.try_clone().tried("share a socket")?;
+    let (set, sent, before) = std::thread::scope(|scope| {
+        let prober = scope.spawn(|| probe(stamper, &socket, &set_already));
+        // The first probe through says that the line is up and probed.
+        let first = receivers.next();
+        let set = first.and_then(|first| Ok((first, api.set_fault(proxy, &spec)?)));
+        set_already.store(true, Relaxed);
+        let sent = prober.join().map_err(|_| BenchError::Panicked("probe"))??;
+        let (first, set) = set?;
+        Ok::<_, BenchError>((set, sent, first))
+    })?;
+    let removed = api.remove_fault(proxy, &set.answer.name)?;
+    let mut records = vec![before];
+    records.extend(receivers.collect(sent - 1)?);
+    let held: Vec<&Record> = records.iter().filter(|record| record.arrived >= removed.asked).collect();
+    let felt = held.iter().map(|record| record.sent).min();
+    let released = held.iter().map(|record| record.arrived).max();
+    let (Some(felt), Some(released)) = (felt, released) else {
+        return Err(BenchError::Agent {
+            what: "hold anything back".into(),
+            why: "the last connection felt no fault".into(),
+        });
+    };
+    Ok([set.took, felt.saturating_duration_since(set.asked), removed.took, released - removed.asked])
+}
+
+/// Sends probes until the fault is set and some more; says how many.
+fn probe(stamper: Stamper, socket: &TcpStream, set_already: &AtomicBool) -> Result<usize, BenchError> {
+    let mut after = 0;
+    for sent in 0..PROBES {
+        after += usize::from(set_already.load(Relaxed));
+        if after > PROBES_AFTER {
+            return Ok(sent);
+        }
+        stamper.send(socket)?;
+        std::thread::sleep(GAP);
+    }
+    Err(BenchError::Late { what: "a fault to be set".into(), limit: GAP.mul_f64(PROBES as f64) })
+}

@@ -1,0 +1,62 @@
+//! The measurements, one file each, in the order in which they run.
+//!
+//! A measurement declares its figures and then fills them through `lab`. Adding one is a file, and a row here.
+//! Invariant: a measurement leaves the agents as it found them, without proxies and faults.
+
+mod bandwidth;
+mod bulk;
+mod connections;
+mod latency;
+mod live;
+mod memory;
+mod pipelined;
+mod round_trip;
+mod throughput;
+
+use crate::{error::BenchError, figures::Figures, lab::Lab};
+use squall_wire::{
+    ByteSize, FaultKind, Span,
+    fault::{Distribution, Latency},
+};
+
+/// One measurement.
+pub(crate) struct Measurement {
+    /// What `--only` calls it.
+    pub(crate) name: &'static str,
+    /// Takes it.
+    pub(crate) run: fn(&Lab, &mut Figures) -> Result<(), BenchError>,
+}
+
+/// All of them.
+pub(crate) const ALL: [Measurement; 9] = [
+    Measurement { name: "throughput", run: throughput::run },
+    Measurement { name: "round-trip", run: round_trip::run },
+    Measurement { name: "connections", run: connections::run },
+    Measurement { name: "latency", run: latency::run },
+    Measurement { name: "pipelined", run: pipelined::run },
+    Measurement { name: "bulk", run: bulk::run },
+    Measurement { name: "bandwidth", run: bandwidth::run },
+    Measurement { name: "live", run: live::run },
+    Measurement { name: "memory", run: memory::run },
+];
+
+/// Their names.
+pub(crate) const NAMES: [&str; ALL.len()] = {
+    let mut names = [""; ALL.len()];
+    let mut index = 0;
+    while index < names.len() {
+        names[index] = ALL[index].name;
+        index += 1;
+    }
+    names
+};
+
+/// The fault `latency` with everything else as it is by default.
+fn latency_of(millis: u64) -> FaultKind {
+    FaultKind::Latency(Latency {
+        delay: Span::from_millis(millis),
+        jitter: Span::ZERO,
+        distribution: Distribution::Uniform,
+        buffer: ByteSize::mib(64),
+    })
+}

@@ -1,0 +1,148 @@
+//! The figures for people (one Markdown table) and for programs (JSON with every round).
+//!
+//! `main` prints what is made here. Invariant: table and JSON show the same figures, in the same order.
+
+use crate::{
+    error::{BenchError, Tried},
+    figures::{Figure, Figures, Versus},
+    machine::Machine,
+};
+use comfy_table::{CellAlignment, Table, presets};
+use serde_json::{Map, Value, json};
+use std::path::Path;
+
+/// A finished run.
+pub(crate) struct Report {
+    machine: Machine,
+    quick: bool,
+    contestants: Vec<&'static str>,
+    figures: Figures,
+}
+
+impl Report {
+    /// Of these figures, of these contestants, the first of which the others are set against.
+    pub(crate) fn new(machine: Machine, quick: bool, contestants: Vec<&'static str>, figures: Figures) -> Self {
+        Self { machine, quick, contestants, figures }
+    }
+
+    fn base(&self) -> &'static str {
+        self.contestants.first().copied().unwrap_or_default()
+    }
+
+    /// One row a figure: median and (lowest to highest round) of each contestant.
+    pub(crate) fn table(&self) -> String {
+        let mut table = Table::new();
+        table.load_style(presets::ASCII_MARKDOWN);
+        let mut header = vec!["figure".to_owned(), "unit".to_owned(), self.base().to_owned()];
+        for contestant in &self.contestants[1..] {
+            header.extend([(*contestant).to_owned(), format!("{contestant} against {}", self.base())]);
+        }
+        header.push("promised".to_owned());
+        table.set_header(header);
+        for figure in self.figures.iter() {
+            table.add_row(self.row(figure));
+        }
+        for column in table.column_iter_mut().skip(2) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        table.to_string()
+    }
+
+    fn row(&self, figure: &Figure) -> Vec<String> {
+        let shown = |contestant| {
+            figure.summary(contestant).map_or_else(String::new, |all| {
+                format!("{} ({} to {})", short(all.median), short(all.min), short(all.max))
+            })
+        };
+        let mut row = vec![figure.name.clone(), figure.unit.to_owned(), shown(self.base())];
+        for contestant in &self.contestants[1..] {
+            let against =
+                figure.against(contestant, self.base()).map_or_else(String::new, |value| match figure.versus {
+                    Versus::Added => format!("{}{}", if value < 0.0 { "" } else { "+" }, short(value)),
+                    _ => format!("x {}", short(value)),
+                });
+            row.extend([shown(contestant), against]);
+        }
+        row.push(self.verdict(figure));
+        row
+    }
+
+    /// What is promised, and whether the medians of all but the first contestant keep it.
+    fn verdict(&self, figure: &Figure) -> String {
+        match (figure.promise.limit(), self.kept(figure)) {
+            (Some(limit), Some(true)) => format!("at most {}: met", short(limit)),
+            (Some(limit), Some(false)) => format!("at most {}: NOT met", short(limit)),
+            _ => String::new(),
+        }
+    }
+
+    fn kept(&self, figure: &Figure) -> Option<bool> {
+        let medians = self.contestants[1..].iter().filter_map(|contestant| figure.summary(contestant));
+        medians.filter_map(|all| figure.promise.kept_by(all.median)).reduce(|all, one| all && one)
+    }
+
+    /// Writes everything, every round included.
+    pub(crate) fn write_json(&self, path: &Path) -> Result<(), BenchError> {
+        let tried = format!("write the figures to {}", path.display());
+        if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
+            std::fs::create_dir_all(directory).tried(&tried)?;
+        }
+        std::fs::write(path, format!("{:#}\n", self.json())).tried(&tried)
+    }
+
+    fn json(&self) -> Value {
+        let figures: Vec<Value> = self.figures.iter().map(|figure| self.figure_json(figure)).collect();
+        json!({
+            "machine": self.machine,
+            "quick": self.quick,
+            "agent": "a process of its own: the library of squall-agent, its allocator, its defaults",
+            "contestants": self.contestants,
+            "figures": figures,
+        })
+    }
+
+    fn figure_json(&self, figure: &Figure) -> Value {
+        let mut results = Map::new();
+        for contestant in &self.contestants {
+            if let Some(all) = figure.summary(contestant) {
+                let against = figure.against(contestant, self.base()).filter(|_| *contestant != self.base());
+                let value = json!({
+                    "median": all.median, "min": all.min, "max": all.max,
+                    "against_direct": against, "rounds": figure.rounds(contestant),
+                });
+                results.insert((*contestant).to_owned(), value);
+            }
+        }
+        let against = match figure.versus {
+            Versus::Ratio => Some("ratio"),
+            Versus::Added => Some("added"),
+            Versus::Nothing => None,
+        };
+        json!({
+            "id": figure.id, "name": figure.name, "unit": figure.unit, "against": against,
+            "promised_at_most": figure.promise.limit(), "promise_kept": self.kept(figure), "results": results,
+        })
+    }
+}
+
+/// Three significant digits, without an exponent.
+fn short(value: f64) -> String {
+    let digits = match value.abs() {
+        size if size >= 100.0 => 0,
+        size if size >= 10.0 => 1,
+        size if size >= 1.0 => 2,
+        _ => 3,
+    };
+    format!("{value:.digits$}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::short;
+
+    #[test]
+    fn numbers_are_as_long_as_they_are_worth() {
+        let shown: Vec<String> = [1234.6, 99.44, 9.876, 0.12345, -1.5, 0.0].map(short).to_vec();
+        assert_eq!(shown, ["1235", "99.4", "9.88", "0.123", "-1.50", "0.000"]);
+    }
+}

@@ -1,0 +1,77 @@
+//! How much is measured: sizes, counts and lengths, once for figures and once for showing that everything works.
+//!
+//! `lab` hands it to every measurement. Invariant: every load of the harness is bounded by a number here; a full run
+//! takes less than three minutes, a quick one less than twenty seconds.
+
+use crate::machine;
+use std::time::Duration;
+
+/// The sizes of one run.
+#[derive(Debug, Clone)]
+pub(crate) struct Scale {
+    /// Times that the contestants take turns.
+    pub(crate) rounds: usize,
+    /// How long one bulk transfer is fed.
+    pub(crate) transfer: Duration,
+    /// Round trips of one round.
+    pub(crate) round_trips: usize,
+    /// Connections opened in one round.
+    pub(crate) connects: usize,
+    /// How long messages are sent through a delay.
+    pub(crate) delayed: Duration,
+    /// Over how many connections.
+    pub(crate) delayed_over: [usize; 3],
+    /// Messages in a row on one connection.
+    pub(crate) pipelined: usize,
+    /// How long a paced stream is watched; more than the second that is judged.
+    pub(crate) paced: Duration,
+    /// Live connections on which a fault is set and removed.
+    pub(crate) live: [usize; 2],
+    /// How often.
+    pub(crate) live_cycles: usize,
+    /// Connections that stay idle while memory is read.
+    pub(crate) idle: usize,
+}
+
+impl Scale {
+    /// For figures.
+    pub(crate) fn full() -> Self {
+        Self {
+            rounds: 5,
+            transfer: Duration::from_millis(800),
+            round_trips: 5_000,
+            connects: 1_500,
+            delayed: Duration::from_millis(1_200),
+            delayed_over: [1, 200, 1_000],
+            pipelined: 200,
+            paced: Duration::from_millis(3_000),
+            live: [1_000, at_most(10_000)],
+            live_cycles: 5,
+            idle: at_most(5_000),
+        }
+    }
+
+    /// For a test of the harness itself.
+    pub(crate) fn quick() -> Self {
+        Self {
+            rounds: 1,
+            transfer: Duration::from_millis(100),
+            round_trips: 100,
+            connects: 40,
+            delayed: Duration::from_millis(100),
+            delayed_over: [1, 8, 24],
+            pipelined: 20,
+            paced: Duration::from_millis(1_300),
+            live: [20, 60],
+            live_cycles: 2,
+            idle: 100,
+        }
+    }
+}
+
+/// As many connections as the limit of open files allows, for each takes two descriptors in either process.
+fn at_most(connections: usize) -> usize {
+    // What the runtimes, the API and the listeners need besides.
+    const SPARE: usize = 300;
+    connections.min(machine::file_limit().saturating_sub(SPARE) / 2)
+}
