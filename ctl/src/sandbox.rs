@@ -9,7 +9,7 @@
 use crate::exit::Failure;
 use squall_agent::{Agent, AgentConfig};
 use squall_engine::agent_client::AgentTarget;
-use squall_shop::{Dependency, DependencyConfig, DependencyKind, Origin, Pattern, Shop, ShopConfig};
+use squall_shop::{Dependency, DependencyConfig, DependencyKind, Origin, Pattern, Shop, ShopConfig, ShutdownConfig};
 use squall_wire::{Protocol, ProxySpec};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -188,6 +188,8 @@ async fn bind_shop(
         database: Some(database),
         without,
         order_budget: ORDER_BUDGET,
+        // No load balancer has to notice that this shop goes.
+        shutdown: ShutdownConfig { pause: Duration::ZERO, ..ShutdownConfig::default() },
         ..ShopConfig::default()
     };
     Shop::bind(config).await.map_err(|e| broken("shop", &e))

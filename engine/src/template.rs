@@ -130,6 +130,12 @@ impl Template {
         self.parts.iter().all(|part| matches!(part, Part::Text(_)))
     }
 
+    /// Whether it renders a number and nothing else, so that JSON needs no quotes around it.
+    #[must_use]
+    pub fn is_number(&self) -> bool {
+        matches!(*self.parts, [Part::Random { .. } | Part::Counter])
+    }
+
     /// The text for one request. Allocates once in all ordinary cases.
     #[must_use]
     pub fn render(&self, context: &mut Context) -> String {

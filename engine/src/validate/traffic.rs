@@ -149,7 +149,7 @@ impl Check<'_, '_, '_> {
         let Some(json) = &doc.json else {
             return doc.body.as_ref().and_then(|text| self.template(text.as_str(), spot.key("body")));
         };
-        let template = self.template(&json.to_string(), spot.key("json"))?;
+        let template = self.template(&json_text(json), spot.key("json"))?;
         let typed = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type"));
         if !typed && let Ok(json) = Template::parse("application/json") {
             headers.push(("content-type".into(), json));
@@ -190,5 +190,31 @@ impl Check<'_, '_, '_> {
         let length = rest.find(char::is_whitespace).unwrap_or(rest.len()).max(1);
         let from = (mark.start + start + offset).min(mark.end);
         Mark { start: from, end: (from + length).min(mark.end.max(from)), secret: mark.secret }
+    }
+}
+
+/// The body as JSON in which templates stand where they were written. A text that is nothing but a number to come,
+/// such as `"{{ random(1, 500) }}"`, loses its quotes, for a number is what is meant.
+fn json_text(value: &serde_json::Value) -> String {
+    use serde_json::Value;
+    match value {
+        Value::Object(map) => {
+            let entries = map.iter().map(|(key, value)| format!("{}:{}", Value::from(key.as_str()), json_text(value)));
+            format!("{{{}}}", entries.collect::<Vec<_>>().join(","))
+        }
+        Value::Array(items) => format!("[{}]", items.iter().map(json_text).collect::<Vec<_>>().join(",")),
+        Value::String(text) if Template::parse(text).is_ok_and(|template| template.is_number()) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::json_text;
+
+    #[test]
+    fn a_number_to_come_stands_without_quotes_and_everything_else_is_json() {
+        let body = serde_json::json!({"product": "{{ random(1, 500) }}", "note": "n {{ counter() }}", "ids": [1, "a\"b"]});
+        insta::assert_snapshot!(json_text(&body), @r#"{"product":{{ random(1, 500) }},"note":"n {{ counter() }}","ids":[1,"a\"b"]}"#);
     }
 }
