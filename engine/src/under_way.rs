@@ -6,31 +6,37 @@
 
 use std::{
     collections::BTreeSet,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
+
+/// When each was due, with a number that tells those of the same time apart.
+type Keys = parking_lot::Mutex<BTreeSet<(Duration, u64)>>;
 
 /// What is under way, by when it was due.
 #[derive(Debug, Default)]
 pub struct UnderWay {
-    started: parking_lot::Mutex<BTreeSet<(Duration, u64)>>,
+    started: Arc<Keys>,
     numbers: AtomicU64,
 }
 
 /// One thing that is under way, until this is dropped.
 #[must_use = "it is under way only while this is kept"]
 #[derive(Debug)]
-pub struct Started<'a> {
-    all: &'a UnderWay,
+pub struct Started {
+    all: Arc<Keys>,
     key: (Duration, u64),
 }
 
 impl UnderWay {
-    /// Something that was due then has started.
-    pub fn start(&self, at: Duration) -> Started<'_> {
+    /// Something that is due then has started, or will: what lies ahead does not hold back what is settled.
+    pub fn start(&self, at: Duration) -> Started {
         let key = (at, self.numbers.fetch_add(1, Ordering::Relaxed));
         self.started.lock().insert(key);
-        Started { all: self, key }
+        Started { all: Arc::clone(&self.started), key }
     }
 
     /// Everything that was due before this time has come back; `now` when nothing is under way.
@@ -40,9 +46,9 @@ impl UnderWay {
     }
 }
 
-impl Drop for Started<'_> {
+impl Drop for Started {
     fn drop(&mut self) {
-        self.all.started.lock().remove(&self.key);
+        self.all.lock().remove(&self.key);
     }
 }
 

@@ -235,3 +235,26 @@ async fn what_the_queue_cannot_hold_is_a_failed_sample_and_not_forgotten() {
     assert!(away >= 1000, "{away} of {}", samples.len());
     assert!(samples.iter().all(|sample| !sample.ok));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_settled_while_a_request_that_was_due_waits_for_a_client() {
+    let mut tasks = JoinSet::new();
+    let url = serve(&mut tasks, Router::new().route("/", any(crowded)).with_state(Gauge::default())).await;
+    let _installed_before = rustls::crypto::ring::default_provider().install_default();
+    let recorder = Recorder::new(["traffic.a".to_owned()]);
+    let stop = CancellationToken::new();
+    let plan = plan(300.0, 1, ms(400), vec![request("a", &url)]);
+    tasks.spawn(traffic::run(plan, 7, Arc::clone(&recorder), stop.clone()));
+    let mut changes = recorder.changes();
+    // One client of 30 ms for 300/s: most wait, and later ones are not sent at all. Whenever one comes back, as many
+    // samples must be there as were due in what is said to be settled.
+    for _ in 0..200 {
+        tokio::time::timeout(ms(20_000), changes.changed()).await.unwrap().unwrap();
+        let settled = recorder.settled();
+        let samples = recorder.window_by_start("traffic", &(Duration::ZERO..settled));
+        let first = all(&recorder, "traffic").iter().map(|sample| sample.at).min().unwrap();
+        let due = (settled.saturating_sub(first).as_secs_f64() * 300.0).floor();
+        assert!(samples.len() as f64 >= due, "{} samples of {due} that were due until {settled:?}", samples.len());
+    }
+    stop.cancel();
+}

@@ -22,6 +22,7 @@ use crate::{
     template::Context,
 };
 use client::{Answer, Rendered};
+use pacer::Turn;
 use schedule::{Due, Schedule};
 use std::{sync::Arc, time::Duration};
 use tokio::{
@@ -33,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Requests that were sent when the load ends may take so long to be answered; then they are dropped.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
-/// Requests that wait for a free client, at most: 24 bytes each. A time-out's worth of the rate is all that can wait
+/// Requests that wait for a free client, at most: some 100 bytes each. A time-out's worth of the rate is all that can wait
 /// and still be sent, so the bound itself is reached only at rates that no experiment asks for.
 const LONGEST_QUEUE: f64 = 65_536.0;
 /// Room for the bursts in which a busy machine catches up.
@@ -62,7 +63,12 @@ pub async fn run(plan: TrafficPlan, seed: u64, recorder: Arc<Recorder>, stop: Ca
     let mut pacer = JoinSet::new();
     pacer.spawn_blocking({
         let (load, stop) = (Arc::clone(&load), stop.clone());
-        move || pacer::pace(schedule, start.into_std(), &sender, &stop, |due| load.turned_away(start, due))
+        let under_way = {
+            let load = Arc::clone(&load);
+            move |due: Due| load.recorder.under_way().start(load.at(start + due.after))
+        };
+        let turned_away = move |turn| load.turned_away(start, turn);
+        move || pacer::pace(schedule, start.into_std(), &sender, &stop, under_way, turned_away)
     });
     dispatch(&load, Context::new(seed), start, queue, &stop).await;
     while pacer.join_next().await.is_some() {}
@@ -73,25 +79,25 @@ async fn dispatch(
     load: &Arc<Load>,
     mut context: Context,
     start: Instant,
-    mut queue: mpsc::Receiver<Due>,
+    mut queue: mpsc::Receiver<Turn>,
     stop: &CancellationToken,
 ) {
     let clients = Arc::new(Semaphore::new(load.plan.clients.clamp(1, Semaphore::MAX_PERMITS)));
     let mut under_way = JoinSet::new();
     loop {
         let next = async {
-            let due = queue.recv().await?;
+            let turn = queue.recv().await?;
             // The semaphore is never closed, and `ok` ends the load if it were.
-            Some((due, Arc::clone(&clients).acquire_owned().await.ok()?))
+            Some((turn, Arc::clone(&clients).acquire_owned().await.ok()?))
         };
         let next = tokio::select! {
             biased;
             () = stop.cancelled() => None,
             next = next => next,
         };
-        let Some((due, client)) = next else { break };
-        let rendered = Rendered::new(load.request(due), &mut context);
-        under_way.spawn(Arc::clone(load).send(start, due, rendered, client));
+        let Some((turn, client)) = next else { break };
+        let rendered = Rendered::new(load.request(turn.0), &mut context);
+        under_way.spawn(Arc::clone(load).send(start, turn, rendered, client));
         while under_way.try_join_next().is_some() {}
     }
     drop(queue);
@@ -131,9 +137,9 @@ impl Load {
     }
 
     /// Sends it, within what is left of its time, and keeps its client until then.
-    async fn send(self: Arc<Self>, start: Instant, due: Due, request: Rendered, client: OwnedSemaphorePermit) {
+    async fn send(self: Arc<Self>, start: Instant, turn: Turn, request: Rendered, client: OwnedSemaphorePermit) {
+        let (due, _started) = turn;
         let time = start + due.after;
-        let _started = self.recorder.under_way().start(time.saturating_duration_since(self.recorder.started()));
         let limit = time + self.plan.timeout;
         let answer = match &self.client {
             Err(why) => Answer::none(why.clone()),
@@ -148,13 +154,18 @@ impl Load {
         self.push(time, due, answer);
     }
 
-    fn turned_away(&self, start: Instant, due: Due) {
+    fn turned_away(&self, start: Instant, (due, _started): Turn) {
         let why = format!("not sent: {} requests were waiting for a free client", self.queue_length());
         self.push(start + due.after, due, Answer::none(why));
     }
 
+    /// The time on the recorder's clock.
+    fn at(&self, time: Instant) -> Duration {
+        time.saturating_duration_since(self.recorder.started())
+    }
+
     fn push(&self, time: Instant, due: Due, Answer { status, unmet }: Answer) {
-        let at = time.saturating_duration_since(self.recorder.started());
+        let at = self.at(time);
         let took = self.recorder.now().saturating_sub(at);
         let (ok, text) = (unmet.is_none(), unmet.map(Arc::from));
         self.recorder.push(self.series[due.kind], Sample { at, took, ok, status, value: None, text });

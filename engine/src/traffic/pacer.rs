@@ -6,6 +6,7 @@
 //! a system that does not answer cannot slow the load down.
 
 use super::schedule::{Due, Schedule};
+use crate::under_way::Started;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{Sender, error::TrySendError};
 use tokio_util::sync::CancellationToken;
@@ -13,17 +14,22 @@ use tokio_util::sync::CancellationToken;
 /// The longest that it sleeps at a time.
 const NAP: Duration = Duration::from_millis(20);
 
+/// A request and the sign that it is under way, which it keeps from before it is due until it is a sample.
+pub(super) type Turn = (Due, Started);
+
 /// Hands each request over when it is due, until the stop or until nobody takes them. Those that find the queue
 /// full go to `turned_away`. When the thread itself is late, it catches up at once: what is due is due.
 pub(super) fn pace(
     schedule: Schedule,
     start: Instant,
-    queue: &Sender<Due>,
+    queue: &Sender<Turn>,
     stop: &CancellationToken,
-    turned_away: impl Fn(Due),
+    under_way: impl Fn(Due) -> Started,
+    turned_away: impl Fn(Turn),
 ) {
     for due in schedule {
         let Some(time) = start.checked_add(due.after) else { return };
+        let started = under_way(due);
         loop {
             if stop.is_cancelled() || queue.is_closed() {
                 return;
@@ -33,9 +39,9 @@ pub(super) fn pace(
                 _ => break,
             }
         }
-        match queue.try_send(due) {
+        match queue.try_send((due, started)) {
             Ok(()) => {}
-            Err(TrySendError::Full(due)) => turned_away(due),
+            Err(TrySendError::Full(turn)) => turned_away(turn),
             Err(TrySendError::Closed(_)) => return,
         }
     }
