@@ -1,6 +1,8 @@
 //! Every experiment of the repository, both ways: it holds with the shop as it is, and fails when the pattern that it
 //! is about is taken away. An experiment that no missing pattern can fail is not a test.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot start must fail loudly")]
+
 use squall_tests::{printed, squall_in};
 use std::{
     path::{Path, PathBuf},
