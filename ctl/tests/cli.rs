@@ -1,5 +1,7 @@
 //! The command line as scripts meet it: exit codes, where output goes, no colour on a pipe.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot start must fail loudly")]
+
 use std::process::{Command, Output};
 
 fn squall(arguments: &[&str]) -> Output {

@@ -1,5 +1,7 @@
 //! The commands by hand, as a person types them: against a real agent, a real journal, a real sandbox.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot start must fail loudly")]
+
 use rustix::process::Signal;
 use squall_tests::{Running, World, printed, squall_in, wait_for};
 use std::{process::Output, time::Duration};

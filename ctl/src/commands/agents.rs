@@ -67,7 +67,7 @@ fn shown(agent: &Seen) -> String {
 /// Proxies and their faults as a table.
 pub(super) fn table(proxies: &[ProxyInfo]) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING.into());
+    table.load_style(presets::NOTHING);
     table.set_header(["  proxy", "listen", "upstream", "state", "open", "total", "faults"]);
     for proxy in proxies {
         let faults: Vec<_> = proxy.faults.iter().map(|fault| format!("{} ({} %)", fault.name, fault.percent)).collect();

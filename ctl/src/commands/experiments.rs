@@ -107,7 +107,7 @@ fn shown(
     rows: &[Row],
 ) -> String {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING.into());
+    table.load_style(presets::NOTHING);
     table.set_header(["  from", "for", "proxy", "fault", "percent", "step"]);
     for row in rows {
         table.add_row([

@@ -65,7 +65,7 @@ fn show(faults: &[(ProxyName, FaultInfo)], common: &Common) {
         return output::result("no faults");
     }
     let mut table = Table::new();
-    table.load_style(presets::NOTHING.into());
+    table.load_style(presets::NOTHING);
     table.set_header(["proxy", "fault", "kind", "percent", "hits", "left", "seed", "lease"]);
     for (proxy, fault) in faults {
         table.add_row([

@@ -33,7 +33,7 @@ pub fn faults(kind: Option<&str>, common: &Common) -> Outcome {
 
 fn list() -> String {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING.into());
+    table.load_style(presets::NOTHING);
     for kind in FaultKind::CATALOGUE {
         table.add_row([kind.name, kind.about]);
     }
@@ -42,7 +42,7 @@ fn list() -> String {
 
 fn explain(kind: &KindInfo) -> String {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING.into());
+    table.load_style(presets::NOTHING);
     for parameter in kind.parameters {
         table.add_row([parameter.name, parameter.default, parameter.about]);
     }

@@ -32,7 +32,7 @@ pub async fn history(args: &History, common: &Common) -> Outcome {
         return Ok(0);
     }
     let mut table = Table::new();
-    table.load_style(presets::NOTHING.into());
+    table.load_style(presets::NOTHING);
     table.set_header(["run", "started", "experiment", "environment", "verdict", "took"]);
     for run in &runs {
         table.add_row([

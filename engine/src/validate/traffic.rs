@@ -214,7 +214,8 @@ mod tests {
 
     #[test]
     fn a_number_to_come_stands_without_quotes_and_everything_else_is_json() {
-        let body = serde_json::json!({"product": "{{ random(1, 500) }}", "note": "n {{ counter() }}", "ids": [1, "a\"b"]});
+        let body =
+            serde_json::json!({"product": "{{ random(1, 500) }}", "note": "n {{ counter() }}", "ids": [1, "a\"b"]});
         insta::assert_snapshot!(json_text(&body), @r#"{"product":{{ random(1, 500) }},"note":"n {{ counter() }}","ids":[1,"a\"b"]}"#);
     }
 }
