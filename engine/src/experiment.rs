@@ -6,7 +6,7 @@
 use crate::{sample::Metric, tolerance::Tolerance};
 use serde::Serialize;
 use squall_wire::{FaultSpec, Percent, ProxyName};
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 /// A whole experiment, ready to run.
 #[derive(Debug, Clone)]
@@ -159,6 +159,13 @@ pub enum ProbeKind {
         /// A JSON path (RFC 9535) whose first result is the sample's text, and its value if it is a number.
         body: Option<serde_json_path::JsonPath>,
     },
+    /// Whether a port takes connections; the sample's time is the time to connect.
+    Tcp {
+        /// Where, `HOST:PORT`.
+        address: String,
+    },
+    /// What a program says.
+    Command(CommandPlan),
     /// A value of a Prometheus text endpoint.
     Metrics {
         /// Where.
@@ -177,6 +184,37 @@ pub enum ProbeKind {
         /// Which of its counters.
         read: AgentRead,
     },
+}
+
+/// A program that a probe runs.
+#[derive(Clone, PartialEq, Eq)]
+pub struct CommandPlan {
+    /// The program: a path, relative to `directory`, or a name that is looked for along `PATH`.
+    pub program: String,
+    /// Its arguments, as they are: no shell reads them.
+    pub arguments: Vec<String>,
+    /// Variables that it is given besides `PATH`, `HOME`, `LANG` and `TMPDIR`.
+    pub env: Vec<(String, String)>,
+    /// Where it runs: the directory of the experiment's file.
+    pub directory: PathBuf,
+    /// What is made of it.
+    pub read: CommandRead,
+}
+
+/// Arguments and variables may be secrets, and are not shown.
+impl std::fmt::Debug for CommandPlan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CommandPlan").field("read", &self.read).finish_non_exhaustive()
+    }
+}
+
+/// What is made of a program's end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CommandRead {
+    /// Its exit code; every other than 0 is a failed sample, which has a value all the same.
+    ExitCode,
+    /// The number that it prints.
+    Number,
 }
 
 /// Which series of a Prometheus text page.

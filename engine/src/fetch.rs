@@ -52,9 +52,12 @@ pub(crate) fn cause(error: &reqwest::Error) -> String {
     }
     let at = if error.is_connect() { "failed to connect: " } else { "" };
     let innermost = innermost.to_string();
-    // The operating system's number says nothing that its text does not.
-    let text = innermost.rsplit_once(" (os error ").map_or(&*innermost, |(text, _)| text);
-    shortened(&format!("{at}{text}"))
+    shortened(&format!("{at}{}", plain_cause(&innermost)))
+}
+
+/// The system's text without its number, which says nothing that the text does not.
+pub(crate) fn plain_cause(text: &str) -> &str {
+    text.rsplit_once(" (os error ").map_or(text, |(text, _)| text)
 }
 
 /// The whole body, which also leaves the connection fit for the next request.

@@ -32,7 +32,7 @@ pub struct Inputs<'a> {
     pub secrets: &'a Secrets,
     /// The process's environment variables, for `${env:NAME}`.
     pub env_var: &'a dyn Fn(&str) -> Option<String>,
-    /// The directory that `${file:PATH}` is relative to.
+    /// The directory that `${file:PATH}` is relative to, and in which the programs of probes run.
     pub base_dir: &'a Path,
 }
 
@@ -67,7 +67,7 @@ fn read(inputs: &Inputs<'_>, report: &mut Reporter<'_>, secrets: &mut Secrets) -
     secrets.extend(&resolved.secrets);
     let document: Document = yaml::read(&mut tree, report)?;
     let source = Source { path: inputs.path.to_owned(), text: inputs.text.to_owned() };
-    validate(&document, &tree, resolved, source, report)
+    validate(&document, &tree, resolved, source, inputs.base_dir, report)
 }
 
 /// Whether there is a map at the top, as every file of ours has.

@@ -6,7 +6,7 @@ mod language_support;
 
 use language_support::{EXAMPLE, Loader, changed, loaded, small};
 use squall_engine::{
-    experiment::{AbortRow, MetricsRead, ProbeKind, Step, When},
+    experiment::{AbortRow, CommandRead, MetricsRead, ProbeKind, Step, When},
     sample::Metric,
 };
 use squall_wire::FaultKind;
@@ -46,6 +46,27 @@ fn the_example_of_the_documentation_loads_as_written() {
     assert!(matches!(experiment.abort_when[2], AbortRow::Silent(span) if span == Duration::from_secs(5)));
     assert_eq!(experiment.recovery.within, Duration::from_secs(10));
     assert_eq!(experiment.lease, Duration::from_secs(10));
+}
+
+#[test]
+fn a_command_is_taken_as_it_is_written_beside_its_file() {
+    let mut loader = Loader::new().env("TOKEN", "s3cr3t-token");
+    loader.base_dir = "experiments".into();
+    let text = small(
+        "probes:
+  db: {tcp: {address: '[::1]:5432'}}
+  job: {command: {run: [./check, 5, '-x y'], env: {TOKEN: '${env:TOKEN}', N: 1}, read: number}}
+  sql: {command: {run: [pg_isready]}}",
+    );
+    let experiment = loader.load(&text).unwrap();
+    assert!(matches!(&experiment.probes["db"].kind, ProbeKind::Tcp { address } if address == "[::1]:5432"));
+    let ProbeKind::Command(job) = &experiment.probes["job"].kind else { panic!("a command") };
+    assert_eq!((job.program.as_str(), job.arguments.as_slice()), ("./check", &["5".to_owned(), "-x y".to_owned()][..]));
+    assert_eq!(job.env, [("N".to_owned(), "1".to_owned()), ("TOKEN".to_owned(), "s3cr3t-token".to_owned())]);
+    assert_eq!((job.directory.to_str(), job.read), (Some("experiments"), CommandRead::Number));
+    assert!(!format!("{job:?}").contains("s3cr3t-token"));
+    let ProbeKind::Command(sql) = &experiment.probes["sql"].kind else { panic!("a command") };
+    assert_eq!(sql.read, CommandRead::ExitCode);
 }
 
 #[test]

@@ -170,8 +170,16 @@ fn probes_are_checked() {
   f: {metrics: {url: 'http://h/', quantile: 99}}
   g: {agent: {proxy: payment, read: conections}}
   h: {agent: {proxy: 'a b', read: error_rate}, timeout: 5}
-  i: {tcp: {address: x}}
-  j: {metrics: {url: 'http://h/', select: 'up', rate: yes}}"
+  i: {tpc: {address: x}}
+  j: {metrics: {url: 'http://h/', select: 'up', rate: yes}}
+  k: {tcp: {}}
+  l: {tcp: {address: 'http://db:5432'}}
+  m: {tcp: {address: db}, command: {run: [x]}}
+  n: {command: {}}
+  o: {command: {run: []}}
+  p: {command: {run: pg_isready}}
+  q: {command: {run: ['', -q], read: exit, env: {'A=B': c}}}
+  r: {command: {run: [a, [b]], shell: true}}"
     )));
 }
 
@@ -179,7 +187,7 @@ fn probes_are_checked() {
 fn rows_are_checked() {
     assert_snapshot!(told(&changed(
         "steady_state: [{probe: traffic, success_ratio: '>= 99%'}]",
-        "probes: {ready: {http: {url: 'http://h/'}}, gauge: {metrics: {url: 'http://h/', select: up}}}
+        "probes: {ready: {http: {url: 'http://h/'}}, gauge: {metrics: {url: 'http://h/', select: up}}, port: {tcp: {address: 'h:1'}}, job: {command: {run: [x]}}}
 steady_state:
   - {probe: traffic.hone, success_ratio: '>= 99%'}
   - {probe: traffic}
@@ -187,6 +195,8 @@ steady_state:
   - {probe: traffic, value: 5, body: x}
   - {probe: ready, value: 5, rate: 5}
   - {probe: gauge, status: 200}
+  - {probe: port, value: 0}
+  - {probe: job, status: 200}
   - {probe: traffic, p99: '< 5 parsecs and > 1ms', p95: '> 1ms und < 5ms'}
   - {probe: traffic, p99: within 20% of baseline, when: [before]}
   - {probe: traffic, p99: < 1s, when: [befor, after], min_samples: 0}

@@ -10,7 +10,7 @@ use axum::{
 };
 use serde_json::json;
 use squall_engine::{
-    experiment::{AgentRead, MetricsRead, ProbeKind, ProbePlan, Selector},
+    experiment::{AgentRead, MetricsRead, ProbeKind, ProbePlan, Secrets, Selector},
     probe::{self, AgentAddress},
     recorder::Recorder,
     sample::Sample,
@@ -48,11 +48,20 @@ fn metrics(url: &str, name: &str, read: MetricsRead) -> ProbeKind {
 
 /// Reads so many samples and stops; half a minute is the limit.
 async fn watch(plan: ProbePlan, agents: BTreeMap<String, AgentAddress>, count: u64) -> Vec<Sample> {
+    watch_with(plan, agents, Secrets::default(), count).await
+}
+
+async fn watch_with(
+    plan: ProbePlan,
+    agents: BTreeMap<String, AgentAddress>,
+    secrets: Secrets,
+    count: u64,
+) -> Vec<Sample> {
     let _installed_before = rustls::crypto::ring::default_provider().install_default();
     let recorder = Recorder::new(["p".to_owned()]);
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();
-    tasks.spawn(probe::watch("p".into(), plan, Arc::new(agents), Arc::clone(&recorder), stop.clone()));
+    tasks.spawn(probe::watch("p".into(), plan, Arc::new(agents), secrets, Arc::clone(&recorder), stop.clone()));
     let mut changes = recorder.changes();
     let enough = changes.wait_for(|pushed| *pushed >= count);
     tokio::time::timeout(ms(30_000), enough).await.expect("samples in time").unwrap();
@@ -130,6 +139,34 @@ async fn any_answer_is_a_reading_and_a_path_gives_its_value() {
     assert_eq!((sample.ok, sample.status, sample.value), (false, Some(503), None));
     let sample = read(http(&format!("{url}/moved"), None), 1).await.remove(0);
     assert_eq!((sample.ok, sample.status, sample.text), (true, Some(301), None));
+}
+
+#[tokio::test]
+async fn a_secret_in_an_answer_is_in_no_sample_however_it_is_cut() {
+    let mut tasks = JoinSet::new();
+    let body = format!(r#"{{"a":"{}hunter2-hunter2"}}"#, "x".repeat(193));
+    let url = serve(&mut tasks, Router::new().route("/", any(|| async { body }))).await;
+    let mut secrets = Secrets::default();
+    secrets.add("hunter2-hunter2");
+    let plan = ProbePlan { every: ms(20), timeout: ms(5000), kind: http(&url, Some("$.a")) };
+    let sample = watch_with(plan, BTreeMap::new(), secrets, 1).await.remove(0);
+    assert_eq!(sample.text.unwrap().to_string(), format!("{}***", "x".repeat(193)));
+}
+
+#[tokio::test]
+async fn a_port_that_takes_connections_is_a_success_and_sends_nothing() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let sample = read(ProbeKind::Tcp { address: address.clone() }, 1).await.remove(0);
+    assert_eq!((sample.ok, sample.value, sample.status, sample.text), (true, None, None, None));
+    assert!(sample.took < ms(5000), "{:?}", sample.took);
+    let (mut connection, _) = listener.accept().await.unwrap();
+    let mut bytes = Vec::new();
+    tokio::io::AsyncReadExt::read_to_end(&mut connection, &mut bytes).await.unwrap();
+    assert!(bytes.is_empty(), "{bytes:?}");
+    drop((connection, listener));
+    let sample = read(ProbeKind::Tcp { address }, 1).await.remove(0);
+    assert_eq!((sample.ok, sample.text.as_deref()), (false, Some("failed to connect: Connection refused")));
 }
 
 #[tokio::test]

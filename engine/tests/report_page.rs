@@ -209,3 +209,27 @@ fn a_long_run_with_many_samples_keeps_a_small_page() {
     let page = page("long", &record);
     assert!(page.len() < 600_000, "{} bytes", page.len());
 }
+
+#[test]
+fn ports_and_programs_are_on_the_page_too() {
+    let mut record = fixture::record();
+    let before = page("ports-and-programs", &record);
+    let sample = |at: u64, ok: bool, value: Option<f64>, why: &str| Sample {
+        at: Duration::from_millis(at * 500),
+        took: Duration::from_millis(3),
+        ok,
+        status: None,
+        value,
+        text: (!ok).then(|| why.into()),
+    };
+    let refused = "failed to connect: Connection refused";
+    let port = (0..60).map(|at| sample(at, !(20..30).contains(&at), None, refused)).collect();
+    let job = (0..60).map(|at| sample(at, at != 40, Some(if at == 40 { 3.0 } else { 0.0 }), "exit code 3")).collect();
+    record.series =
+        vec![SeriesRecord { name: "port".into(), samples: port }, SeriesRecord { name: "job".into(), samples: job }];
+    let page = page("ports-and-programs", &record);
+    assert!(!before.contains("failed to connect") && page.contains("failed to connect"), "why is on the strip");
+    // A strip and the times of the port, the exit codes of the program.
+    assert_eq!(count(&page, "<figure class=\"chart strip\">"), 1);
+    assert_eq!(count(&page, "<figure class=\"chart line\">"), 2);
+}

@@ -82,14 +82,19 @@ pub struct ExpectDoc {
     pub body_contains: Option<Text>,
 }
 
-/// A probe: what is read, how often, and how long a reading may take. Exactly one of `http`, `metrics` and `agent`.
+/// A probe: what is read, how often, and how long a reading may take. Exactly one of `http`, `tcp`,
+/// `metrics`, `command` and `agent`.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProbeDoc {
     /// An HTTP answer: its status, its time, a value or text of its body.
     pub http: Option<HttpProbeDoc>,
+    /// Whether a port takes connections, and how long one takes to be made.
+    pub tcp: Option<TcpProbeDoc>,
     /// A value of a Prometheus text endpoint.
     pub metrics: Option<MetricsProbeDoc>,
+    /// What a program says: its exit code, or a number that it prints.
+    pub command: Option<CommandProbeDoc>,
     /// What a proxy itself saw.
     pub agent: Option<AgentProbeDoc>,
     /// One reading each so long; 1s when absent, 10ms at least.
@@ -112,6 +117,39 @@ pub struct HttpProbeDoc {
     pub headers: Option<BTreeMap<String, Text>>,
     /// A JSON path (RFC 9535), `$.status`, whose first result is the probe's `body`, and its `value` if it is a number.
     pub body: Option<String>,
+}
+
+/// Reads whether a port takes connections: a sample is `ok` when one was made, and its time is the time that took.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TcpProbeDoc {
+    /// Where, `HOST:PORT`.
+    #[schemars(required)]
+    pub address: Option<String>,
+}
+
+/// Runs a program, without a shell, in the directory of this file. At the probe's time-out it is killed, with all that it
+/// has started.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CommandProbeDoc {
+    /// The program and its arguments: `[pg_isready, -q]`. A program with a `/` is relative to this file.
+    #[schemars(required, length(min = 1))]
+    pub run: Option<Vec<Text>>,
+    /// What is read; `exit_code` when absent.
+    pub read: Option<CommandReadDoc>,
+    /// Variables by name, besides `PATH`, `HOME`, `LANG` and `TMPDIR`: it finds no others. The place for secrets.
+    pub env: Option<BTreeMap<String, Text>>,
+}
+
+/// What is made of a program's end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CommandReadDoc {
+    /// Its exit code as `value`; every other than 0 is a failed sample.
+    ExitCode,
+    /// The number that it prints to stdout as `value`; another exit code than 0 is a failed sample without one.
+    Number,
 }
 
 /// Reads a Prometheus text endpoint. At most one of `rate` and `quantile`; the value as it is when both are absent.

@@ -207,7 +207,8 @@ impl<'a> Reading<'a> {
         match metric {
             // An answer has a status even when it is not the expected one.
             Metric::Status => sample.status.map(|status| Self::Number(status.into())).or(failed),
-            Metric::Value => failed.or(sample.value.map(Self::Number)),
+            // And a program an exit code, when it is not 0.
+            Metric::Value => sample.value.map(Self::Number).or(failed),
             _ => failed.or(sample.text.as_deref().map(Self::Text)),
         }
     }

@@ -51,7 +51,7 @@ impl AgentProbe {
             serde_json::from_slice(&body).map_err(|error| unread(format!("not an agent's answer: {error}")))?;
         let value = self.figure(&proxy.counters, Instant::now());
         let text = value.is_none().then(|| "the first reading, from which growth is counted".to_owned());
-        Ok(Seen { status: Some(status.as_u16()), value, text })
+        Ok(Seen { status: Some(status.as_u16()), value, text, failed: None })
     }
 
     fn figure(&mut self, counters: &ProxyCounters, now: Instant) -> Option<f64> {

@@ -47,7 +47,7 @@ impl HttpProbe {
             None => Ok(Seen { status, ..Seen::default() }),
             Some(path) => {
                 let (value, text) = find(path, &body).map_err(unread)?;
-                Ok(Seen { status, value, text: Some(text) })
+                Ok(Seen { status, value, text: Some(text), ..Seen::default() })
             }
         }
     }

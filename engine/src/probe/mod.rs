@@ -1,7 +1,7 @@
 //! Probes: what is read from the system beside the traffic, each on its own clock.
 //!
 //! ```text
-//! every `every`: http | metrics | agent ─▶ Seen or Unread ─▶ Sample ─▶ recorder
+//! every `every`: http | tcp | metrics | command | agent ─▶ Seen or Unread ─▶ Sample ─▶ recorder
 //! ```
 //!
 //! One reading at a time: turns that fall due while one is under way are left out, and the next is on the clock
@@ -9,15 +9,18 @@
 //! rate or a quantile is one that succeeded and has no value yet. Every reading makes a new connection, as load
 //! balancers do, so that one that can no longer be made is noticed. Redirects are an answer and not followed.
 //! Neighbours: `run` spawns one `watch` a probe, the `recorder` takes the samples.
+//! Invariant: no secret is in a sample's text.
 
 mod agent;
+mod command;
 mod growth;
 mod http;
 mod metrics;
 mod prom;
+mod tcp;
 
 use crate::{
-    experiment::{ProbeKind, ProbePlan},
+    experiment::{ProbeKind, ProbePlan, Secrets},
     fetch::{FetchError, shortened},
     recorder::Recorder,
     sample::Sample,
@@ -47,6 +50,8 @@ struct Seen {
     status: Option<u16>,
     value: Option<f64>,
     text: Option<String>,
+    /// Why it counts as failed, although it was read.
+    failed: Option<String>,
 }
 
 /// Why a reading gave nothing.
@@ -68,8 +73,8 @@ impl From<FetchError> for Unread {
     }
 }
 
-/// Reads the probe on its clock until `stop`, and pushes each reading to the series of its name. A reading under way
-/// at the stop is dropped without a sample.
+/// Reads the probe on its clock until `stop`, and pushes each reading to the series of its name, its text without
+/// these secrets. A reading under way at the stop is dropped without a sample.
 ///
 /// # Panics
 /// Without a TLS provider installed for the process, which `main` does first.
@@ -77,6 +82,7 @@ pub async fn watch(
     name: String,
     plan: ProbePlan,
     agents: Arc<BTreeMap<String, AgentAddress>>,
+    secrets: Secrets,
     recorder: Arc<Recorder>,
     stop: CancellationToken,
 ) {
@@ -90,7 +96,7 @@ pub async fn watch(
     loop {
         let turn = async {
             tokio::time::sleep_until(due).await;
-            read(&mut source, plan.timeout, &recorder).await
+            read(&mut source, plan.timeout, &secrets, &recorder).await
         };
         let sample = tokio::select! {
             () = stop.cancelled() => return,
@@ -102,14 +108,17 @@ pub async fn watch(
 }
 
 /// One reading. Its time counts from when it really began: a probe is no load, whose lateness would matter.
-async fn read(source: &mut Source, timeout: Duration, recorder: &Recorder) -> Sample {
+async fn read(source: &mut Source, timeout: Duration, secrets: &Secrets, recorder: &Recorder) -> Sample {
     let at = recorder.now();
     let _started = recorder.under_way().start(at);
     let reading = tokio::time::timeout(timeout, source.read()).await;
     let took = recorder.now().saturating_sub(at);
-    let text = |text: String| Arc::from(shortened(&text));
+    // Before it is shortened: half a secret would not be found any more.
+    let text = |text: String| Arc::from(shortened(&secrets.redact(&text)));
     match reading.unwrap_or_else(|_| Err(FetchError::TimedOut(timeout).into())) {
-        Ok(Seen { status, value, text: seen }) => Sample { at, took, ok: true, status, value, text: seen.map(text) },
+        Ok(Seen { status, value, text: seen, failed }) => {
+            Sample { at, took, ok: failed.is_none(), status, value, text: failed.or(seen).map(text) }
+        }
         Err(Unread { status, why }) => Sample { at, took, ok: false, status, value: None, text: Some(text(why)) },
     }
 }
@@ -127,6 +136,8 @@ fn next_due(start: Instant, every: Duration, last: Instant, now: Instant) -> Ins
 
 enum Source {
     Http(http::HttpProbe),
+    Tcp(tcp::TcpProbe),
+    Command(command::CommandProbe),
     Metrics(metrics::MetricsProbe),
     Agent(agent::AgentProbe),
     /// It can't be read at all, and says so each time.
@@ -144,6 +155,8 @@ impl Source {
             ProbeKind::Http { url, method, headers, body } => {
                 Self::Http(http::HttpProbe::new(client, url, method, headers, body.clone())?)
             }
+            ProbeKind::Tcp { address } => Self::Tcp(tcp::TcpProbe::new(address)),
+            ProbeKind::Command(plan) => Self::Command(command::CommandProbe::new(plan)),
             ProbeKind::Metrics { url, select, read } => {
                 Self::Metrics(metrics::MetricsProbe::new(client, url, select.clone(), *read))
             }
@@ -156,6 +169,8 @@ impl Source {
     async fn read(&mut self) -> Result<Seen, Unread> {
         match self {
             Self::Http(probe) => probe.read().await,
+            Self::Tcp(probe) => probe.read().await,
+            Self::Command(probe) => probe.read().await,
             Self::Metrics(probe) => probe.read().await,
             Self::Agent(probe) => probe.read().await,
             Self::Unreadable(why) => Err(why.clone()),

@@ -38,8 +38,14 @@ pub(super) fn start(run: &Run) -> Watching {
     }
     let agents = agents(run.plan.agents.values().map(|agent| agent.client.target()));
     for (name, plan) in &run.experiment.probes {
-        let task =
-            probe::watch(name.clone(), plan.clone(), agents.clone(), run.recorder.clone(), stop_measuring.clone());
+        let task = probe::watch(
+            name.clone(),
+            plan.clone(),
+            agents.clone(),
+            run.experiment.secrets.clone(),
+            run.recorder.clone(),
+            stop_measuring.clone(),
+        );
         measuring.spawn(task);
     }
     let writer =

@@ -29,6 +29,38 @@ pub(crate) fn url(text: &str) -> Result<(), String> {
     }
 }
 
+/// `HOST:PORT`: a name or an address, an IPv6 address in brackets.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn address(text: &str) -> Result<(), String> {
+    let wrong = |why: &str| Err(format!("`{text}` is not an address that can be connected to: {why}"));
+    if text.contains("://") {
+        return wrong("it has no `http://` or the like in front");
+    }
+    let Some((host, port)) = text.rsplit_once(':') else { return wrong("the port is missing") };
+    if !matches!(port.parse::<u16>(), Ok(1..)) || port.starts_with('+') {
+        return wrong("the port is a number from 1 to 65535");
+    }
+    match url::Host::parse(host) {
+        Ok(_) => Ok(()),
+        Err(_) if host.is_empty() => wrong("the host is missing"),
+        Err(_) if host.contains(':') => wrong("an IPv6 address stands in brackets, as in `[::1]:5432`"),
+        Err(error) => wrong(&error.to_string()),
+    }
+}
+
+/// A variable's name and value as a program can be given them.
+pub(super) fn variable(name: &str, value: &str) -> Result<(), String> {
+    if name.is_empty() || name.contains(['=', '\0']) {
+        return Err(format!("`{name}` cannot be a variable's name"));
+    }
+    if value.contains('\0') {
+        return Err(format!("the value of `{name}` holds a zero byte"));
+    }
+    Ok(())
+}
+
 /// A URL in which `{{ … }}` stand: each counts as a digit, which fits wherever a value may stand.
 pub(super) fn template_url(text: &str) -> Result<(), String> {
     let mut plain = String::new();
@@ -116,7 +148,7 @@ fn quoted(text: &str) -> Option<(String, &str)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{header, selector, template_url, url};
+    use super::{address, header, selector, template_url, url};
 
     #[test]
     fn urls_are_whole_and_of_http() {
@@ -130,6 +162,17 @@ mod tests {
         }
         assert_eq!(template_url("http://shop/products/{{ random(1, 500) }}?x={{ uuid() }}"), Ok(()));
         assert!(template_url("{{ uuid() }}/x").is_err());
+    }
+
+    #[test]
+    fn addresses_are_a_host_and_a_port() {
+        for text in ["127.0.0.1:5432", "db.internal:1", "[::1]:65535", "localhost:80"] {
+            assert_eq!(address(text), Ok(()), "{text}");
+        }
+        let wrong = ["", "db", "db:", ":80", "db:0", "db:65536", "db:+80", "::1:80", "a b:80", "http://db:80", "db:x"];
+        for text in wrong {
+            assert!(address(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::{
     yaml::{Node, Spot},
 };
 use squall_wire::Span;
-use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
+use std::{collections::BTreeMap, ops::RangeInclusive, path::Path, time::Duration};
 
 const DEFAULT_BASELINE: Duration = Duration::from_secs(10);
 const DEFAULT_RECOVERY: Recovery = Recovery { within: Duration::from_secs(10), hold: Duration::from_secs(3) };
@@ -33,6 +33,8 @@ const LONGEST: Duration = Duration::from_secs(24 * 3600);
 struct Check<'a, 'r, 't> {
     doc: &'a Document,
     root: Spot<'a>,
+    /// Where the file is, which commands run in.
+    directory: &'a Path,
     report: &'r mut Reporter<'t>,
 }
 
@@ -42,9 +44,10 @@ pub(crate) fn validate(
     tree: &Node,
     resolved: Outcome,
     source: Source,
+    directory: &Path,
     report: &mut Reporter<'_>,
 ) -> Option<Experiment> {
-    let mut check = Check { doc, root: Spot::root(tree), report };
+    let mut check = Check { doc, root: Spot::root(tree), directory, report };
     check.head();
     let traffic = check.traffic();
     let probes = check.probes();

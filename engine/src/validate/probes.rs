@@ -2,8 +2,11 @@
 
 use super::{Check, forms};
 use crate::{
-    document::{AgentProbeDoc, AgentReadDoc, HttpProbeDoc, MetricsProbeDoc, ProbeDoc},
-    experiment::{AgentRead, MetricsRead, ProbeKind, ProbePlan},
+    document::{
+        AgentProbeDoc, AgentReadDoc, CommandProbeDoc, CommandReadDoc, HttpProbeDoc, MetricsProbeDoc, ProbeDoc,
+        TcpProbeDoc,
+    },
+    experiment::{AgentRead, CommandPlan, CommandRead, MetricsRead, ProbeKind, ProbePlan},
     yaml::Spot,
 };
 use squall_wire::Span;
@@ -14,7 +17,7 @@ const LONGEST_DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
 const SHORTEST: Duration = Duration::from_millis(10);
 const LONGEST: Duration = Duration::from_secs(600);
 const METHODS: [&str; 7] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
-const KINDS: [&str; 3] = ["http", "metrics", "agent"];
+const KINDS: [&str; 5] = ["http", "tcp", "metrics", "command", "agent"];
 
 impl Check<'_, '_, '_> {
     pub(super) fn probes(&mut self) -> BTreeMap<String, ProbePlan> {
@@ -49,19 +52,79 @@ impl Check<'_, '_, '_> {
             self.report.error(spot.key(second).key_mark(), message).related(related, "the other is here");
             return None;
         }
-        let kind = match (&doc.http, &doc.metrics, &doc.agent) {
-            (Some(http), _, _) => self.http(http, spot.key("http"))?,
-            (_, Some(metrics), _) => self.metrics(metrics, spot.key("metrics"))?,
-            (_, _, Some(agent)) => seen_by_agent(agent),
-            (None, None, None) => {
-                if written.is_empty() && !spot.node().had_nearly(&KINDS) {
-                    let told = self.report.error(spot.key_mark(), "what the probe reads is missing here");
-                    told.expected("one of `http`, `metrics` and `agent`");
-                }
-                return None;
-            }
-        };
+        if written.is_empty() && !spot.node().had_nearly(&KINDS) {
+            let told = self.report.error(spot.key_mark(), "what the probe reads is missing here");
+            told.expected(crate::diagnostic::one_of(&KINDS));
+        }
+        let kind = self.kind(doc, spot)?;
         Some(ProbePlan { every, timeout, kind })
+    }
+
+    /// What is read; one at most is written.
+    fn kind(&mut self, doc: &ProbeDoc, spot: Spot<'_>) -> Option<ProbeKind> {
+        if let Some(http) = &doc.http {
+            self.http(http, spot.key("http"))
+        } else if let Some(tcp) = &doc.tcp {
+            self.tcp(tcp, spot.key("tcp"))
+        } else if let Some(metrics) = &doc.metrics {
+            self.metrics(metrics, spot.key("metrics"))
+        } else if let Some(command) = &doc.command {
+            self.command(command, spot.key("command"))
+        } else {
+            doc.agent.as_ref().map(seen_by_agent)
+        }
+    }
+
+    fn tcp(&mut self, doc: &TcpProbeDoc, spot: Spot<'_>) -> Option<ProbeKind> {
+        let Some(address) = &doc.address else {
+            self.missing(spot, "address", "say where: `address: \"127.0.0.1:5432\"`");
+            return None;
+        };
+        if let Err(message) = forms::address(address) {
+            self.report.error(spot.key("address").mark(), message).expected("HOST:PORT, such as `127.0.0.1:5432`");
+            return None;
+        }
+        Some(ProbeKind::Tcp { address: address.clone() })
+    }
+
+    fn command(&mut self, doc: &CommandProbeDoc, spot: Spot<'_>) -> Option<ProbeKind> {
+        let list = spot.key("run");
+        let Some(run) = &doc.run else {
+            self.missing(spot, "run", "name the program and its arguments: `run: [pg_isready, -q]`");
+            return None;
+        };
+        for (index, text) in run.iter().enumerate() {
+            let mark = list.item(index).mark();
+            if text.as_str().contains('\0') {
+                self.report.error(mark, "a program's argument cannot hold a zero byte");
+            } else if index == 0 && text.as_str().trim().is_empty() {
+                self.report.error(mark, "the program's name is empty");
+            }
+        }
+        let mut env = Vec::new();
+        for (name, value) in doc.env.iter().flatten() {
+            if let Err(message) = forms::variable(name, value.as_str()) {
+                self.report.error(spot.key("env").key(name).key_mark(), message);
+            }
+            env.push((name.clone(), value.to_string()));
+        }
+        let Some((program, arguments)) = run.split_first() else {
+            if !list.node().has_lost() {
+                let told = self.report.error(list.mark(), "no program is named");
+                told.expected("the program and its arguments, such as `[pg_isready, -q]`");
+            }
+            return None;
+        };
+        Some(ProbeKind::Command(CommandPlan {
+            program: program.to_string(),
+            arguments: arguments.iter().map(ToString::to_string).collect(),
+            env,
+            directory: self.directory.to_owned(),
+            read: match doc.read {
+                None | Some(CommandReadDoc::ExitCode) => CommandRead::ExitCode,
+                Some(CommandReadDoc::Number) => CommandRead::Number,
+            },
+        }))
     }
 
     fn http(&mut self, doc: &HttpProbeDoc, spot: Spot<'_>) -> Option<ProbeKind> {

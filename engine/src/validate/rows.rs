@@ -174,6 +174,8 @@ impl Check<'_, '_, '_> {
                 ("an `http` probe".into(), with(&[Metric::Status, Metric::Value, Metric::Body]))
             }
             ProbeDoc { http: Some(_), .. } => ("an `http` probe without a `body` path".into(), with(&[Metric::Status])),
+            ProbeDoc { tcp: Some(_), .. } => ("a `tcp` probe".into(), with(&[])),
+            ProbeDoc { command: Some(_), .. } => ("a `command` probe".into(), with(&[Metric::Value])),
             ProbeDoc { metrics: Some(_), .. } => ("a `metrics` probe".into(), with(&[Metric::Value])),
             ProbeDoc { agent: Some(_), .. } => ("an `agent` probe".into(), with(&[Metric::Value])),
             _ => return None,
