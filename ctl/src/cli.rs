@@ -16,7 +16,7 @@ pub struct Cli {
     pub command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes of `run`, a promise to scripts:
+const EXIT_CODES: &str = "Exit codes of `run` and `gate`, a promise to scripts:
   0 held   1 deviated   4 not steady   5 aborted   6 not recovered   7 error   8 not healed   9 inconclusive
   2 wrong usage   3 invalid file   10 refused (lease, limit, blast radius)   129/130/143 stopped by SIGHUP/SIGINT/SIGTERM";
 
@@ -59,6 +59,8 @@ pub enum Color {
 pub enum Command {
     /// Run experiments; the exit code is the verdict
     Run(Run),
+    /// Run experiments for CI: all of them, one line each, the worst exit code
+    Gate(Gate),
     /// Do everything but the injection, and show what would be touched, when and for how long
     Plan(Plan),
     /// Check files and report every mistake
@@ -119,12 +121,9 @@ pub struct EnvironmentChoice {
     pub without: Vec<String>,
 }
 
-/// `squall run`
-#[derive(Debug, Args)]
-pub struct Run {
-    /// Experiment files, run one after the other
-    #[arg(required = true)]
-    pub files: Vec<PathBuf>,
+/// Where experiments run, and what is written down of them.
+#[derive(Debug, Clone, Args)]
+pub struct RunChoice {
     /// Where it runs.
     #[command(flatten)]
     pub environment: EnvironmentChoice,
@@ -141,6 +140,52 @@ pub struct Run {
     #[arg(long)]
     pub yes: bool,
 }
+
+/// `squall run`
+#[derive(Debug, Args)]
+pub struct Run {
+    /// Experiment files, run one after the other
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
+    /// Where and how.
+    #[command(flatten)]
+    pub choice: RunChoice,
+}
+
+/// `squall gate`
+#[derive(Debug, Args)]
+#[command(after_help = GATE_WEIGHT)]
+pub struct Gate {
+    /// Experiment files, run one after the other, whatever becomes of the others
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
+    /// Where and how.
+    #[command(flatten)]
+    pub choice: RunChoice,
+    /// Write JUnit XML here: a test case a file
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
+    /// Append a summary in Markdown here, as $GITHUB_STEP_SUMMARY expects
+    #[arg(long, value_name = "FILE")]
+    pub summary: Option<PathBuf>,
+    /// Write everything but the samples here, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Mark the lines of the files that are at fault, in the words of this CI system
+    #[arg(long, value_enum, value_name = "SYSTEM")]
+    pub annotations: Option<Annotations>,
+}
+
+/// CI systems that can mark lines of files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Annotations {
+    /// Workflow commands of GitHub Actions.
+    Github,
+}
+
+const GATE_WEIGHT: &str = "The exit code is the heaviest of all files, in this order:
+  8 not healed   7 error   130/143/129 stopped   2 wrong usage   3 invalid file   10 refused
+  5 aborted   4 not steady   1 deviated   6 not recovered   9 inconclusive   0 held";
 
 /// `squall plan`
 #[derive(Debug, Args)]
@@ -320,6 +365,10 @@ pub enum ReportFormat {
     Html,
     /// Everything, samples included.
     Json,
+    /// A summary for people, as in CI.
+    Md,
+    /// JUnit XML with one test case.
+    Junit,
 }
 
 /// `squall sandbox`

@@ -4,8 +4,7 @@
 
 use crate::{
     cli::{AgentChoice, EnvironmentChoice},
-    exit::{Code, Failure},
-    output,
+    exit::Failure,
     sandbox::{self, Sandbox},
 };
 use squall_engine::{
@@ -205,7 +204,7 @@ fn read(path: &Path) -> Result<String, Failure> {
 }
 
 fn invalid(mistakes: &Diagnostics, source: &str) -> Failure {
-    Failure::mistakes(Code::Invalid, mistakes.render(source, output::colour_on_stderr()))
+    Failure::invalid_file(mistakes, source)
 }
 
 /// What this machine calls itself.

@@ -1,7 +1,10 @@
 //! Exit codes: one place where every way to end becomes a number and a message.
 
 use crate::{cli::Common, output};
-use squall_engine::verdict::Verdict;
+use squall_engine::{
+    diagnostic::{Diagnostic, Diagnostics},
+    verdict::Verdict,
+};
 use std::process::ExitCode;
 
 /// Why a command could not do what it was asked.
@@ -13,6 +16,8 @@ pub struct Failure {
     pub message: String,
     /// Whether the message is a whole page that says by itself that it is an error.
     pub rendered: bool,
+    /// The mistakes in what somebody wrote, each with its place, where they are known.
+    pub mistakes: Vec<Diagnostic>,
 }
 
 /// The codes that are no verdicts.
@@ -46,12 +51,18 @@ impl Code {
 impl Failure {
     /// A failure with this code.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), rendered: false }
+        Self { code, message: message.into(), rendered: false, mistakes: Vec::new() }
     }
 
     /// Mistakes in what somebody wrote, shown with their places.
     pub fn mistakes(code: Code, page: impl Into<String>) -> Self {
-        Self { code, message: page.into(), rendered: true }
+        Self { code, message: page.into(), rendered: true, mistakes: Vec::new() }
+    }
+
+    /// An invalid file, with its mistakes both as a page and one by one. `source` is its text.
+    pub fn invalid_file(mistakes: &Diagnostics, source: &str) -> Self {
+        let page = mistakes.render(source, output::colour_on_stderr());
+        Self { mistakes: mistakes.mistakes.clone(), ..Self::mistakes(Code::Invalid, page) }
     }
 
     /// Wrong usage.
@@ -67,6 +78,15 @@ impl Failure {
     /// Something failed.
     pub fn failed(message: impl Into<String>) -> Self {
         Self::new(Code::Failed, message)
+    }
+
+    /// On stderr.
+    pub fn tell(&self) {
+        if self.rendered {
+            output::progress(self.message.trim_end());
+        } else {
+            output::error(&self.message);
+        }
     }
 
     /// It must not be done.
@@ -95,11 +115,7 @@ impl From<squall_engine::journal::JournalError> for Failure {
 
 /// Tells the failure on stderr (and as JSON on stdout when that was asked for) and gives its exit code.
 pub fn report(failure: &Failure, common: &Common) -> ExitCode {
-    if failure.rendered {
-        output::progress(failure.message.trim_end());
-    } else {
-        output::error(&failure.message);
-    }
+    failure.tell();
     if common.output == crate::cli::Format::Json {
         output::json(&serde_json::json!({"error": {"exit_code": failure.code.number(), "message": failure.message}}));
     }

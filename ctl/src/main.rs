@@ -10,6 +10,7 @@ mod live;
 mod output;
 mod sandbox;
 mod signals;
+mod trial;
 
 use clap::Parser;
 use std::process::ExitCode;

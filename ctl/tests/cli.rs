@@ -29,6 +29,7 @@ fn help_names_every_command_and_the_exit_codes() {
     let text = stdout(&output);
     for word in [
         "run",
+        "gate",
         "plan",
         "validate",
         "schema",
@@ -109,4 +110,28 @@ fn a_closed_pipe_is_no_panic() {
     command.arg("-c").arg(format!("{} schema | head -1; true", env!("CARGO_BIN_EXE_squall")));
     let output = command.output().unwrap();
     assert!(!stderr(&output).contains("panicked"), "{}", stderr(&output));
+}
+
+/// The command lines in a template, continued lines joined, as they follow `squall `.
+fn squall_lines(template: &str) -> Vec<String> {
+    let joined = template.replace("\\\n", " ");
+    let lines = joined.lines().filter_map(|line| line.trim().trim_start_matches("- ").strip_prefix("squall "));
+    lines.map(str::to_owned).collect()
+}
+
+#[test]
+fn the_templates_for_ci_type_what_the_gate_understands() {
+    for template in [include_str!("../../ci/github-action/action.yml"), include_str!("../../ci/gitlab-ci.yml")] {
+        let lines = squall_lines(template);
+        assert_eq!(lines.len(), 1, "{template}");
+        let words = lines[0].split_whitespace().map(|word| {
+            let plain = word.trim_matches('"');
+            plain.replace("$REPORTS", "runs").replace("$GITHUB_STEP_SUMMARY", "step.md").replace('$', "missing-")
+        });
+        let words: Vec<String> = words.collect();
+        let output = squall(&words.iter().map(String::as_str).collect::<Vec<_>>());
+        // 2 would be a word that is not understood; 3 says that the file, which is not there, was gone after.
+        assert_eq!(output.status.code(), Some(3), "{words:?}\n{}", stderr(&output));
+        assert!(stdout(&output).contains("✗ invalid"), "{}", stdout(&output));
+    }
 }

@@ -9,7 +9,11 @@ use crate::{
 use comfy_table::{Table, presets};
 use squall_engine::{
     journal::{Journal, RunFilter},
-    report,
+    record::RunRecord,
+    report::{
+        self,
+        case::{Case, Ending},
+    },
 };
 
 /// Opens a journal that must be there already: reading makes none.
@@ -64,6 +68,8 @@ pub async fn report(args: &Report) -> Outcome {
     let text = match args.format {
         ReportFormat::Html => report::html::render(&record).map_err(|e| Failure::failed(e.to_string()))?,
         ReportFormat::Json => report::json::render(&record, true).to_string(),
+        ReportFormat::Md => report::markdown::render(&[case(record)]),
+        ReportFormat::Junit => report::junit::render(&[case(record)]).map_err(|e| Failure::failed(e.to_string()))?,
     };
     if args.to.as_os_str() == "-" {
         output::result(&text);
@@ -73,4 +79,9 @@ pub async fn report(args: &Report) -> Outcome {
         output::progress(&format!("report written to {path}"));
     }
     Ok(0)
+}
+
+/// The run as the only case of a gate.
+fn case(record: RunRecord) -> Case {
+    Case { file: record.start.source.path.clone(), ending: Ending::Ran { record: Box::new(record), report: None } }
 }

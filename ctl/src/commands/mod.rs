@@ -4,6 +4,7 @@ mod agents;
 mod experiments;
 mod fault;
 mod faults;
+mod gate;
 mod heal;
 mod journal;
 mod proxy;
@@ -26,6 +27,7 @@ pub async fn carry_out(cli: &Cli) -> Outcome {
     let common = &cli.common;
     match &cli.command {
         Command::Run(args) => run::run(args, common).await,
+        Command::Gate(args) => gate::gate(args, common).await,
         Command::Plan(args) => experiments::plan(args, common).await,
         Command::Validate(args) => experiments::validate(args, common),
         Command::Schema => {

@@ -6,6 +6,7 @@
 //!
 //! Times are milliseconds since the run started, as numbers, in keys that end in `_ms`. Keys are only ever added.
 
+use super::case::{Case, Ending, worst};
 use crate::{
     event::Event,
     record::{AbortRecord, FaultRecord, RowResult, RunRecord, SeriesRecord},
@@ -16,6 +17,31 @@ use std::time::Duration;
 
 /// Keys that hold a duration in our own values.
 const DURATIONS: [&str; 3] = ["at", "lasting", "ttl"];
+
+/// Several files as JSON: `format`, `exit_code` of all together, and `cases`, each with `file`, `name`, `outcome`,
+/// `exit_code`, `reason`, `mistakes` (places in the file), `report` and `run` (as [`render`] has it without samples), both
+/// null where there was none.
+#[must_use]
+pub fn cases(cases: &[Case]) -> Value {
+    let case = |case: &Case| {
+        let (mistakes, report) = match &case.ending {
+            Ending::Prevented { mistakes, .. } => (mistakes.as_slice(), None),
+            Ending::Ran { report, .. } => (&[][..], report.as_ref()),
+            Ending::NotRun => (&[][..], None),
+        };
+        json!({
+            "file": case.file,
+            "name": case.name(),
+            "outcome": case.word(),
+            "exit_code": case.exit_code(),
+            "reason": case.reason(),
+            "mistakes": mistakes,
+            "report": report,
+            "run": case.record().map(|record| render(record, false)),
+        })
+    };
+    json!({ "format": 1, "exit_code": worst(cases), "cases": cases.iter().map(case).collect::<Vec<_>>() })
+}
 
 /// The run as JSON.
 #[must_use]

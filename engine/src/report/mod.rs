@@ -1,10 +1,11 @@
-//! Reports: a run as a page, as JSON, as plain text. Every one is made from a [`RunRecord`] and nothing else, so it can
+//! Reports: a run as a page, as JSON, as plain text; several as JUnit, as Markdown, as annotations. Every one is made from a [`RunRecord`] and nothing else, so it can
 //! be made again from the journal at any time.
 //!
 //! ```text
 //! RunRecord ─▶ table, story, chart/* ─▶ html ─▶ one file that needs no network
 //!          ├─▶ table ─▶ text ─▶ the terminal
-//!          └─▶ json ─▶ programs
+//!          ├─▶ json ─▶ programs
+//!          └─▶ case ─▶ junit, markdown, github ─▶ CI
 //! ```
 //!
 //! Neighbours: `journal` gives the record, the commands write what is made here.
@@ -12,9 +13,13 @@
 //!
 //! [`RunRecord`]: crate::record::RunRecord
 
+pub mod case;
 mod chart;
+pub mod github;
 pub mod html;
 pub mod json;
+pub mod junit;
+pub mod markdown;
 mod story;
 mod table;
 pub mod text;
@@ -27,6 +32,9 @@ pub enum ReportError {
     /// A bug in the page's template.
     #[error("failed to fill in the report's page: {0}; please report this with the run's id")]
     Page(#[from] minijinja::Error),
+    /// What was measured cannot be said in XML.
+    #[error("failed to write the JUnit report: {0}; please report this with the run's id")]
+    Junit(#[from] quick_junit::SerializeError),
 }
 
 /// A time since the run started, as people read it: `0.05 s`, `8.07 s`, `12.4 s`, `3:07 min`.

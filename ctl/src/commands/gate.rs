@@ -1,0 +1,133 @@
+//! `squall gate`: every file to its end, one line each, the worst exit code, and what CI systems read.
+//!
+//! A file that is invalid or refused is a case like any other, and the rest is run all the same.
+//! Neighbours: `trial` runs a file, `squall_engine::report` shows the cases.
+//! Invariant: where the results go is known to be writable before the first file is run.
+
+use super::Outcome;
+use crate::{
+    cli::{Annotations, Common, Format, Gate as Args},
+    exit::Failure,
+    output, signals, trial,
+};
+use squall_engine::{
+    report::{
+        case::{self, Case, Ending},
+        github, json, junit, markdown,
+    },
+    run::stop::Stop,
+};
+use std::{
+    fs::File,
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+/// Runs every file, whatever becomes of the others; the exit code is the heaviest.
+pub async fn gate(args: &Args, common: &Common) -> Outcome {
+    let results = Results::open(args)?;
+    let stop = Stop::default();
+    let listening =
+        signals::listen(stop.clone()).map_err(|e| Failure::failed(format!("failed to listen for signals: {e}")))?;
+    let mut cases = Vec::new();
+    let mut left_alone = false;
+    for file in &args.files {
+        let case = if left_alone {
+            Case { file: file.display().to_string(), ending: Ending::NotRun }
+        } else {
+            match trial::run_file(file, &args.choice, &stop).await {
+                Ok(finished) => finished.case(file),
+                Err(failure) => prevented(file, failure),
+            }
+        };
+        left_alone |= trial::is_the_last(&case, &stop);
+        if common.output == Format::Text {
+            output::result(&output::coloured_marks(&case.line()));
+        }
+        cases.push(case);
+    }
+    listening.abort();
+    if common.output == Format::Json {
+        output::json(&json::cases(&cases));
+    }
+    annotate(args, common, &cases);
+    let worst = case::worst(&cases);
+    match results.write(&cases) {
+        Ok(()) => Ok(worst),
+        // What was found weighs more than that it is not written down, or less.
+        Err(failure) => {
+            failure.tell();
+            Ok(case::heavier(worst, failure.code.number()))
+        }
+    }
+}
+
+/// A file that came to no run. What is wrong with it is shown in full at once, beside the other progress.
+fn prevented(file: &Path, failure: Failure) -> Case {
+    failure.tell();
+    let Failure { code, message, mistakes, .. } = failure;
+    let ending = Ending::Prevented { exit_code: code.number(), message, mistakes };
+    Case { file: file.display().to_string(), ending }
+}
+
+/// Beside the lines for people; GitHub reads both outputs, so results for programs stay clean.
+fn annotate(args: &Args, common: &Common, cases: &[Case]) {
+    let tell = if common.output == Format::Json { output::progress } else { output::result };
+    match args.annotations {
+        Some(Annotations::Github) => github::annotations(cases).iter().for_each(|line| tell(line)),
+        None => {}
+    }
+}
+
+/// The files that were asked for, open.
+struct Results {
+    junit: Option<Sink>,
+    summary: Option<Sink>,
+    json: Option<Sink>,
+}
+
+struct Sink {
+    path: PathBuf,
+    file: File,
+}
+
+impl Results {
+    fn open(args: &Args) -> Result<Self, Failure> {
+        let open = |path: &Option<PathBuf>, append| path.as_ref().map(|path| Sink::open(path, append)).transpose();
+        Ok(Self {
+            junit: open(&args.junit, false)?,
+            summary: open(&args.summary, true)?,
+            json: open(&args.json, false)?,
+        })
+    }
+
+    fn write(self, cases: &[Case]) -> Result<(), Failure> {
+        if let Some(sink) = self.junit {
+            let xml = junit::render(cases).map_err(|error| Failure::failed(error.to_string()))?;
+            sink.write(&xml)?;
+        }
+        if let Some(sink) = self.summary {
+            sink.write(&markdown::render(cases))?;
+        }
+        match self.json {
+            Some(sink) => sink.write(&format!("{:#}\n", json::cases(cases))),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Sink {
+    fn open(path: &Path, append: bool) -> Result<Self, Failure> {
+        let failed = |e: std::io::Error| Failure::failed(format!("failed to open {} for results: {e}", path.display()));
+        if let Some(directory) = path.parent() {
+            std::fs::create_dir_all(directory).map_err(failed)?;
+        }
+        let file = File::options().create(true).write(true).append(append).truncate(!append).open(path);
+        Ok(Self { path: path.to_owned(), file: file.map_err(failed)? })
+    }
+
+    fn write(mut self, text: &str) -> Result<(), Failure> {
+        let failed = |e| Failure::failed(format!("failed to write {}: {e}", self.path.display()));
+        self.file.write_all(text.as_bytes()).and_then(|()| self.file.flush()).map_err(failed)
+    }
+}

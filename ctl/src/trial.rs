@@ -1,0 +1,148 @@
+//! One file, run to its verdict: environment or sandbox, journal, live view, report.
+//!
+//! Neighbours: `commands::run` and `commands::gate` call it for one file after the other, and say what came of it.
+//! Invariant: what was started for a file has ended when it returns.
+
+use crate::{
+    cli::RunChoice,
+    connect::{self, Scene},
+    exit::Failure,
+    live::Live,
+    output,
+    sandbox::Sandbox,
+};
+use squall_engine::{
+    journal::Journal,
+    record::RunRecord,
+    report::{
+        self,
+        case::{Case, Ending},
+    },
+    run::{self, PrepareError, Setup, stop::Stop},
+    verdict::Verdict,
+};
+use std::{
+    io::{IsTerminal as _, Write as _},
+    path::{Path, PathBuf},
+};
+use tokio_util::sync::CancellationToken;
+
+/// A run that is written down.
+pub struct Finished {
+    /// The run, as the journal has it.
+    pub record: RunRecord,
+    /// Its page.
+    pub report: PathBuf,
+}
+
+impl Finished {
+    /// As a case among others.
+    pub fn case(self, file: &Path) -> Case {
+        let report = Some(self.report.display().to_string());
+        Case { file: file.display().to_string(), ending: Ending::Ran { record: Box::new(self.record), report } }
+    }
+}
+
+/// Whether the rest of the files is left alone after this one: somebody stopped it.
+pub fn is_the_last(case: &Case, stop: &Stop) -> bool {
+    stop.is_stopped() && matches!(case.verdict(), Some(Verdict::Interrupted | Verdict::NotHealed))
+}
+
+/// Runs the file to its verdict, and writes its report.
+///
+/// # Errors
+/// When there was no run: the file is invalid, it was refused, or something failed.
+pub async fn run_file(file: &Path, args: &RunChoice, stop: &Stop) -> Result<Finished, Failure> {
+    let scene = Scene::choose(&args.environment, file)?;
+    std::fs::create_dir_all(&args.report)
+        .map_err(|e| Failure::failed(format!("failed to make the directory {}: {e}", args.report.display())))?;
+    let journal = Journal::open(&args.journal.journal).await?;
+    let sandbox = match &scene {
+        Scene::Sandbox { without } => {
+            output::progress(&starting(without));
+            Some(Sandbox::start(without).await?)
+        }
+        Scene::Environment(_) => None,
+    };
+    let outcome = run_on(file, args, &scene, sandbox.as_ref(), &journal, stop).await;
+    if let Some(sandbox) = sandbox {
+        sandbox.stop().await;
+    }
+    let id = outcome?;
+    let record = journal.load(&id).await?;
+    let path = args.report.join(format!("{}-{}.html", record.start.experiment, record.start.id));
+    let html =
+        report::html::render(&record).map_err(|e| Failure::failed(format!("failed to render the report: {e}")))?;
+    std::fs::write(&path, html)
+        .map_err(|e| Failure::failed(format!("failed to write the report {}: {e}", path.display())))?;
+    Ok(Finished { record, report: path })
+}
+
+fn starting(without: &[String]) -> String {
+    match without {
+        [] => "starting the sandbox: an agent, the shop, its dependencies".to_owned(),
+        some => format!("starting the sandbox, the shop without {}", some.join(", ")),
+    }
+}
+
+/// Runs it to the verdict and gives the run's id in the journal.
+async fn run_on(
+    file: &Path,
+    args: &RunChoice,
+    scene: &Scene,
+    sandbox: Option<&Sandbox>,
+    journal: &Journal,
+    stop: &Stop,
+) -> Result<String, Failure> {
+    let variables = sandbox.map_or_else(|| scene.variables(), Sandbox::variables);
+    let agents = sandbox.map_or_else(|| scene.targets(), |sandbox| vec![sandbox.target()]);
+    let experiment = connect::load(file, &args.environment, scene, &variables)?;
+    if sandbox.is_none() && !args.yes {
+        confirm(&experiment.name, scene.name(), &experiment.blast_radius.proxies)?;
+    }
+    scene.make_proxies().await?;
+    let setup = Setup {
+        journal: journal.clone().with_secrets(experiment.secrets.clone()),
+        experiment,
+        environment: scene.name().to_owned(),
+        agents,
+        seed: args.seed.unwrap_or_else(made_up_seed),
+        stop: stop.clone(),
+        host: connect::host_name(),
+    };
+    let run = match run::prepare(setup).await {
+        Ok(run) => run,
+        Err(PrepareError::Refused(refusal)) => return Err(Failure::refused(refusal.to_string())),
+        Err(PrepareError::Failed { id, .. }) => return Ok(id),
+        Err(PrepareError::Journal(error)) => return Err(error.into()),
+    };
+    output::progress(&format!("run {}: {} on {}", run.start.id, run.experiment.name, scene.name()));
+    let id = run.start.id.clone();
+    let (live, done) = (Live::of(&run), CancellationToken::new());
+    let showing = tokio::spawn(live.show(done.clone()));
+    run.execute().await;
+    done.cancel();
+    if let Err(error) = showing.await {
+        tracing::warn!(%error, "the live view ended early");
+    }
+    Ok(id)
+}
+
+/// Below 2^53, so that JSON carries it exactly.
+fn made_up_seed() -> u64 {
+    uuid::Uuid::new_v4().as_u64_pair().0 >> 11
+}
+
+/// Asks a person before an environment is touched that is not ours; a script has typed what it means.
+fn confirm(experiment: &str, environment: &str, proxies: &[squall_wire::ProxyName]) -> Result<(), Failure> {
+    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        return Ok(());
+    }
+    let names: Vec<_> = proxies.iter().map(|proxy| proxy.as_str()).collect();
+    let _ = write!(std::io::stderr(), "run {experiment} on {environment}, touching {}? [y/N] ", names.join(", "));
+    let mut answer = String::new();
+    match std::io::stdin().read_line(&mut answer) {
+        Ok(_) if matches!(answer.trim(), "y" | "Y" | "yes") => Ok(()),
+        _ => Err(Failure::refused("not confirmed; nothing was touched (--yes skips the question)")),
+    }
+}
