@@ -174,6 +174,19 @@ pub struct Gate {
     /// Mark the lines of the files that are at fault, in the words of this CI system
     #[arg(long, value_enum, value_name = "SYSTEM")]
     pub annotations: Option<Annotations>,
+    /// Fail as well when a time or a share of success got worse by more than the margin, although it held
+    #[arg(long, value_enum, value_name = "RUN")]
+    pub against: Option<Against>,
+    /// How much worse it may be, in percent of what it was
+    #[arg(long, requires = "against", default_value = "20%", value_parser = margin)]
+    pub margin: f64,
+}
+
+/// What a run is compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Against {
+    /// The last run of the same experiment in the same environment that held, in the same journal.
+    LastHeld,
 }
 
 /// CI systems that can mark lines of files.
@@ -391,6 +404,13 @@ pub struct Recover {
     /// Tokens for agents that want one, from this environment
     #[arg(long, env = "SQUALL_ENV")]
     pub env: Option<String>,
+}
+
+/// A share of 1, written in percent.
+fn margin(text: &str) -> Result<f64, String> {
+    let percent = text.trim().trim_end_matches('%').trim_end().parse::<f64>().ok();
+    let percent = percent.filter(|percent| percent.is_finite() && *percent >= 0.0);
+    percent.map(|percent| percent / 100.0).ok_or_else(|| format!("`{text}` is no margin: write one such as 20%"))
 }
 
 fn assignment(text: &str) -> Result<(String, String), String> {

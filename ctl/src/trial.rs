@@ -39,7 +39,10 @@ impl Finished {
     /// As a case among others.
     pub fn case(self, file: &Path) -> Case {
         let report = Some(self.report.display().to_string());
-        Case { file: file.display().to_string(), ending: Ending::Ran { record: Box::new(self.record), report } }
+        Case {
+            file: file.display().to_string(),
+            ending: Ending::Ran { record: Box::new(self.record), report, regressions: Vec::new() },
+        }
     }
 }
 

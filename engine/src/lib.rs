@@ -24,6 +24,7 @@ pub mod load;
 pub mod probe;
 pub mod record;
 pub mod recorder;
+pub mod regression;
 pub mod report;
 pub mod run;
 pub mod sample;

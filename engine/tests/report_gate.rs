@@ -17,7 +17,10 @@ use squall_engine::{
 
 fn ran(record: RunRecord) -> Case {
     let report = Some("squall-runs/payment-slow.html".to_owned());
-    Case { file: record.start.source.path.clone(), ending: Ending::Ran { record: Box::new(record), report } }
+    Case {
+        file: record.start.source.path.clone(),
+        ending: Ending::Ran { record: Box::new(record), report, regressions: vec![] },
+    }
 }
 
 fn held() -> RunRecord {
@@ -84,6 +87,24 @@ fn every_verdict_but_held_is_a_failure_or_an_error() {
         assert_eq!((xml.matches("<failure").count(), xml.matches("<error").count()), (failure, error), "{verdict}");
         assert!(xml.contains(&format!("failures=\"{failure}\" errors=\"{error}\"")), "{xml}");
     }
+}
+
+#[test]
+fn what_held_but_got_worse_is_a_failure_with_the_code_of_deviated() {
+    let mut case = ran(held());
+    let worse = "traffic p99 was 500 ms during the faults, and 100 ms when it was last held";
+    if let Ending::Ran { regressions, .. } = &mut case.ending {
+        regressions.push(worse.into());
+    }
+    assert_eq!((case.word(), case.exit_code(), case.is_held(), &*case.reason()), ("regressed", Some(1), false, worse));
+    let cases = [case];
+    assert!(junit::render(&cases).unwrap().contains("type=\"regressed\""));
+    assert!(markdown::render(&cases).contains(&format!("- {worse}")));
+    assert!(github::annotations(&cases)[0].ends_with(worse));
+    assert_eq!(
+        (&json::cases(&cases)["exit_code"], &json::cases(&cases)["cases"][0]["regressions"][0]),
+        (&1.into(), &worse.into())
+    );
 }
 
 #[test]

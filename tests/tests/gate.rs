@@ -81,6 +81,21 @@ fn a_gate_passes_only_when_all_are_held() {
 }
 
 #[test]
+fn what_held_and_got_slower_fails_against_the_last_run_that_held() {
+    let world = World::start();
+    let against = ["--against", "last-held", "--margin", "50%"];
+    let first = gate(&world, &[world.experiment("small.yaml", &[])], &against).output().unwrap();
+    assert_eq!(first.status.code(), Some(0), "{}", printed(&first));
+    assert!(printed(&first).contains("no earlier run that held"), "{}", printed(&first));
+    let slower = world.experiment("slower.yaml", &[("delay: 100ms", "delay: 400ms")]);
+    let second = gate(&world, std::slice::from_ref(&slower), &against).output().unwrap();
+    assert_eq!(second.status.code(), Some(1), "{}", printed(&second));
+    assert!(lines(&second)[0].contains("regressed") && lines(&second)[0].contains("p99"), "{}", printed(&second));
+    let unasked = gate(&world, &[slower], &[]).output().unwrap();
+    assert_eq!(unasked.status.code(), Some(0), "{}", printed(&unasked));
+}
+
+#[test]
 fn a_stopped_gate_heals_and_leaves_the_rest_alone() {
     let world = World::start();
     let files = [world.experiment("long.yaml", &[("for: 2s", "for: 60s")]), world.experiment("small.yaml", &[])];

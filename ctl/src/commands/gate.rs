@@ -6,22 +6,29 @@
 
 use super::Outcome;
 use crate::{
-    cli::{Annotations, Common, Format, Gate as Args},
+    cli::{Against, Annotations, Common, Format, Gate as Args},
     exit::Failure,
     output, signals, trial,
 };
 use squall_engine::{
+    journal::{Journal, RunFilter},
+    record::{RunEnd, RunStart},
+    regression,
     report::{
         case::{self, Case, Ending},
         github, json, junit, markdown,
     },
     run::stop::Stop,
+    verdict::Verdict,
 };
 use std::{
     fs::File,
     io::Write as _,
     path::{Path, PathBuf},
 };
+
+/// So many of the newest runs that held are looked at for one in the same environment.
+const LOOKED_AT: u32 = 1000;
 
 /// Runs every file, whatever becomes of the others; the exit code is the heaviest.
 pub async fn gate(args: &Args, common: &Common) -> Outcome {
@@ -36,7 +43,8 @@ pub async fn gate(args: &Args, common: &Common) -> Outcome {
             Case { file: file.display().to_string(), ending: Ending::NotRun }
         } else {
             match trial::run_file(file, &args.choice, &stop).await {
-                Ok(finished) => finished.case(file),
+                // A comparison that fails is a case of its own, and the other results are written all the same.
+                Ok(finished) => compared(args, finished.case(file)).await.unwrap_or_else(|e| prevented(file, e)),
                 Err(failure) => prevented(file, failure),
             }
         };
@@ -59,6 +67,32 @@ pub async fn gate(args: &Args, common: &Common) -> Outcome {
             failure.tell();
             Ok(case::heavier(worst, failure.code.number()))
         }
+    }
+}
+
+/// With what got worse since the experiment was last held, if that was asked for.
+async fn compared(args: &Args, mut case: Case) -> Result<Case, Failure> {
+    let Ending::Ran { record, regressions, .. } = &mut case.ending else { return Ok(case) };
+    if let (Some(Against::LastHeld), Some(end)) = (args.against, &record.end)
+        && end.verdict == Verdict::Held
+    {
+        let journal = Journal::open(&args.choice.journal.journal).await?;
+        match earlier(&journal, &record.start).await? {
+            Some(earlier) => *regressions = regression::regressions(&earlier.rows, &end.rows, args.margin),
+            None => output::progress(&format!("{}: no earlier run that held to compare with", record.start.experiment)),
+        }
+    }
+    Ok(case)
+}
+
+/// How the experiment ended when it last held in this environment, before this run.
+async fn earlier(journal: &Journal, this: &RunStart) -> Result<Option<RunEnd>, Failure> {
+    let (experiment, verdict) = (Some(this.experiment.clone()), Some(Verdict::Held));
+    let runs = journal.runs(&RunFilter { limit: LOOKED_AT, experiment, verdict }).await?;
+    let found = runs.iter().find(|run| run.id != this.id && run.environment == this.environment);
+    match found {
+        Some(run) => Ok(journal.load(&run.id).await?.end),
+        None => Ok(None),
     }
 }
 

@@ -83,5 +83,8 @@ pub async fn report(args: &Report) -> Outcome {
 
 /// The run as the only case of a gate.
 fn case(record: RunRecord) -> Case {
-    Case { file: record.start.source.path.clone(), ending: Ending::Ran { record: Box::new(record), report: None } }
+    Case {
+        file: record.start.source.path.clone(),
+        ending: Ending::Ran { record: Box::new(record), report: None, regressions: vec![] },
+    }
 }

@@ -29,6 +29,8 @@ pub enum Ending {
         record: Box<RunRecord>,
         /// Where its page is, if there is one.
         report: Option<String>,
+        /// What got worse by more than a margin since it was last held; empty where nobody asked.
+        regressions: Vec<String>,
     },
     /// There was none: the file is invalid, or it was refused, or something failed beforehand.
     Prevented {
@@ -53,10 +55,13 @@ impl Case {
         }
     }
 
-    /// The verdict's word, or what stood in the way: `invalid`, `refused`, `usage`, `error`, `not_run`.
+    /// The verdict's word, `regressed` where it held but got worse, or what stood in the way: `invalid`, `refused`, `usage`, `error`, `not_run`.
     #[must_use]
     pub fn word(&self) -> &'static str {
         match &self.ending {
+            Ending::Ran { regressions, .. } if !regressions.is_empty() && self.verdict() == Some(Verdict::Held) => {
+                "regressed"
+            }
             Ending::Ran { .. } => self.verdict().unwrap_or(Verdict::Error).word(),
             Ending::Prevented { exit_code: 2, .. } => "usage",
             Ending::Prevented { exit_code: 3, .. } => "invalid",
@@ -67,10 +72,11 @@ impl Case {
         }
     }
 
-    /// Its exit code. A case that was not run has none of its own: the one that was stopped has.
+    /// Its exit code; what got worse counts as `deviated`. A case that was not run has none of its own: the one that was stopped has.
     #[must_use]
     pub fn exit_code(&self) -> Option<u8> {
         match &self.ending {
+            Ending::Ran { .. } if self.word() == "regressed" => Some(Verdict::Deviated.exit_code()),
             Ending::Ran { record, .. } => {
                 Some(record.end.as_ref().map_or(Verdict::Error.exit_code(), |end| end.exit_code))
             }
@@ -107,6 +113,9 @@ impl Case {
     #[must_use]
     pub fn reason(&self) -> String {
         let reason = match &self.ending {
+            Ending::Ran { regressions, .. } if self.word() == "regressed" => {
+                regressions.first().map_or("", String::as_str)
+            }
             Ending::Ran { record, .. } => match &record.end {
                 Some(end) => end.reasons.first().map_or(end.verdict.meaning(), String::as_str),
                 None => "the run has no end",

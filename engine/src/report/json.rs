@@ -19,15 +19,15 @@ use std::time::Duration;
 const DURATIONS: [&str; 3] = ["at", "lasting", "ttl"];
 
 /// Several files as JSON: `format`, `exit_code` of all together, and `cases`, each with `file`, `name`, `outcome`,
-/// `exit_code`, `reason`, `mistakes` (places in the file), `report` and `run` (as [`render`] has it without samples), both
+/// `exit_code`, `reason`, `mistakes` (places in the file), `regressions`, `report` and `run` (as [`render`] has it without samples), both
 /// null where there was none.
 #[must_use]
 pub fn cases(cases: &[Case]) -> Value {
     let case = |case: &Case| {
-        let (mistakes, report) = match &case.ending {
-            Ending::Prevented { mistakes, .. } => (mistakes.as_slice(), None),
-            Ending::Ran { report, .. } => (&[][..], report.as_ref()),
-            Ending::NotRun => (&[][..], None),
+        let (mistakes, report, regressions) = match &case.ending {
+            Ending::Prevented { mistakes, .. } => (mistakes.as_slice(), None, &[][..]),
+            Ending::Ran { report, regressions, .. } => (&[][..], report.as_ref(), regressions.as_slice()),
+            Ending::NotRun => (&[][..], None, &[][..]),
         };
         json!({
             "file": case.file,
@@ -36,6 +36,7 @@ pub fn cases(cases: &[Case]) -> Value {
             "exit_code": case.exit_code(),
             "reason": case.reason(),
             "mistakes": mistakes,
+            "regressions": regressions,
             "report": report,
             "run": case.record().map(|record| render(record, false)),
         })

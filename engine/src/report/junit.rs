@@ -29,7 +29,7 @@ fn test_case(case: &Case) -> TestCase {
     let mut test = TestCase::new(case.name(), status(case));
     test.set_classname(&*case.file);
     test.set_time(case.took().unwrap_or_default());
-    if let Ending::Ran { record, report } = &case.ending {
+    if let Ending::Ran { record, report, .. } = &case.ending {
         let start = &record.start;
         let known = [("run", &start.id), ("environment", &start.environment), ("hypothesis", &start.hypothesis)];
         test.properties.extend(known.map(|(name, value)| Property::new(name, &**value)));
@@ -50,9 +50,10 @@ fn status(case: &Case) -> TestCaseStatus {
     };
     status.set_type(case.word()).set_message(case.reason());
     match &case.ending {
-        Ending::Ran { record, .. } => {
-            let reasons = record.end.as_ref().map(|end| end.reasons.join("\n")).filter(|reasons| !reasons.is_empty());
-            status.set_description(reasons.unwrap_or_else(|| case.reason()));
+        Ending::Ran { record, regressions, .. } => {
+            let reasons = record.end.iter().flat_map(|end| &end.reasons).chain(regressions).cloned();
+            let reasons = reasons.collect::<Vec<_>>().join("\n");
+            status.set_description(if reasons.is_empty() { case.reason() } else { reasons });
         }
         Ending::Prevented { message, mistakes, .. } => {
             let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();

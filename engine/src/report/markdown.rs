@@ -30,8 +30,9 @@ pub fn render(cases: &[Case]) -> String {
 fn details(page: &mut String, case: &Case) {
     let mut body = String::new();
     match &case.ending {
-        Ending::Ran { record, report } => {
+        Ending::Ran { record, report, regressions } => {
             body.push_str(&format!("> {}\n\n", text(&record.start.hypothesis)));
+            regressions.iter().for_each(|told| body.push_str(&format!("- {}\n", text(told))));
             if let Some(end) = &record.end {
                 conclusion(&mut body, end);
             }
