@@ -67,6 +67,8 @@ pub(crate) struct Link {
     seen: u64,
     delivered: Arc<AtomicU64>,
     source_ended: bool,
+    /// It ended by RST, and not in order.
+    source_reset: bool,
     sink_gone: bool,
     sink_shut: bool,
 }
@@ -95,6 +97,7 @@ impl Link {
             seen: 0,
             delivered: Arc::clone(delivered),
             source_ended: false,
+            source_reset: false,
             sink_gone: false,
             sink_shut: false,
         }
@@ -179,7 +182,7 @@ impl Link {
             }
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => return,
             Err(_) => {
-                self.source_ended = true;
+                (self.source_ended, self.source_reset) = (true, true);
                 between.failed.store(true, Relaxed);
                 Item::End(Ending::Reset)
             }
@@ -253,7 +256,10 @@ impl Link {
             return Some(Ending::Reset);
         }
         let ending = self.pipeline.ending()?;
-        if ending == Ending::Abort || (ending != Ending::Eof && matches!(sink, Peer::Pending)) {
+        // What a fault lets pass before it ends the connection waits for the dial; what a client left that is gone
+        // does not.
+        let unheard = self.source_reset || between.reset[usize::from(!self.upstream)].load(Relaxed);
+        if ending == Ending::Abort || (ending != Ending::Eof && unheard && matches!(sink, Peer::Pending)) {
             return Some(ending);
         }
         if !self.pipeline.output().is_empty() {
