@@ -193,6 +193,11 @@ impl ActiveFault {
         unit >= self.skip && unit_draw(self.seed, unit) < self.percent().get()
     }
 
+    /// Whether `count` is reached, which is for good.
+    pub(crate) fn is_spent(&self) -> bool {
+        self.count.is_some_and(|count| self.hits.load(Relaxed) >= count)
+    }
+
     /// Counts one more unit that is hit; false when `count` is reached.
     pub(crate) fn count_hit(&self) -> bool {
         let limit = self.count.unwrap_or(u64::MAX);
