@@ -104,6 +104,8 @@ struct Control {
     /// None once stopped.
     port: Option<Port>,
     acceptor: Option<Acceptor>,
+    /// Nobody is taken in any more, whatever the faults and the switch say.
+    closing: bool,
 }
 
 impl Proxy {
@@ -116,7 +118,7 @@ impl Proxy {
         let proxy = Self {
             shared: Shared::new(plane, spec.upstream.clone()),
             seen: Mutex::new(Seen { addr: port.addr(), enabled: spec.enabled }),
-            control: tokio::sync::Mutex::new(Control { port: Some(port), acceptor: None }),
+            control: tokio::sync::Mutex::new(Control { port: Some(port), acceptor: None, closing: false }),
         };
         proxy.settle(&mut *proxy.control.lock().await, &[]).await?;
         Ok(proxy)
@@ -182,7 +184,7 @@ impl Proxy {
         }
         let port = Port::bind(addr).map_err(|source| ProxyError::Bind { addr, source })?;
         let addr = port.addr();
-        let mut fresh = Control { port: Some(port), acceptor: None };
+        let mut fresh = Control { port: Some(port), acceptor: None, closing: control.closing };
         let faults = self.faults();
         self.settle(&mut fresh, &faults).await?;
         let old = std::mem::replace(&mut *control, fresh);
@@ -282,10 +284,21 @@ impl Proxy {
         cut
     }
 
+    /// Stops accepting for good, so that faults can be healed without letting anybody in. Open connections go on.
+    ///
+    /// # Errors
+    /// When the listener cannot be shut.
+    pub async fn take_no_more(&self) -> Result<(), ProxyError> {
+        let mut control = self.control.lock().await;
+        control.closing = true;
+        let faults = self.faults();
+        self.settle(&mut control, &faults).await
+    }
+
+    /// The switch stays as it is: whether a proxy is enabled is what somebody wished, and is kept over a restart.
     async fn shut_listener(&self) {
         let mut control = self.control.lock().await;
-        let old = std::mem::replace(&mut *control, Control { port: None, acceptor: None });
-        self.seen.lock().enabled = false;
+        let old = std::mem::replace(&mut *control, Control { port: None, acceptor: None, closing: true });
         old.close().await;
     }
 
@@ -293,7 +306,7 @@ impl Proxy {
     async fn settle(&self, control: &mut Control, faults: &[Arc<ActiveFault>]) -> Result<(), ProxyError> {
         let port = control.port.as_ref().ok_or(ProxyError::Stopped)?;
         let refused = faults.iter().any(|fault| matches!(fault.kind(), FaultKind::Refuse(_)));
-        let open = self.seen.lock().enabled && !refused;
+        let open = self.seen.lock().enabled && !refused && !control.closing;
         let failed = |source| ProxyError::Listen { addr: port.addr(), source };
         if open {
             // Also on a socket that listens already: that changes the length of its queue.

@@ -136,6 +136,11 @@ impl Registry {
         let proxies: Vec<_> = {
             let mut inner = self.inner.lock().await;
             inner.open = false;
+            for (name, entry) in &inner.proxies {
+                if let Err(refusal) = entry::bounded(entry.proxy.take_no_more()).await {
+                    tracing::warn!(proxy = %name, %refusal, "shutting a listener");
+                }
+            }
             // A fault that cannot be healed here dies with its socket a moment later.
             if let Err(refusal) = inner.heal_everything(&Caller::agent()).await {
                 tracing::warn!(%refusal, "healing at shutdown");
