@@ -69,6 +69,11 @@ impl Failure {
         Self::new(Code::Failed, message)
     }
 
+    /// As programs read it.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::json!({"error": {"exit_code": self.code.number(), "message": self.message}})
+    }
+
     /// It must not be done.
     pub fn refused(message: impl Into<String>) -> Self {
         Self::new(Code::Refused, message)
@@ -101,7 +106,7 @@ pub fn report(failure: &Failure, common: &Common) -> ExitCode {
         output::error(&failure.message);
     }
     if common.output == crate::cli::Format::Json {
-        output::json(&serde_json::json!({"error": {"exit_code": failure.code.number(), "message": failure.message}}));
+        output::json(&failure.json());
     }
     ExitCode::from(failure.code.number())
 }

@@ -110,3 +110,11 @@ fn a_closed_pipe_is_no_panic() {
     let output = command.output().unwrap();
     assert!(!stderr(&output).contains("panicked"), "{}", stderr(&output));
 }
+
+#[test]
+fn an_agent_that_does_not_answer_is_one_json_document_and_exit_7() {
+    let output = squall(&["agents", "--agent", "http://127.0.0.1:1", "--output", "json"]);
+    assert_eq!(output.status.code(), Some(7));
+    let result: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!(result["error"]["exit_code"], 7);
+}

@@ -4,15 +4,15 @@ use super::Outcome;
 use crate::{
     cli::{Common, Format, Run as Args},
     connect::{self, Scene},
-    exit::Failure,
+    exit::{Code, Failure},
     live::Live,
     output,
     sandbox::Sandbox,
-    signals,
+    signals::Listening,
 };
 use squall_engine::{
     journal::Journal,
-    record::RunRecord,
+    record::{RunEnd, RunRecord},
     report,
     run::{self, PrepareError, Setup, stop::Stop},
     verdict::Verdict,
@@ -23,57 +23,78 @@ use std::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Runs every file; the exit code is the first verdict's that is not `held`, in the order of their weight.
+/// Runs every file; the exit code is the gravest verdict's. A file that could not be run ends it with the code for that,
+/// but for a fault of an earlier one that was not confirmed gone: nothing is graver.
 pub async fn run(args: &Args, common: &Common) -> Outcome {
-    // Every file is checked before the first is run.
+    // Every file is checked, and every question asked, before the first is run.
     for file in &args.files {
         let scene = Scene::choose(&args.environment, file)?;
-        connect::load(file, &args.environment, &scene, &scene.variables())?;
+        let experiment = connect::load(file, &args.environment, &scene, &scene.variables())?;
+        if matches!(scene, Scene::Environment(_)) && !args.yes {
+            confirm(&experiment.name, scene.name(), &experiment.blast_radius.proxies)?;
+        }
     }
-    let stop = Stop::default();
-    let listening =
-        signals::listen(stop.clone()).map_err(|e| Failure::failed(format!("failed to listen for signals: {e}")))?;
+    let listening = Listening::start()?;
     let mut worst: Option<(Verdict, u8)> = None;
     let mut results = Vec::new();
+    let mut failed = None;
     for file in &args.files {
-        let finished = run_file(file, args, common, &stop).await?;
+        let finished = match run_file(file, args, common, listening.next_stop()).await {
+            Ok(finished) => finished,
+            Err(failure) if results.is_empty() => return Err(failure),
+            Err(failure) => {
+                output::error(&failure.message);
+                results.push(failure.json());
+                failed = Some(failure.code.number());
+                break;
+            }
+        };
         let verdict = (finished.verdict(), finished.exit_code());
         worst = Some(worst.map_or(verdict, |worst| worst.min(verdict)));
         results.push(finished.json());
-        if stop.is_stopped() && matches!(verdict.0, Verdict::Interrupted | Verdict::NotHealed) {
+        if listening.has_caught() || verdict.0 == Verdict::NotHealed {
             break;
         }
     }
-    listening.abort();
     if common.output == Format::Json {
         match results.as_slice() {
             [only] => output::json(only),
             all => output::json(&all),
         }
     }
-    Ok(worst.map_or(0, |(_, code)| code))
+    Ok(match (worst, failed) {
+        (Some((Verdict::NotHealed, code)), _) | (_, Some(code)) | (Some((_, code)), None) => code,
+        (None, None) => 0,
+    })
 }
 
 /// A run that has a verdict.
 struct Finished {
     record: RunRecord,
-    report: PathBuf,
+    /// Where it is, or why it is not there.
+    report: Result<PathBuf, String>,
     journal: PathBuf,
 }
 
 impl Finished {
+    /// The run's own; `error` when its report could not be written, unless it is worse already.
     fn verdict(&self) -> Verdict {
-        self.record.end.as_ref().map_or(Verdict::Error, |end| end.verdict)
+        let verdict = self.record.end.as_ref().map_or(Verdict::Error, |end| end.verdict);
+        if self.report.is_err() { verdict.min(Verdict::Error) } else { verdict }
     }
 
     fn exit_code(&self) -> u8 {
-        self.record.end.as_ref().map_or(Verdict::Error.exit_code(), |end| end.exit_code)
+        match (&self.record.end, self.verdict()) {
+            (Some(end), verdict) if end.verdict == verdict => end.exit_code,
+            (_, verdict) => verdict.exit_code(),
+        }
     }
 
     fn json(&self) -> serde_json::Value {
         let mut value = report::json::render(&self.record, false);
         if let Some(object) = value.as_object_mut() {
-            object.insert("report".into(), self.report.display().to_string().into());
+            let report = self.report.as_ref().ok().map(|path| path.display().to_string());
+            object.insert("report".into(), report.into());
             object.insert("journal".into(), self.journal.display().to_string().into());
         }
         value
@@ -82,13 +103,18 @@ impl Finished {
     fn tell(&self, common: &Common) {
         if common.output == Format::Text {
             output::result(&output::coloured_marks(&report::text::summary(&self.record)));
-            output::result(&format!("report   {}", self.report.display()));
+            if let Ok(report) = &self.report {
+                output::result(&format!("report   {}", report.display()));
+            }
             output::result(&format!("journal  {}", self.journal.display()));
+        }
+        if let Err(why) = &self.report {
+            output::error(why);
         }
     }
 }
 
-async fn run_file(file: &Path, args: &Args, common: &Common, stop: &Stop) -> Result<Finished, Failure> {
+async fn run_file(file: &Path, args: &Args, common: &Common, stop: Stop) -> Result<Finished, Failure> {
     let scene = Scene::choose(&args.environment, file)?;
     std::fs::create_dir_all(&args.report)
         .map_err(|e| Failure::failed(format!("failed to make the directory {}: {e}", args.report.display())))?;
@@ -104,16 +130,34 @@ async fn run_file(file: &Path, args: &Args, common: &Common, stop: &Stop) -> Res
     if let Some(sandbox) = sandbox {
         sandbox.stop().await;
     }
-    let id = outcome?;
-    let record = journal.load(&id).await?;
+    let (id, end) = outcome?;
+    let record = remembered(&journal, &id, end).await?;
     let path = args.report.join(format!("{}-{}.html", record.start.experiment, record.start.id));
-    let html =
-        report::html::render(&record).map_err(|e| Failure::failed(format!("failed to render the report: {e}")))?;
-    std::fs::write(&path, html)
-        .map_err(|e| Failure::failed(format!("failed to write the report {}: {e}", path.display())))?;
-    let finished = Finished { record, report: path, journal: args.journal.journal.clone() };
+    let finished = Finished { report: write_report(&record, &path), record, journal: args.journal.journal.clone() };
     finished.tell(common);
     Ok(finished)
+}
+
+/// The run as the journal has it. When it could not take the end, the end is what the run itself says.
+async fn remembered(journal: &Journal, id: &str, end: Option<RunEnd>) -> Result<RunRecord, Failure> {
+    match journal.load(id).await {
+        Ok(mut record) => {
+            record.end = record.end.or(end);
+            Ok(record)
+        }
+        Err(error) => Err(match end {
+            Some(end) if end.verdict == Verdict::NotHealed => {
+                Failure::new(Code::NotHealed, format!("{}; {error}", end.reasons.join("; ")))
+            }
+            _ => error.into(),
+        }),
+    }
+}
+
+fn write_report(record: &RunRecord, path: &Path) -> Result<PathBuf, String> {
+    let html = report::html::render(record).map_err(|e| format!("failed to render the report: {e}"))?;
+    std::fs::write(path, html).map_err(|e| format!("failed to write the report {}: {e}", path.display()))?;
+    Ok(path.to_owned())
 }
 
 fn starting(without: &[String]) -> String {
@@ -123,21 +167,18 @@ fn starting(without: &[String]) -> String {
     }
 }
 
-/// Runs it to the verdict and gives the run's id in the journal.
+/// Runs it to the verdict and gives the run's id in the journal, and its end unless it never began.
 async fn run_on(
     file: &Path,
     args: &Args,
     scene: &Scene,
     sandbox: Option<&Sandbox>,
     journal: &Journal,
-    stop: &Stop,
-) -> Result<String, Failure> {
+    stop: Stop,
+) -> Result<(String, Option<RunEnd>), Failure> {
     let variables = sandbox.map_or_else(|| scene.variables(), Sandbox::variables);
     let agents = sandbox.map_or_else(|| scene.targets(), |sandbox| vec![sandbox.target()]);
     let experiment = connect::load(file, &args.environment, scene, &variables)?;
-    if sandbox.is_none() && !args.yes {
-        confirm(&experiment.name, scene.name(), &experiment.blast_radius.proxies)?;
-    }
     scene.make_proxies().await?;
     let setup = Setup {
         journal: journal.clone().with_secrets(experiment.secrets.clone()),
@@ -145,25 +186,25 @@ async fn run_on(
         environment: scene.name().to_owned(),
         agents,
         seed: args.seed.unwrap_or_else(made_up_seed),
-        stop: stop.clone(),
+        stop,
         host: connect::host_name(),
     };
     let run = match run::prepare(setup).await {
         Ok(run) => run,
         Err(PrepareError::Refused(refusal)) => return Err(Failure::refused(refusal.to_string())),
-        Err(PrepareError::Failed { id, .. }) => return Ok(id),
+        Err(PrepareError::Failed { id, .. }) => return Ok((id, None)),
         Err(PrepareError::Journal(error)) => return Err(error.into()),
     };
     output::progress(&format!("run {}: {} on {}", run.start.id, run.experiment.name, scene.name()));
     let id = run.start.id.clone();
     let (live, done) = (Live::of(&run), CancellationToken::new());
     let showing = tokio::spawn(live.show(done.clone()));
-    run.execute().await;
+    let end = run.execute().await;
     done.cancel();
     if let Err(error) = showing.await {
         tracing::warn!(%error, "the live view ended early");
     }
-    Ok(id)
+    Ok((id, Some(end)))
 }
 
 /// Below 2^53, so that JSON carries it exactly.
