@@ -9,6 +9,7 @@
 mod bandwidth;
 mod blackhole;
 mod claim;
+mod corrupt;
 mod cut;
 mod drip;
 mod garbage;
@@ -220,6 +221,7 @@ pub(crate) fn stage(context: &StageContext<'_>) -> Option<Box<dyn Stage>> {
         FaultKind::Truncate(truncate) => Box::new(truncate::Truncation::new(truncate, context)),
         FaultKind::Garbage(_) if context.upstream => Box::new(garbage::Ear::new(context)),
         FaultKind::Garbage(garbage) => Box::new(garbage::Mouth::new(garbage, context)),
+        FaultKind::Corrupt(corrupt) => Box::new(corrupt::Corruption::new(corrupt, context)),
         FaultKind::SlowAccept(_) | FaultKind::Refuse(_) => return None,
     })
 }

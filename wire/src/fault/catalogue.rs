@@ -142,5 +142,14 @@ impl FaultKind {
             ],
             example: "{garbage: {style: http_noise}}",
         },
+        KindInfo {
+            name: "corrupt",
+            about: "bytes that pass are changed, their number is not",
+            parameters: &[
+                parameter("rate", "0.001", "the share of bytes, above 0 and up to 1"),
+                parameter("how", "flip", "flip (one bit), zero or random (any other value)"),
+            ],
+            example: "{corrupt: {rate: 0.001, how: flip}}",
+        },
     ];
 }

@@ -122,6 +122,9 @@ impl FaultKind {
                 Some(("after_bytes", "give `after` or `after_bytes`, not both".into()))
             }
             Self::Garbage(p) => p.style.mistake(p.bytes),
+            Self::Corrupt(p) if !(p.rate > 0.0 && p.rate <= 1.0) => {
+                Some(("rate", "a share of bytes above 0 and up to 1, such as 0.001 for one in a thousand".into()))
+            }
             _ => None,
         }
     }
@@ -152,6 +155,8 @@ mod tests {
     fn a_sound_fault_has_no_mistakes() {
         assert!(mistakes(r#"{"fault": {"latency": {"delay": "800ms", "jitter": "1s"}}, "percent": 50}"#).is_empty());
         assert!(mistakes(r#"{"fault": {"slow_accept": {"delay": "forever", "backlog": 1}}}"#).is_empty());
+        assert!(mistakes(r#"{"fault": {"corrupt": {}}, "direction": "both"}"#).is_empty());
+        assert!(mistakes(r#"{"fault": {"corrupt": {"rate": 1}}}"#).is_empty());
     }
 
     #[test]
@@ -165,6 +170,13 @@ mod tests {
             @"fault.stall.for: a freeze of up to 2s does not fit into `every` (1s)");
         insta::assert_snapshot!(mistakes(r#"{"fault": {"drip": {"bytes": 3, "size_jitter": 3}}}"#).join("\n"),
             @"fault.drip.size_jitter: must be less than `bytes` (3), or a piece could be empty");
+        for rate in ["0", "-0.1", "1.01", "50"] {
+            let json = format!(r#"{{"fault": {{"corrupt": {{"rate": {rate}}}}}}}"#);
+            assert_eq!(
+                mistakes(&json),
+                ["fault.corrupt.rate: a share of bytes above 0 and up to 1, such as 0.001 for one in a thousand"]
+            );
+        }
     }
 
     #[test]
@@ -187,6 +199,6 @@ mod tests {
             let schema = serde_json::to_string(&schemars::schema_for!(crate::FaultKind)).unwrap();
             assert!(schema.contains(&format!("\"{}\"", kind.name)), "{} is not in the schema", kind.name);
         }
-        assert_eq!(crate::FaultKind::CATALOGUE.len(), 12);
+        assert_eq!(crate::FaultKind::CATALOGUE.len(), 13);
     }
 }

@@ -6,7 +6,8 @@
 //! Invariant: everything that knows the kinds by name follows from this enum.
 
 use super::{
-    Bandwidth, Blackhole, Direction, Drip, Garbage, Latency, Nothing, Reset, SlowAccept, SlowClose, Stall, Truncate,
+    Bandwidth, Blackhole, Corrupt, Direction, Drip, Garbage, Latency, Nothing, Reset, SlowAccept, SlowClose, Stall,
+    Truncate,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -39,6 +40,8 @@ pub enum FaultKind {
     Truncate(Truncate),
     /// The upstream is not asked; the client gets nonsense.
     Garbage(Garbage),
+    /// Bytes that pass are changed; their number is not.
+    Corrupt(Corrupt),
 }
 
 impl FaultKind {
@@ -58,6 +61,7 @@ impl FaultKind {
             Self::Reset(_) => "reset",
             Self::Truncate(_) => "truncate",
             Self::Garbage(_) => "garbage",
+            Self::Corrupt(_) => "corrupt",
         }
     }
 

@@ -241,3 +241,34 @@ impl Garbage {
         ByteSize::kib(4)
     }
 }
+
+/// What happens to a byte that is corrupted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum CorruptHow {
+    /// One of its bits is the other way round.
+    #[default]
+    Flip,
+    /// It becomes 0.
+    Zero,
+    /// It becomes any other value.
+    Random,
+}
+
+/// Parameters of `corrupt`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Corrupt {
+    /// The share of bytes that are changed, above 0 and up to 1.
+    #[serde(default = "Corrupt::default_rate")]
+    pub rate: f64,
+    /// What happens to them.
+    #[serde(default)]
+    pub how: CorruptHow,
+}
+
+impl Corrupt {
+    fn default_rate() -> f64 {
+        0.001
+    }
+}
