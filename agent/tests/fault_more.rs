@@ -4,7 +4,14 @@
 
 mod common;
 
-use common::{PATIENCE, Rig};
+use common::{PATIENCE, Rig, expect_silence, read_all, until};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -39,7 +46,7 @@ async fn corrupt_changes_its_share_of_bytes_and_not_their_number() {
         assert_eq!(rig.heal(&fault).await, Some(1));
         assert_eq!(spoilt(&echoed(&mut client, 100_000).await), 0, "healed, on the same connection");
         client.shutdown().await.unwrap();
-        assert!(common::read_all(&mut client).await.is_empty());
+        assert!(read_all(&mut client).await.is_empty());
         streams.push(got);
     }
     assert!(streams[0] == streams[1], "the same seed, the same bytes");
@@ -70,4 +77,143 @@ async fn a_corruption_spares_the_connections_that_are_not_chosen() {
     }
     assert_eq!(counts, [0, 500, 0]);
     assert_eq!((fault.hits(), rig.proxy.counters().connections_hit), (Some(1), 1));
+}
+
+/// Whether a byte comes back.
+async fn is_served(client: &mut TcpStream) -> bool {
+    client.write_all(b"x").await.unwrap();
+    timeout(PATIENCE, client.read_u8()).await.expect("an answer or an end").is_ok_and(|byte| byte == b'x')
+}
+
+/// Before an echo that counts its open connections, and the most that there were.
+async fn counting_echo() -> (Rig, Arc<[AtomicUsize; 2]>) {
+    let counts = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
+    let ours = Arc::clone(&counts);
+    let rig = Rig::serve(move |mut server: TcpStream| {
+        let counts = Arc::clone(&ours);
+        async move {
+            let now = counts[0].fetch_add(1, SeqCst) + 1;
+            counts[1].fetch_max(now, SeqCst);
+            let (mut reader, mut writer) = server.split();
+            // A client that resets is none of the server's business.
+            let _ = tokio::io::copy(&mut reader, &mut writer).await;
+            counts[0].fetch_sub(1, SeqCst);
+        }
+    })
+    .await;
+    (rig, counts)
+}
+
+#[tokio::test]
+async fn over_a_limit_a_connection_is_closed_at_once_and_the_server_never_sees_it() {
+    let (rig, counts) = counting_echo().await;
+    let fault = rig.fault(r#"{"fault": {"connection_limit": {"max": 2}}}"#).await;
+    let (mut first, mut second) = (rig.connect().await, rig.connect().await);
+    assert!(is_served(&mut first).await && is_served(&mut second).await);
+    for _ in 0..3 {
+        let mut refused = rig.connect().await;
+        assert!(read_all(&mut refused).await.is_empty());
+    }
+    assert!(is_served(&mut first).await && is_served(&mut second).await);
+    assert_eq!((fault.hits(), fault.units(), rig.proxy.counters().connections_hit), (Some(3), 5, 3));
+    drop(first);
+    rig.until(|counters| counters.open_connections == 1).await;
+    assert!(is_served(&mut rig.connect().await).await);
+    assert_eq!(counts[1].load(SeqCst), 2);
+    assert_eq!(rig.heal(&fault).await, Some(3));
+    let mut many: Vec<_> = futures::future::join_all((0..5).map(|_| rig.connect())).await;
+    for client in &mut many {
+        assert!(is_served(client).await);
+    }
+}
+
+#[tokio::test]
+async fn over_a_limit_connections_wait_in_line_and_go_on_when_it_is_lifted() {
+    let (rig, counts) = counting_echo().await;
+    let fault = rig.fault(r#"{"fault": {"connection_limit": {"max": 1, "then": "queue"}}}"#).await;
+    let mut first = rig.connect().await;
+    assert!(is_served(&mut first).await);
+    let mut line = Vec::new();
+    for units in 2..5 {
+        let mut client = rig.connect().await;
+        client.write_all(b"w").await.unwrap();
+        until(|| fault.units() == units, || format!("{} units", fault.units())).await;
+        line.push(client);
+    }
+    for client in &mut line {
+        expect_silence(client, Duration::from_millis(30)).await;
+    }
+    drop(first);
+    let mut next = line.remove(0);
+    assert_eq!(timeout(PATIENCE, next.read_u8()).await.unwrap().unwrap(), b'w');
+    expect_silence(&mut line[0], Duration::from_millis(30)).await;
+    assert_eq!(counts[1].load(SeqCst), 1);
+    rig.change(&fault, r#"{"connection_limit": {"max": 2, "then": "queue"}}"#).await;
+    assert_eq!(timeout(PATIENCE, line[0].read_u8()).await.unwrap().unwrap(), b'w');
+    expect_silence(&mut line[1], Duration::from_millis(30)).await;
+    assert_eq!(rig.heal(&fault).await, Some(3));
+    assert_eq!(timeout(PATIENCE, line[1].read_u8()).await.unwrap().unwrap(), b'w');
+    assert!(is_served(&mut next).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn under_a_crowd_the_server_never_has_more_than_the_limit_and_everybody_is_served() {
+    let (rig, counts) = counting_echo().await;
+    let fault = rig.fault(r#"{"fault": {"connection_limit": {"max": 3, "then": "queue"}}}"#).await;
+    let visit = async |_: usize| {
+        let mut client = rig.connect().await;
+        assert!(is_served(&mut client).await);
+        client.shutdown().await.unwrap();
+        assert!(read_all(&mut client).await.is_empty());
+    };
+    futures::future::join_all((0..100).map(visit)).await;
+    let most = counts[1].load(SeqCst);
+    assert!((1..=3).contains(&most), "{most} at once");
+    assert!(fault.hits() > Some(0), "nobody waited");
+    assert_eq!(fault.units(), 100);
+}
+
+#[tokio::test]
+async fn a_limit_leaves_those_alone_that_are_open_and_counts_them() {
+    let (rig, _) = counting_echo().await;
+    let mut open = [rig.connect().await, rig.connect().await, rig.connect().await];
+    for client in &mut open {
+        assert!(is_served(client).await);
+    }
+    let fault = rig.fault(r#"{"fault": {"connection_limit": {"max": 1, "then": "refuse"}}}"#).await;
+    for client in &mut open {
+        assert!(is_served(client).await);
+    }
+    assert!(read_all(&mut rig.connect().await).await.is_empty());
+    drop(open);
+    rig.until(|counters| counters.open_connections == 0).await;
+    assert!(is_served(&mut rig.connect().await).await);
+    assert_eq!(fault.hits(), Some(1));
+}
+
+#[tokio::test]
+async fn those_who_wait_are_closed_when_the_limit_becomes_a_refusal_and_may_give_up_before() {
+    let (rig, counts) = counting_echo().await;
+    let fault = rig.fault(r#"{"fault": {"connection_limit": {"max": 0, "then": "queue"}}}"#).await;
+    let (mut waits, gives_up) = (rig.connect().await, rig.connect().await);
+    rig.until(|counters| counters.open_connections == 2).await;
+    gives_up.set_zero_linger().unwrap();
+    drop(gives_up);
+    rig.until(|counters| counters.open_connections == 1).await;
+    rig.change(&fault, r#"{"connection_limit": {"max": 0, "then": "refuse"}}"#).await;
+    assert!(read_all(&mut waits).await.is_empty());
+    assert_eq!((fault.hits(), counts[1].load(SeqCst)), (Some(2), 0));
+}
+
+#[tokio::test]
+async fn a_limit_counts_only_the_clients_that_it_is_for() {
+    let (rig, _) = counting_echo().await;
+    let json = r#"{"fault": {"connection_limit": {"max": 0}}, "where": {"client": ["127.0.0.2"]}}"#;
+    let fault = rig.fault(json).await;
+    assert!(is_served(&mut rig.connect().await).await);
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let mut other = socket.connect(rig.proxy.listen_addr()).await.unwrap();
+    assert!(read_all(&mut other).await.is_empty());
+    assert_eq!((fault.hits(), fault.units()), (Some(1), 1));
 }

@@ -9,6 +9,7 @@
 mod bandwidth;
 mod blackhole;
 mod claim;
+mod connection_limit;
 mod corrupt;
 mod cut;
 mod drip;
@@ -25,10 +26,11 @@ mod truncate;
 mod unread;
 
 pub(crate) use claim::{Claim, ConnectionMark};
+pub(crate) use connection_limit::{Comes, Turnstile};
 pub(crate) use slow_accept::Arrivals;
 pub(crate) use stage::{Ending, Item, Stage, StageContext};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use squall_wire::{Direction, FaultKind, FaultName, FaultSpec, Percent, Where, fault::unit_draw};
@@ -55,6 +57,7 @@ pub struct ActiveFault {
     units: AtomicU64,
     hits: AtomicU64,
     buckets: bandwidth::SharedBuckets,
+    turnstile: Mutex<Turnstile>,
 }
 
 /// What can change while the fault lives.
@@ -82,6 +85,7 @@ impl ActiveFault {
             units: AtomicU64::new(0),
             hits: AtomicU64::new(0),
             buckets: bandwidth::SharedBuckets::default(),
+            turnstile: Mutex::default(),
         })
     }
 
@@ -184,6 +188,11 @@ impl ActiveFault {
         &self.buckets
     }
 
+    /// Who is let through and who waits, for a limit of connections. The roster holds it for a moment only.
+    pub(crate) fn turnstile(&self) -> MutexGuard<'_, Turnstile> {
+        self.turnstile.lock()
+    }
+
     /// Numbers the next unit.
     pub(crate) fn next_unit(&self) -> u64 {
         self.units.fetch_add(1, Relaxed)
@@ -219,6 +228,7 @@ pub(crate) fn stage(context: &StageContext<'_>) -> Option<Box<dyn Stage>> {
         FaultKind::Unread(_) => Box::new(unread::Wall::default()),
         FaultKind::Reset(reset) => Box::new(reset::Resetter::new(reset, context)),
         FaultKind::Truncate(truncate) => Box::new(truncate::Truncation::new(truncate, context)),
+        FaultKind::ConnectionLimit(_) => Box::new(connection_limit::Barrier::new(context)),
         FaultKind::Garbage(_) if context.upstream => Box::new(garbage::Ear::new(context)),
         FaultKind::Garbage(garbage) => Box::new(garbage::Mouth::new(garbage, context)),
         FaultKind::Corrupt(corrupt) => Box::new(corrupt::Corruption::new(corrupt, context)),

@@ -133,6 +133,15 @@ impl FaultKind {
             example: "{truncate: {bytes: 1KiB, then: close}}",
         },
         KindInfo {
+            name: "connection_limit",
+            about: "at most `max` connections are open; more are closed at once or left waiting",
+            parameters: &[
+                parameter("max", "required", "how many; those that are open already count, and stay"),
+                parameter("then", "refuse", "refuse: more are closed at once; queue: they wait for one to end"),
+            ],
+            example: "{connection_limit: {max: 10, then: queue}}",
+        },
+        KindInfo {
             name: "garbage",
             about: "the upstream is not asked, and the client gets nonsense",
             parameters: &[

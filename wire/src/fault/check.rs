@@ -157,6 +157,7 @@ mod tests {
         assert!(mistakes(r#"{"fault": {"slow_accept": {"delay": "forever", "backlog": 1}}}"#).is_empty());
         assert!(mistakes(r#"{"fault": {"corrupt": {}}, "direction": "both"}"#).is_empty());
         assert!(mistakes(r#"{"fault": {"corrupt": {"rate": 1}}}"#).is_empty());
+        assert!(mistakes(r#"{"fault": {"connection_limit": {"max": 0}}, "percent": 5}"#).is_empty());
     }
 
     #[test]
@@ -186,6 +187,8 @@ mod tests {
             r#"{"fault": {"latency": {"delay": "1s", "jiter": "1s"}}}"#,
             r#"{"fault": {"latency": {"delay": 800}}}"#,
             r#"{"fault": {"latency": {}}}"#,
+            r#"{"fault": {"connection_limit": {"max": -1}}}"#,
+            r#"{"fault": {"connection_limit": {"max": 3, "then": "close"}}}"#,
             r#"{"fault": {"reset": {}}, "precent": 5}"#,
             r#"{"fault": {"reset": {}}, "percent": 101}"#,
         ] {
@@ -199,6 +202,6 @@ mod tests {
             let schema = serde_json::to_string(&schemars::schema_for!(crate::FaultKind)).unwrap();
             assert!(schema.contains(&format!("\"{}\"", kind.name)), "{} is not in the schema", kind.name);
         }
-        assert_eq!(crate::FaultKind::CATALOGUE.len(), 13);
+        assert_eq!(crate::FaultKind::CATALOGUE.len(), 14);
     }
 }

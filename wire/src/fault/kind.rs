@@ -6,8 +6,8 @@
 //! Invariant: everything that knows the kinds by name follows from this enum.
 
 use super::{
-    Bandwidth, Blackhole, Corrupt, Direction, Drip, Garbage, Latency, Nothing, Reset, SlowAccept, SlowClose, Stall,
-    Truncate,
+    Bandwidth, Blackhole, ConnectionLimit, Corrupt, Direction, Drip, Garbage, Latency, Nothing, Reset, SlowAccept,
+    SlowClose, Stall, Truncate,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -38,6 +38,8 @@ pub enum FaultKind {
     Reset(Reset),
     /// So many bytes pass, then the stream ends.
     Truncate(Truncate),
+    /// So many connections are open at most; more are closed at once or left waiting.
+    ConnectionLimit(ConnectionLimit),
     /// The upstream is not asked; the client gets nonsense.
     Garbage(Garbage),
     /// Bytes that pass are changed; their number is not.
@@ -60,6 +62,7 @@ impl FaultKind {
             Self::Refuse(_) => "refuse",
             Self::Reset(_) => "reset",
             Self::Truncate(_) => "truncate",
+            Self::ConnectionLimit(_) => "connection_limit",
             Self::Garbage(_) => "garbage",
             Self::Corrupt(_) => "corrupt",
         }
@@ -78,7 +81,7 @@ impl FaultKind {
     #[must_use]
     pub const fn fixed_direction(&self) -> Option<Direction> {
         match self {
-            Self::SlowAccept(_) | Self::Refuse(_) => Some(Direction::Both),
+            Self::SlowAccept(_) | Self::Refuse(_) | Self::ConnectionLimit(_) => Some(Direction::Both),
             Self::Garbage(_) => Some(Direction::Downstream),
             _ => None,
         }

@@ -16,8 +16,8 @@ pub use catalogue::{KindInfo, ParameterInfo};
 pub use check::InvalidFault;
 pub use kind::FaultKind;
 pub use parameters::{
-    Bandwidth, Blackhole, Corrupt, CorruptHow, Distribution, Drip, Garbage, GarbageStyle, GarbageThen, Latency,
-    Nothing, RateScope, Reset, SlowAccept, SlowClose, Stall, Truncate, TruncateThen,
+    Bandwidth, Blackhole, ConnectionLimit, Corrupt, CorruptHow, Distribution, Drip, Garbage, GarbageStyle, GarbageThen,
+    Latency, LimitThen, Nothing, RateScope, Reset, SlowAccept, SlowClose, Stall, Truncate, TruncateThen,
 };
 pub use selection::{Where, unit_draw};
 

@@ -191,6 +191,28 @@ pub struct Truncate {
     pub then: TruncateThen,
 }
 
+/// What becomes of a connection over a limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LimitThen {
+    /// It is closed at once.
+    #[default]
+    Refuse,
+    /// It waits until another one ends.
+    Queue,
+}
+
+/// Parameters of `connection_limit`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConnectionLimit {
+    /// So many are open at once; those that were open when the fault came count, and stay.
+    pub max: u64,
+    /// What becomes of more.
+    #[serde(default)]
+    pub then: LimitThen,
+}
+
 /// What nonsense the client gets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
