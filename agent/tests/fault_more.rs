@@ -4,13 +4,14 @@
 
 mod common;
 
-use common::{PATIENCE, Rig, expect_silence, read_all, until};
+use common::{PATIENCE, Rig, expect_reset, expect_silence, read_all, until};
 use std::{
+    io::ErrorKind,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -216,4 +217,160 @@ async fn a_limit_counts_only_the_clients_that_it_is_for() {
     let mut other = socket.connect(rig.proxy.listen_addr()).await.unwrap();
     assert!(read_all(&mut other).await.is_empty());
     assert_eq!((fault.hits(), fault.units()), (Some(1), 1));
+}
+
+/// Whether a connect succeeds; a failure must be a refusal, or a reset in the listen queue.
+async fn is_reachable(rig: &Rig) -> bool {
+    match timeout(PATIENCE, TcpStream::connect(rig.proxy.listen_addr())).await.expect("an answer to the connect") {
+        Ok(_) => true,
+        Err(error) => {
+            assert!(matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset), "{error}");
+            false
+        }
+    }
+}
+
+async fn until_reachable(rig: &Rig, wanted: bool) {
+    let reached = async {
+        while is_reachable(rig).await != wanted {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(PATIENCE, reached).await.unwrap_or_else(|_| panic!("never reachable == {wanted}"));
+}
+
+#[tokio::test]
+async fn a_flap_resets_what_is_open_refuses_for_a_while_and_comes_back_again_and_again() {
+    let rig = Rig::echo().await;
+    let start = Instant::now();
+    let fault = rig.fault(r#"{"fault": {"flap": {"up": "300ms", "down": "200ms"}}}"#).await;
+    for cycle in 0..3_u32 {
+        let begin = Duration::from_millis(500) * cycle;
+        let mut open = rig.connect().await;
+        assert!(is_served(&mut open).await);
+        expect_reset(&mut open).await;
+        let fell = start.elapsed();
+        assert!(fell >= begin + Duration::from_millis(300), "cycle {cycle}: fell after {fell:?}");
+        until_reachable(&rig, false).await;
+        until_reachable(&rig, true).await;
+        let rose = start.elapsed();
+        let due = begin + Duration::from_millis(500);
+        assert!(rose >= due && rose < due + Duration::from_millis(250), "cycle {cycle}: back after {rose:?}");
+    }
+    assert!(rig.proxy.counters().connections_hit >= 3);
+    assert_eq!(rig.heal(&fault).await, None, "the kernel does not say how many it refused");
+}
+
+#[tokio::test]
+async fn a_flap_that_is_healed_while_down_leaves_the_listener_listening() {
+    let rig = Rig::echo().await;
+    let mut open = rig.connect().await;
+    assert!(is_served(&mut open).await);
+    let fault = rig.fault(r#"{"fault": {"flap": {"up": "20ms", "down": "1h"}}}"#).await;
+    expect_reset(&mut open).await;
+    until_reachable(&rig, false).await;
+    // Other faults come and go, and the switch too, without bringing it up.
+    let other = rig.fault(r#"{"fault": {"slow_accept": {"delay": "1ms"}}}"#).await;
+    assert!(!is_reachable(&rig).await);
+    rig.heal(&other).await;
+    rig.proxy.set_enabled(false).await.unwrap();
+    rig.proxy.set_enabled(true).await.unwrap();
+    assert!(!is_reachable(&rig).await);
+    rig.heal(&fault).await;
+    // By the time that the call returns.
+    let mut client = TcpStream::connect(rig.proxy.listen_addr()).await.unwrap();
+    assert!(is_served(&mut client).await);
+}
+
+#[tokio::test]
+async fn a_flap_that_is_healed_while_up_takes_nothing_down_any_more() {
+    let rig = Rig::echo().await;
+    let mut open = rig.connect().await;
+    assert!(is_served(&mut open).await);
+    let fault = rig.fault(r#"{"fault": {"flap": {"up": "400ms", "down": "1h"}}}"#).await;
+    rig.heal(&fault).await;
+    expect_silence(&mut open, Duration::from_millis(600)).await;
+    assert!(is_served(&mut open).await && is_served(&mut rig.connect().await).await);
+    assert_eq!(rig.proxy.counters().connections_hit, 0);
+}
+
+#[tokio::test]
+async fn a_flap_is_changed_while_it_lasts_and_moves_with_the_address() {
+    let rig = Rig::echo().await;
+    let fault = rig.fault(r#"{"fault": {"flap": {"up": "1h", "down": "1h"}}}"#).await;
+    let mut open = rig.connect().await;
+    assert!(is_served(&mut open).await);
+    rig.change(&fault, r#"{"flap": {"up": "10ms", "down": "1h"}}"#).await;
+    expect_reset(&mut open).await;
+    until_reachable(&rig, false).await;
+    rig.proxy.rebind("127.0.0.1:0").await.unwrap();
+    assert!(!is_reachable(&rig).await, "down at the new address too");
+    rig.change(&fault, r#"{"flap": {"up": "1h", "down": "1h"}}"#).await;
+    assert!(is_served(&mut rig.connect().await).await, "up again by the time that the call returns");
+    rig.change(&fault, r#"{"flap": {"up": "10ms", "down": "1h"}}"#).await;
+    let addr = rig.proxy.listen_addr();
+    rig.proxy.stop().await;
+    drop(std::net::TcpListener::bind(addr).expect("a stopped proxy frees its address, flapping or not"));
+}
+
+#[tokio::test]
+async fn a_flap_whose_heal_fails_stays_comes_back_by_itself_and_is_healed_by_the_next_try() {
+    let rig = Rig::echo().await;
+    let fault = rig.fault(r#"{"fault": {"flap": {"up": "200ms", "down": "1s"}}}"#).await;
+    until_reachable(&rig, false).await;
+    // Somebody takes the port while nobody listens on it.
+    let thief = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    thief.set_reuse_address(true).unwrap();
+    thief.bind(&rig.proxy.listen_addr().into()).unwrap();
+    thief.listen(1).unwrap();
+    let names = std::slice::from_ref(fault.name());
+    let error = rig.proxy.remove_faults(names).await.unwrap_err().to_string();
+    assert!(error.contains("failed to listen") && error.contains("try again"), "{error}");
+    assert_eq!(rig.proxy.faults().len(), 1, "it is still there");
+    drop(thief);
+    until_reachable(&rig, true).await;
+    until_reachable(&rig, false).await;
+    rig.heal(&fault).await;
+    assert!(is_served(&mut rig.connect().await).await);
+}
+
+#[tokio::test]
+async fn a_refusal_over_a_flap_wins_and_leaves_it_flapping_when_it_goes() {
+    let rig = Rig::echo().await;
+    let flap = rig.fault(r#"{"fault": {"flap": {"up": "30ms", "down": "30ms", "jitter": "10ms"}}}"#).await;
+    let refuse = rig.fault(r#"{"fault": {"refuse": {}}}"#).await;
+    let watched = Instant::now();
+    while watched.elapsed() < Duration::from_millis(150) {
+        assert!(!is_reachable(&rig).await);
+    }
+    rig.heal(&refuse).await;
+    for _ in 0..3 {
+        until_reachable(&rig, false).await;
+        until_reachable(&rig, true).await;
+    }
+    rig.heal(&flap).await;
+    assert!(is_served(&mut rig.connect().await).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flap_set_and_healed_many_times_under_a_flood_of_connects_always_leaves_it_listening() {
+    let rig = Rig::echo().await;
+    let addr = rig.proxy.listen_addr();
+    let flood = tokio::spawn(async move {
+        loop {
+            // Refused or not, on to the next.
+            drop(TcpStream::connect(addr).await);
+        }
+    });
+    let toggling = async {
+        for round in 0..40 {
+            let fault = rig.fault(r#"{"fault": {"flap": {"up": "10ms", "down": "10ms", "jitter": "5ms"}}}"#).await;
+            // Healed now while up, now while down, now in between.
+            tokio::time::sleep(Duration::from_millis(5 + round % 13)).await;
+            rig.heal(&fault).await;
+            assert!(is_served(&mut rig.connect().await).await, "round {round}");
+        }
+    };
+    timeout(PATIENCE, toggling).await.expect("a call hung");
+    flood.abort();
 }

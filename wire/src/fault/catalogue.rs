@@ -142,6 +142,16 @@ impl FaultKind {
             example: "{connection_limit: {max: 10, then: queue}}",
         },
         KindInfo {
+            name: "flap",
+            about: "reachable for `up`, then refused for `down` (open connections are reset), again and again",
+            parameters: &[
+                parameter("up", "required", "how long it is reachable"),
+                parameter("down", "required", "how long it is not"),
+                parameter("jitter", "0s", "each change comes up to this much earlier or later"),
+            ],
+            example: "{flap: {up: 5s, down: 1s}}",
+        },
+        KindInfo {
             name: "garbage",
             about: "the upstream is not asked, and the client gets nonsense",
             parameters: &[

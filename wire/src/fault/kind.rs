@@ -6,8 +6,8 @@
 //! Invariant: everything that knows the kinds by name follows from this enum.
 
 use super::{
-    Bandwidth, Blackhole, ConnectionLimit, Corrupt, Direction, Drip, Garbage, Latency, Nothing, Reset, SlowAccept,
-    SlowClose, Stall, Truncate,
+    Bandwidth, Blackhole, ConnectionLimit, Corrupt, Direction, Drip, Flap, Garbage, Latency, Nothing, Reset,
+    SlowAccept, SlowClose, Stall, Truncate,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -40,6 +40,8 @@ pub enum FaultKind {
     Truncate(Truncate),
     /// So many connections are open at most; more are closed at once or left waiting.
     ConnectionLimit(ConnectionLimit),
+    /// Reachable for a while, then refused and reset for a while, again and again.
+    Flap(Flap),
     /// The upstream is not asked; the client gets nonsense.
     Garbage(Garbage),
     /// Bytes that pass are changed; their number is not.
@@ -63,6 +65,7 @@ impl FaultKind {
             Self::Reset(_) => "reset",
             Self::Truncate(_) => "truncate",
             Self::ConnectionLimit(_) => "connection_limit",
+            Self::Flap(_) => "flap",
             Self::Garbage(_) => "garbage",
             Self::Corrupt(_) => "corrupt",
         }
@@ -81,15 +84,16 @@ impl FaultKind {
     #[must_use]
     pub const fn fixed_direction(&self) -> Option<Direction> {
         match self {
-            Self::SlowAccept(_) | Self::Refuse(_) | Self::ConnectionLimit(_) => Some(Direction::Both),
+            Self::SlowAccept(_) | Self::Refuse(_) | Self::ConnectionLimit(_) | Self::Flap(_) => Some(Direction::Both),
             Self::Garbage(_) => Some(Direction::Downstream),
             _ => None,
         }
     }
 
-    /// Whether the agent can see each unit that it hits. A refused connection is refused by the kernel.
+    /// Whether the agent can see each unit that it hits. A refused connection is refused by the kernel, so of a
+    /// proxy that flaps only those that are reset are seen.
     #[must_use]
     pub const fn counts_hits(&self) -> bool {
-        !matches!(self, Self::Refuse(_))
+        !matches!(self, Self::Refuse(_) | Self::Flap(_))
     }
 }

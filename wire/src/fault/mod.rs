@@ -16,8 +16,8 @@ pub use catalogue::{KindInfo, ParameterInfo};
 pub use check::InvalidFault;
 pub use kind::FaultKind;
 pub use parameters::{
-    Bandwidth, Blackhole, ConnectionLimit, Corrupt, CorruptHow, Distribution, Drip, Garbage, GarbageStyle, GarbageThen,
-    Latency, LimitThen, Nothing, RateScope, Reset, SlowAccept, SlowClose, Stall, Truncate, TruncateThen,
+    Bandwidth, Blackhole, ConnectionLimit, Corrupt, CorruptHow, Distribution, Drip, Flap, Garbage, GarbageStyle,
+    GarbageThen, Latency, LimitThen, Nothing, RateScope, Reset, SlowAccept, SlowClose, Stall, Truncate, TruncateThen,
 };
 pub use selection::{Where, unit_draw};
 
@@ -154,7 +154,7 @@ pub struct FaultInfo {
     pub lease: Option<LeaseId>,
     /// Time left.
     pub expires_in: Span,
-    /// Units (connections) on which it acted; `null` where that cannot be counted, as with `refuse`.
+    /// Units (connections) on which it acted; `null` where that cannot be counted, as with `refuse` and `flap`.
     pub hits: Option<u64>,
     /// Units that matched `where`, hit or spared.
     pub units: u64,

@@ -213,6 +213,19 @@ pub struct ConnectionLimit {
     pub then: LimitThen,
 }
 
+/// Parameters of `flap`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Flap {
+    /// Reachable for so long, first from when the fault was set …
+    pub up: Span,
+    /// … then refused for so long, open connections reset.
+    pub down: Span,
+    /// Each change comes up to this much earlier or later, at random.
+    #[serde(default)]
+    pub jitter: Span,
+}
+
 /// What nonsense the client gets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
