@@ -163,12 +163,12 @@ mod tests {
     fn a_whole_file_is_understood() {
         let config = parsed(
             "listen: 127.0.0.1:9000\nname: edge\nlabels: {zone: a}\nstate: /var/lib/s.json\nmax_fault_duration: 10m\n\
-             max_lease: 1m\ndrain: 3s\ndial_timeout: 2s\nmax_connections: 100\nproxies:\n\
+             max_lease: 1m\ndrain: 3s\ndial_timeout: 2s\nmax_connections: 100\ntoxiproxy: false\nproxies:\n\
              - {name: db, listen: 127.0.0.1:0, upstream: 'localhost:5432', enabled: false}\n",
         );
         assert_eq!((config.name.as_str(), config.listen.port(), config.max_connections), ("edge", 9000, 100));
         assert_eq!(config.max_lease.as_secs(), 60);
-        assert!(!config.proxies[0].enabled && config.mistakes().is_empty());
+        assert!(!config.proxies[0].enabled && !config.toxiproxy && config.mistakes().is_empty());
     }
 
     #[test]

@@ -22,7 +22,7 @@ function ping(proxy) {
 }
 
 const toxics = {
-  latency: { latency: 300, jitter: 0 },
+  latency: { latency: 1000, jitter: 0 },
   bandwidth: { rate: 1000 },
   slow_close: { delay: 10 },
   timeout: { timeout: 50 },
@@ -70,9 +70,9 @@ const checks = {
   "what latency, timeout, reset_peer and limit_data do": async () => {
     const proxy = await toxiproxy.get("one");
     const latency = await proxy.addToxic({ type: "latency", attributes: toxics.latency });
-    assert.ok((await ping(proxy)) >= 300);
+    assert.ok((await ping(proxy)) >= 1000);
     await latency.remove();
-    assert.ok((await ping(proxy)) < 300);
+    assert.ok((await ping(proxy)) < 1000);
     for (const [type, ends] of [["timeout", /closed|ECONNRESET/], ["reset_peer", /ECONNRESET|EPIPE/]]) {
       const toxic = await proxy.addToxic({ type, attributes: toxics[type] });
       await assert.rejects(ping(proxy), ends);
