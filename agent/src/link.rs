@@ -13,7 +13,7 @@ use crate::{
     fault::{Ending, Item},
     pipeline::{Appetite, Pipeline},
     plane::DataPlane,
-    proxy::Membership,
+    proxy::{Flow, Membership},
     socket::{self, Copied},
 };
 use std::{
@@ -21,7 +21,7 @@ use std::{
     io::{self, ErrorKind, IoSlice},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::Instant,
 };
@@ -65,7 +65,7 @@ pub(crate) struct Link {
     plane: Arc<DataPlane>,
     membership: Arc<Membership>,
     seen: u64,
-    delivered: Arc<AtomicU64>,
+    flow: Arc<Flow>,
     source_ended: bool,
     /// It ended by RST, and not in order.
     source_reset: bool,
@@ -83,19 +83,14 @@ enum Woke {
 }
 
 impl Link {
-    pub(crate) fn new(
-        upstream: bool,
-        plane: &Arc<DataPlane>,
-        membership: &Arc<Membership>,
-        delivered: &Arc<AtomicU64>,
-    ) -> Self {
+    pub(crate) fn new(upstream: bool, plane: &Arc<DataPlane>, membership: &Arc<Membership>, flow: &Arc<Flow>) -> Self {
         Self {
             upstream,
             pipeline: Pipeline::new(upstream, Arc::clone(&plane.budget)),
             plane: Arc::clone(plane),
             membership: Arc::clone(membership),
             seen: 0,
-            delivered: Arc::clone(delivered),
+            flow: Arc::clone(flow),
             source_ended: false,
             source_reset: false,
             sink_gone: false,
@@ -170,7 +165,10 @@ impl Link {
         }
         let result = match sink {
             Peer::Open(sink) if self.pipeline.is_clear() && !self.sink_gone => self.read_through(source, sink, between),
-            _ => socket::read_chunk(source).map(|bytes| (!bytes.is_empty()).then_some(Item::Bytes(bytes))),
+            _ => socket::read_chunk(source).map(|bytes| {
+                self.flow.received.fetch_add(bytes.len() as u64, Relaxed);
+                (!bytes.is_empty()).then_some(Item::Bytes(bytes))
+            }),
         };
         let item = match result {
             Ok(Some(item)) => item,
@@ -199,7 +197,8 @@ impl Link {
         match socket::copy_through(source, sink)? {
             Copied::Eof => Ok(None),
             Copied::Bytes { written, rest, failed } => {
-                self.delivered.fetch_add(written as u64, Relaxed);
+                self.flow.received.fetch_add((written + rest.len()) as u64, Relaxed);
+                self.flow.delivered.fetch_add(written as u64, Relaxed);
                 if failed.is_some() {
                     self.lose_sink(between);
                 }
@@ -229,7 +228,7 @@ impl Link {
             }
             match stream.try_write_vectored(&slices[..self.pipeline.output().len().min(GATHER)]) {
                 Ok(written) => {
-                    self.delivered.fetch_add(written as u64, Relaxed);
+                    self.flow.delivered.fetch_add(written as u64, Relaxed);
                     self.pipeline.written(written);
                     self.pipeline.advance(Instant::now());
                 }

@@ -13,7 +13,7 @@ mod shared;
 pub(crate) use roster::Membership;
 #[cfg(test)]
 pub(crate) use roster::Roster;
-pub(crate) use shared::{Shared, Ticket};
+pub(crate) use shared::{Flow, Shared, Ticket};
 
 use crate::{
     fault::{ActiveFault, acts_on_listener},
@@ -171,6 +171,17 @@ impl Proxy {
             self.shared.cut_connections(STOP_LIMIT).await;
         }
         Ok(())
+    }
+
+    /// Ends every connection that is open, at once; new ones are taken as before.
+    pub async fn drop_connections(&self) {
+        self.shared.cut_connections(STOP_LIMIT).await;
+    }
+
+    /// Bytes that were read, from clients and from the upstream, whatever became of them.
+    #[must_use]
+    pub fn received(&self) -> [u64; 2] {
+        self.shared.received()
     }
 
     /// Listens elsewhere; open connections go on. Naming the address that is bound changes nothing.

@@ -6,7 +6,7 @@
 //!  keeper ─due───▶ │   proxies · faults · leases  │ ───▶ leases.rs   take, renew, end
 //!                  └──────────────┬───────────────┘      keeper.rs   what is due, by the monotonic clock
 //!                                 ▼                       snapshot.rs what it looks like, for answers
-//!                       Proxy (the data plane), state file
+//!                       Proxy (the data plane), state file      toxics.rs  the same, in Toxiproxy's words
 //! ```
 //!
 //! Invariant: a change happens wholly or not at all, and holding the lock never waits for a peer, a name server
@@ -20,9 +20,10 @@ mod proxies;
 mod refusal;
 mod saving;
 mod snapshot;
+mod toxics;
 
 pub(crate) use refusal::Refusal;
-pub(crate) use snapshot::to_the_milli;
+pub(crate) use snapshot::{Overview, to_the_milli};
 
 use crate::{DataPlane, lease::LeaseBook};
 use entry::Entry;
