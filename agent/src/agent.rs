@@ -14,7 +14,7 @@ use crate::{
     config::AgentConfig,
     config_file::ConfigError,
     metrics::ApiMetrics,
-    registry::{Limits, Refusal, Registry},
+    registry::{Caller, Limits, Refusal, Registry},
     state::{self, StateError},
 };
 use squall_wire::{ProxyInfo, ProxySpec};
@@ -79,6 +79,13 @@ impl Agent {
         let registry = Registry::new(plane, limits, config.state.clone());
         let listener = TcpListener::bind(config.listen).await;
         let mut failures = registry.start_all(merged(&config.proxies, saved)).await;
+        // Its mistakes were told above.
+        let populate = crate::toxiproxy::prepared(&config.populate, config.listen.ip()).unwrap_or_default();
+        if failures.is_empty()
+            && let (done, Some(refusal)) = registry.populate(populate, &Caller::agent()).await
+        {
+            failures.push(format!("proxy {} of Toxiproxy's list: {refusal}", done.len() + 1));
+        }
         if failures.is_empty()
             && let Err(Refusal::NotSaved(cause)) = registry.save().await
         {

@@ -4,10 +4,14 @@
 //! has the defaults and finds the mistakes. Invariant: the command line wins over the file, and the file over defaults.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use squall_agent::config::AgentConfig;
+use squall_agent::config::{AgentConfig, Mistake};
 use squall_agent::config_file::{ConfigError, ConfigFile};
 use squall_wire::{ProxySpec, Span};
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    ffi::OsString,
+    net::{IpAddr, SocketAddr, ToSocketAddrs},
+    path::PathBuf,
+};
 
 /// A proxy that injects network faults, driven over REST and safe by itself.
 ///
@@ -20,6 +24,21 @@ pub(crate) struct Cli {
     pub(crate) command: Option<Command>,
     #[command(flatten)]
     pub(crate) serve: Serve,
+}
+
+impl Cli {
+    /// What the program was called with. Toxiproxy's server takes its flags with one dash as well as with two.
+    pub(crate) fn from_arguments() -> Self {
+        Self::parse_from(std::env::args_os().map(with_two_dashes))
+    }
+}
+
+fn with_two_dashes(argument: OsString) -> OsString {
+    let theirs = |text: &str| {
+        let flag = text.split_once('=').map_or(text, |(flag, _)| flag);
+        ["-host", "-port", "-config"].contains(&flag).then(|| OsString::from(format!("-{text}")))
+    };
+    argument.to_str().and_then(theirs).unwrap_or(argument)
 }
 
 #[derive(Debug, Subcommand)]
@@ -37,10 +56,19 @@ pub(crate) struct Serve {
     /// Where the API listens; port 0 takes a free one [default: 127.0.0.1:8474]
     #[arg(long, env = "SQUALL_AGENT_LISTEN", value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
+    /// The host of --listen by itself, as Toxiproxy's server takes it
+    #[arg(long, value_name = "HOST", conflicts_with = "listen")]
+    host: Option<String>,
+    /// The port of --listen by itself, as Toxiproxy's server takes it
+    #[arg(long, value_name = "PORT", conflicts_with = "listen")]
+    port: Option<u16>,
+    /// Whether Toxiproxy's own paths are answered, so that its clients work unchanged [default: on]
+    #[arg(long, env = "SQUALL_AGENT_TOXIPROXY", value_enum, value_name = "WHETHER")]
+    toxiproxy: Option<Switch>,
     /// Allow an address that is not the loopback: whoever reaches it may inject faults
     #[arg(long, env = "SQUALL_AGENT_INSECURE")]
     insecure: bool,
-    /// Read this configuration (YAML) first
+    /// Read this configuration first: YAML, or the JSON list of Toxiproxy's server
     #[arg(long, env = "SQUALL_AGENT_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
     /// Keep the proxies here over a restart (never faults)
@@ -72,6 +100,15 @@ pub(crate) struct Serve {
     pub(crate) log: LogFormat,
 }
 
+/// Whether something is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Switch {
+    /// It is.
+    On,
+    /// It is not.
+    Off,
+}
+
 /// How the log is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
@@ -89,6 +126,11 @@ impl Serve {
             ConfigFile::read(path)?.apply(&mut config);
         }
         config.listen = self.listen.unwrap_or(config.listen);
+        if let Some(host) = &self.host {
+            config.listen.set_ip(address_of(host)?);
+        }
+        config.listen.set_port(self.port.unwrap_or(config.listen.port()));
+        config.toxiproxy = self.toxiproxy.map_or(config.toxiproxy, |switch| switch == Switch::On);
         config.insecure = self.insecure;
         config.state = self.state.or(config.state);
         config.name = self.name.unwrap_or(config.name);
@@ -101,6 +143,17 @@ impl Serve {
         config.proxies.extend(self.proxies);
         Ok(config)
     }
+}
+
+/// An address by itself or by name, an IPv4 address before an IPv6 one.
+fn address_of(host: &str) -> Result<IpAddr, ConfigError> {
+    let found: Vec<_> = match (host, 0).to_socket_addrs() {
+        Ok(found) => found.map(|address| address.ip()).collect(),
+        Err(_) => Vec::new(),
+    };
+    let first = found.iter().find(|address| address.is_ipv4()).or(found.first()).copied();
+    let mistake = || Mistake { field: "host".into(), message: format!("`{host}` is no address, and no name of one") };
+    first.ok_or_else(|| ConfigError::Mistakes { found: vec![mistake()] })
 }
 
 fn proxy(text: &str) -> Result<ProxySpec, String> {
@@ -125,7 +178,7 @@ fn label(text: &str) -> Result<(String, String), String> {
 
 #[cfg(test)]
 mod tests {
-    use super::Cli;
+    use super::{Cli, with_two_dashes};
     use clap::{CommandFactory, Parser};
 
     #[test]
@@ -146,6 +199,25 @@ mod tests {
         assert_eq!(config.max_fault_duration.as_secs(), 3600);
         let proxies: Vec<_> = config.proxies.iter().map(|spec| (spec.name.as_str(), spec.upstream.as_str())).collect();
         assert_eq!(proxies, [("b", "f:2"), ("a", "c:3")]);
+    }
+
+    #[test]
+    fn toxiproxys_flags_mean_the_same_here() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), r#"[{"name": "a", "upstream": "b:1", "more": 1}]"#).unwrap();
+        let path = file.path().to_str().unwrap();
+        let arguments = ["squall-agent", "-host", "localhost", "-port=9000", "-config", path];
+        let arguments = arguments.into_iter().map(|argument| with_two_dashes(argument.into()));
+        let config = Cli::try_parse_from(arguments).unwrap().serve.into_config().unwrap();
+        assert_eq!((config.listen.to_string().as_str(), config.populate.len()), ("127.0.0.1:9000", 1));
+        assert!(config.mistakes().is_empty() && config.toxiproxy);
+
+        std::fs::write(file.path(), r#"[{"name": "a"}]"#).unwrap();
+        let arguments = ["squall-agent", "--config", path, "--toxiproxy", "off"];
+        let config = Cli::try_parse_from(arguments).unwrap().serve.into_config().unwrap();
+        let told: Vec<_> = config.mistakes().into_iter().map(|mistake| mistake.to_string()).collect();
+        assert_eq!(told, ["populate: missing required field: upstream at proxy 1"]);
+        assert!(!config.toxiproxy);
     }
 
     #[test]

@@ -3,7 +3,10 @@
 //! Neighbours: `config_file` reads it from YAML, the binary's `cli` lays the command line over it, `agent` binds by it.
 //! Invariant: a configuration without `mistakes` can fail only at what the machine refuses: an address, a file.
 
-use crate::address::{Purpose, mistake};
+use crate::{
+    address::{Purpose, mistake},
+    toxiproxy::{ProxyInput, prepared},
+};
 use squall_wire::{ProxyName, ProxySpec, Span};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -29,6 +32,10 @@ pub struct AgentConfig {
     pub insecure: bool,
     /// The proxies to start with.
     pub proxies: Vec<ProxySpec>,
+    /// Proxies, and toxics on them, in Toxiproxy's words: made after the others.
+    pub populate: Vec<ProxyInput>,
+    /// Whether Toxiproxy's own paths are answered.
+    pub toxiproxy: bool,
     /// Labels by which an experiment can choose this agent.
     pub labels: BTreeMap<String, String>,
     /// Where the proxies are kept over a restart; nowhere when absent.
@@ -58,6 +65,8 @@ impl Default for AgentConfig {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT)),
             insecure: false,
             proxies: Vec::new(),
+            populate: Vec::new(),
+            toxiproxy: true,
             labels: BTreeMap::new(),
             state: None,
             max_fault_duration: Duration::from_secs(3600),
@@ -124,6 +133,8 @@ impl AgentConfig {
             }
         }
         found.extend(proxy_mistakes(&self.proxies));
+        let populate = prepared(&self.populate, self.listen.ip()).err();
+        found.extend(populate.map(|mistake| Mistake { field: "populate".into(), message: mistake.to_string() }));
         found
     }
 

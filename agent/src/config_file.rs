@@ -7,10 +7,15 @@
 //!   - {name: payment, listen: 127.0.0.1:7001, upstream: payment.internal:443}
 //! ```
 //!
+//! A file that is a JSON array is one of Toxiproxy's own: `[{"name", "listen", "upstream", "enabled", "toxics"}]`.
+//!
 //! Neighbours: `config` has the values and their defaults; the binary's `cli` lays the command line over both.
 //! Invariant: a key that is not known is a mistake, never ignored, and the message points at its line.
 
-use crate::config::{AgentConfig, Mistake};
+use crate::{
+    config::{AgentConfig, Mistake},
+    toxiproxy::ProxyInput,
+};
 use serde::Deserialize;
 use squall_wire::{ProxySpec, Span, nearest::nearest};
 use std::{
@@ -71,8 +76,11 @@ pub struct ConfigFile {
     drain: Option<Span>,
     dial_timeout: Option<Span>,
     max_connections: Option<usize>,
+    toxiproxy: Option<bool>,
     #[serde(default)]
     proxies: Vec<ProxySpec>,
+    #[serde(skip)]
+    populate: Vec<ProxyInput>,
 }
 
 impl ConfigFile {
@@ -91,6 +99,11 @@ impl ConfigFile {
         }
         if text.trim().is_empty() {
             return Ok(Self::default());
+        }
+        if text.trim_start().starts_with('[') {
+            let populate = serde_json::from_str(text)
+                .map_err(|error| format!("not a list of proxies as Toxiproxy has it: {error}"))?;
+            return Ok(Self { populate, ..Self::default() });
         }
         let options = serde_saphyr::options! { strict_booleans: true };
         serde_saphyr::from_str_with_options(text, options).map_err(|error| {
@@ -118,7 +131,9 @@ impl ConfigFile {
         config.state = self.state.or_else(|| config.state.take());
         config.max_connections = self.max_connections.unwrap_or(config.max_connections);
         config.labels.extend(self.labels);
+        config.toxiproxy = self.toxiproxy.unwrap_or(config.toxiproxy);
         config.proxies.extend(self.proxies);
+        config.populate.extend(self.populate);
     }
 }
 
@@ -148,12 +163,12 @@ mod tests {
     fn a_whole_file_is_understood() {
         let config = parsed(
             "listen: 127.0.0.1:9000\nname: edge\nlabels: {zone: a}\nstate: /var/lib/s.json\nmax_fault_duration: 10m\n\
-             max_lease: 1m\ndrain: 3s\ndial_timeout: 2s\nmax_connections: 100\nproxies:\n\
+             max_lease: 1m\ndrain: 3s\ndial_timeout: 2s\nmax_connections: 100\ntoxiproxy: false\nproxies:\n\
              - {name: db, listen: 127.0.0.1:0, upstream: 'localhost:5432', enabled: false}\n",
         );
         assert_eq!((config.name.as_str(), config.listen.port(), config.max_connections), ("edge", 9000, 100));
         assert_eq!(config.max_lease.as_secs(), 60);
-        assert!(!config.proxies[0].enabled && config.mistakes().is_empty());
+        assert!(!config.proxies[0].enabled && !config.toxiproxy && config.mistakes().is_empty());
     }
 
     #[test]

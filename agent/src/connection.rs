@@ -57,8 +57,8 @@ impl Connection {
         let membership: &Arc<Membership> = &ticket.membership;
         let totals = &shared.totals;
         Self {
-            up: Link::new(true, &shared.plane, membership, &totals.bytes_upstream),
-            down: Link::new(false, &shared.plane, membership, &totals.bytes_downstream),
+            up: Link::new(true, &shared.plane, membership, &totals.upstream),
+            down: Link::new(false, &shared.plane, membership, &totals.downstream),
             shared: Arc::clone(shared),
             _ticket: ticket,
             client,

@@ -28,9 +28,11 @@ mod registry;
 mod socket;
 pub mod state;
 mod timer;
+mod toxiproxy;
 
 pub use agent::{Agent, AgentError};
 pub use config::AgentConfig;
 pub use fault::ActiveFault;
 pub use plane::{DataPlane, PlaneLimits};
 pub use proxy::{Proxy, ProxyError, RemovedHits};
+pub use toxiproxy::{ProxyInput, ToxicInput};

@@ -13,7 +13,7 @@ use crate::{
     fault::{Ending, Item},
     pipeline::{Appetite, Pipeline},
     plane::DataPlane,
-    proxy::Membership,
+    proxy::{Flow, Membership},
     socket::{self, Copied},
 };
 use std::{
@@ -21,7 +21,7 @@ use std::{
     io::{self, ErrorKind, IoSlice},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::Instant,
 };
@@ -65,8 +65,10 @@ pub(crate) struct Link {
     plane: Arc<DataPlane>,
     membership: Arc<Membership>,
     seen: u64,
-    delivered: Arc<AtomicU64>,
+    flow: Arc<Flow>,
     source_ended: bool,
+    /// It ended by RST, and not in order.
+    source_reset: bool,
     sink_gone: bool,
     sink_shut: bool,
 }
@@ -81,20 +83,16 @@ enum Woke {
 }
 
 impl Link {
-    pub(crate) fn new(
-        upstream: bool,
-        plane: &Arc<DataPlane>,
-        membership: &Arc<Membership>,
-        delivered: &Arc<AtomicU64>,
-    ) -> Self {
+    pub(crate) fn new(upstream: bool, plane: &Arc<DataPlane>, membership: &Arc<Membership>, flow: &Arc<Flow>) -> Self {
         Self {
             upstream,
             pipeline: Pipeline::new(upstream, Arc::clone(&plane.budget)),
             plane: Arc::clone(plane),
             membership: Arc::clone(membership),
             seen: 0,
-            delivered: Arc::clone(delivered),
+            flow: Arc::clone(flow),
             source_ended: false,
+            source_reset: false,
             sink_gone: false,
             sink_shut: false,
         }
@@ -167,7 +165,10 @@ impl Link {
         }
         let result = match sink {
             Peer::Open(sink) if self.pipeline.is_clear() && !self.sink_gone => self.read_through(source, sink, between),
-            _ => socket::read_chunk(source).map(|bytes| (!bytes.is_empty()).then_some(Item::Bytes(bytes))),
+            _ => socket::read_chunk(source).map(|bytes| {
+                self.flow.received.fetch_add(bytes.len() as u64, Relaxed);
+                (!bytes.is_empty()).then_some(Item::Bytes(bytes))
+            }),
         };
         let item = match result {
             Ok(Some(item)) => item,
@@ -179,7 +180,7 @@ impl Link {
             }
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => return,
             Err(_) => {
-                self.source_ended = true;
+                (self.source_ended, self.source_reset) = (true, true);
                 between.failed.store(true, Relaxed);
                 Item::End(Ending::Reset)
             }
@@ -196,7 +197,8 @@ impl Link {
         match socket::copy_through(source, sink)? {
             Copied::Eof => Ok(None),
             Copied::Bytes { written, rest, failed } => {
-                self.delivered.fetch_add(written as u64, Relaxed);
+                self.flow.received.fetch_add((written + rest.len()) as u64, Relaxed);
+                self.flow.delivered.fetch_add(written as u64, Relaxed);
                 if failed.is_some() {
                     self.lose_sink(between);
                 }
@@ -226,7 +228,7 @@ impl Link {
             }
             match stream.try_write_vectored(&slices[..self.pipeline.output().len().min(GATHER)]) {
                 Ok(written) => {
-                    self.delivered.fetch_add(written as u64, Relaxed);
+                    self.flow.delivered.fetch_add(written as u64, Relaxed);
                     self.pipeline.written(written);
                     self.pipeline.advance(Instant::now());
                 }
@@ -253,7 +255,10 @@ impl Link {
             return Some(Ending::Reset);
         }
         let ending = self.pipeline.ending()?;
-        if ending == Ending::Abort || (ending != Ending::Eof && matches!(sink, Peer::Pending)) {
+        // What a fault lets pass before it ends the connection waits for the dial; what a client left that is gone
+        // does not.
+        let unheard = self.source_reset || between.reset[usize::from(!self.upstream)].load(Relaxed);
+        if ending == Ending::Abort || (ending != Ending::Eof && unheard && matches!(sink, Peer::Pending)) {
             return Some(ending);
         }
         if !self.pipeline.output().is_empty() {

@@ -69,13 +69,17 @@ impl Port {
 
     /// Listens, or changes the length of the queue.
     pub(crate) fn listen(&self, backlog: i32) -> io::Result<()> {
+        // Otherwise our own open connections would be in the way.
+        self.socket.set_reuse_address(true)?;
         self.socket.listen(backlog)
     }
 
     /// Stops listening at once and keeps the address. Connections that wait to be accepted are reset.
     pub(crate) fn refuse(&self) -> io::Result<()> {
         // On a listening socket the kernel takes this as the end of listening (tcp_disconnect), on Linux.
-        self.socket.shutdown(Shutdown::Read)
+        self.socket.shutdown(Shutdown::Read)?;
+        // An address that is bound for reuse, with nobody listening on it, could be taken by any other program.
+        self.socket.set_reuse_address(false)
     }
 }
 

@@ -5,7 +5,6 @@
 
 mod cli;
 
-use clap::Parser;
 use cli::{Cli, Command, LogFormat};
 use serde_json::json;
 use squall_agent::{
@@ -35,7 +34,7 @@ enum Failure {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::from_arguments();
     let outcome = match cli.command {
         Some(Command::Check { config }) => check(&config),
         None => serve(cli.serve),

@@ -4,6 +4,7 @@
 //! is no global state: each agent has its own. Neighbours: `api::about` serves it, `registry::snapshot` has the values.
 //! Invariant: the text is OpenMetrics, and its labels are few: names of proxies and faults, kinds, methods, statuses.
 
+use crate::registry::Overview;
 use axum::http::{Method, StatusCode};
 use prometheus_client::{
     collector::Collector,
@@ -40,15 +41,76 @@ impl ApiMetrics {
         &self,
         agent: &str,
         uptime: Duration,
-        proxies: Vec<ProxyInfo>,
-        leases: usize,
+        overview: Overview,
+        toxiproxy: bool,
     ) -> Result<String, fmt::Error> {
+        let Overview { proxies, received, leases } = overview;
+        let mut theirs = Registry::default();
+        if toxiproxy {
+            theirs.register_collector(Box::new(Toxiproxy::of(&proxies, &received)));
+        }
         let mut registry = Registry::with_prefix("squall");
         registry.register("api_requests", "Requests to the API that were answered", self.requests.clone());
         registry.register_collector(Box::new(Scrape { agent: agent.to_owned(), uptime, proxies, leases }));
         let mut out = String::new();
-        text::encode(&mut out, &registry)?;
+        text::encode_registry(&mut out, &registry)?;
+        text::encode_registry(&mut out, &theirs)?;
+        text::encode_eof(&mut out)?;
         Ok(out)
+    }
+}
+
+/// Toxiproxy's own names for the bytes of a proxy, for the dashboards that know them.
+#[derive(Debug)]
+struct Toxiproxy(Vec<Bytes>);
+
+/// One direction of one proxy.
+#[derive(Debug)]
+struct Bytes {
+    labels: [(&'static str, String); 4],
+    received: u64,
+    sent: u64,
+}
+
+impl Toxiproxy {
+    fn of(proxies: &[ProxyInfo], received: &[[u64; 2]]) -> Self {
+        let both = |(proxy, received): (&ProxyInfo, &[u64; 2])| {
+            let row = |direction: &str, received, sent| Bytes {
+                labels: [
+                    ("direction", direction.to_owned()),
+                    ("proxy", proxy.name.to_string()),
+                    ("listener", proxy.listen.clone()),
+                    ("upstream", proxy.upstream.clone()),
+                ],
+                received,
+                sent,
+            };
+            [
+                row("upstream", received[0], proxy.counters.bytes_upstream),
+                row("downstream", received[1], proxy.counters.bytes_downstream),
+            ]
+        };
+        Self(proxies.iter().zip(received).flat_map(both).collect())
+    }
+}
+
+/// Name, and where it is found.
+type OfDirection = (&'static str, fn(&Bytes) -> u64);
+
+const TOXIPROXY_COUNTERS: [OfDirection; 2] =
+    [("toxiproxy_proxy_received_bytes", |row| row.received), ("toxiproxy_proxy_sent_bytes", |row| row.sent)];
+
+impl Collector for Toxiproxy {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        for (name, value) in TOXIPROXY_COUNTERS {
+            let mut metric =
+                encoder.encode_descriptor(name, "Bytes, as Toxiproxy counts them", None, MetricType::Counter)?;
+            for row in &self.0 {
+                let labels: Vec<_> = row.labels.iter().map(|(name, value)| (*name, value.as_str())).collect();
+                metric.encode_family(&labels)?.encode_counter::<NoLabelSet, u64, u64>(&value(row), None)?;
+            }
+        }
+        Ok(())
     }
 }
 

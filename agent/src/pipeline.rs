@@ -95,7 +95,7 @@ impl Pipeline {
         let direction = claim.fault.direction();
         let ours = if self.upstream { direction.covers_upstream() } else { direction.covers_downstream() };
         !claim.was_refused()
-            && !fault::acts_on_listener(&claim.fault.kind())
+            && fault::acts_on_links(&claim.fault.kind())
             && (ours || fault::watches_both_ways(&claim.fault.kind()))
     }
 

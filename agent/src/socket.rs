@@ -116,7 +116,8 @@ pub(crate) async fn acknowledged(stream: &TcpStream) {
     let (Ok(local), Ok(peer)) = (stream.local_addr(), stream.peer_addr()) else { return };
     // Nobody tells when the queue is empty, so it is asked for, less and less often.
     let mut pause = Duration::from_millis(1);
-    while queues(local, Some(peer)).is_ok_and(|queues| queues.send > 0) {
+    // A peer that reset meanwhile is connected no longer, and the kernel would tell of the listening socket instead.
+    while stream.peer_addr().is_ok() && queues(local, Some(peer)).is_ok_and(|queues| queues.send > 0) {
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_millis(50));
     }

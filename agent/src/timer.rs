@@ -154,6 +154,7 @@ impl Drop for Precise<'_> {
 #[cfg(test)]
 mod tests {
     use super::Timer;
+    use futures::{StreamExt, stream::FuturesUnordered};
     use std::time::{Duration, Instant};
 
     #[tokio::test]
@@ -188,13 +189,16 @@ mod tests {
     async fn many_sleepers_wake_in_the_order_of_their_deadlines() {
         let timer = Timer::start();
         let start = Instant::now();
-        let order = parking_lot::Mutex::new(Vec::new());
-        let sleeper = async |n: u64| {
-            timer.sleep_until(start + Duration::from_millis(2 * n)).await;
-            order.lock().push(n);
+        // Polled in the order in which they are woken, however late that is.
+        let sleeper = |n: u64| {
+            let timer = &timer;
+            async move {
+                timer.sleep_until(start + Duration::from_millis(50 * n)).await;
+                n
+            }
         };
-        tokio::join!(sleeper(5), sleeper(1), sleeper(4), sleeper(2), sleeper(3));
-        assert_eq!(*order.lock(), [1, 2, 3, 4, 5]);
+        let sleepers: FuturesUnordered<_> = [5, 1, 4, 2, 3].into_iter().map(sleeper).collect();
+        assert_eq!(sleepers.collect::<Vec<_>>().await, [1, 2, 3, 4, 5]);
         assert_eq!(timer.waiting(), 0);
     }
 }

@@ -7,6 +7,7 @@ use serde_json::json;
 use squall_agent::AgentConfig;
 use std::{
     io::ErrorKind,
+    net::SocketAddr,
     time::{Duration, Instant},
 };
 use tokio::{io::AsyncReadExt, io::AsyncWriteExt, net::TcpStream, time::timeout};
@@ -170,9 +171,11 @@ async fn a_proxy_takes_a_bounded_number_of_faults() {
 #[tokio::test]
 async fn a_heal_that_fails_is_told_and_tried_again_until_it_works() {
     let agent = Running::new().await;
-    let listen = agent.proxy("db", echo(b'a').await).await;
+    let spec = json!({"name": "db", "upstream": echo(b'a').await, "enabled": false});
+    let listen: SocketAddr = agent.post("/v1/proxies", spec).await.1["listen"].as_str().unwrap().parse().unwrap();
     agent.fault("db", json!({"fault": {"refuse": {}}})).await;
-    // While nobody listens there, another program takes the address.
+    assert_eq!(agent.patch("/v1/proxies/db", json!({"enabled": true})).await.0, 200);
+    // Another program takes the address, on which nobody ever listened.
     let squatter = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     squatter.set_reuse_address(true).unwrap();
     squatter.bind(&listen.into()).unwrap();

@@ -54,6 +54,63 @@ async fn shutdown_is_bounded_even_with_connections_that_never_end() {
     assert!(took < drain + Duration::from_secs(5), "{took:?}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_that_is_healed_by_the_shutdown_lets_nobody_in() {
+    for _ in 0..3 {
+        let agent = Running::with(AgentConfig { drain: Duration::from_millis(100), ..config() }).await;
+        let upstream = echo(b'a').await;
+        let listen = agent.proxy("db-00", upstream).await;
+        agent.fault("db-00", json!({"fault": {"refuse": {}}})).await;
+        // More to heal, so that there is time to get in by the first.
+        for number in 1..30 {
+            agent.proxy(&format!("db-{number:02}"), upstream).await;
+            agent.fault(&format!("db-{number:02}"), json!({"fault": {"refuse": {}}})).await;
+        }
+        let (stop, stopped) = std::sync::mpsc::channel::<()>();
+        let knocking = std::thread::spawn(move || {
+            let mut let_in = 0;
+            while stopped.try_recv().is_err() {
+                let_in += usize::from(std::net::TcpStream::connect(listen).is_ok());
+            }
+            let_in
+        });
+        agent.stop().await;
+        stop.send(()).unwrap();
+        assert_eq!(knocking.join().unwrap(), 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_that_is_saved_during_the_shutdown_does_not_save_the_shutdown() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state.json");
+    for _ in 0..5 {
+        let agent = Running::with(AgentConfig { drain: Duration::from_millis(100), ..with_state(&path) }).await;
+        let spec = json!({"name": "db", "upstream": "127.0.0.1:9"});
+        assert!(agent.put("/v1/proxies/db", spec).await.1["enabled"] == json!(true), "the last one came back disabled");
+        let changes: Vec<_> = (1000..1006)
+            .map(|first| {
+                let (client, url) = (api_support::client(), agent.url("/v1/proxies/db"));
+                tokio::spawn(async move {
+                    for port in (first..9000).step_by(6) {
+                        let patch = json!({"upstream": format!("127.0.0.1:{port}")});
+                        if !client.patch(&url).json(&patch).send().await.is_ok_and(|answer| answer.status() == 200) {
+                            return;
+                        }
+                    }
+                })
+            })
+            .collect();
+        agent.until("/v1/proxies/db", |_, proxy| proxy["upstream"] != "127.0.0.1:9").await;
+        agent.stop().await;
+        for change in changes {
+            change.await.unwrap();
+        }
+        let saved: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        assert_eq!(saved["proxies"][0]["enabled"], json!(true));
+    }
+}
+
 #[tokio::test]
 async fn proxies_come_back_where_they_were_and_faults_do_not() {
     let directory = tempfile::tempdir().unwrap();

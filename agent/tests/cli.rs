@@ -103,9 +103,19 @@ fn help_names_every_option_and_its_variable() {
     let help = output(&["--help"]);
     assert!(help.status.success());
     let help = text(&help.stdout);
-    for option in
-        ["listen", "config", "state", "proxy", "name", "label", "drain", "max-fault-duration", "max-lease", "log"]
-    {
+    for option in [
+        "listen",
+        "toxiproxy",
+        "config",
+        "state",
+        "proxy",
+        "name",
+        "label",
+        "drain",
+        "max-fault-duration",
+        "max-lease",
+        "log",
+    ] {
         assert!(help.contains(&format!("--{option}")), "--{option} is not in the help");
         let variable = format!("SQUALL_AGENT_{}", option.to_uppercase().replace('-', "_"));
         assert!(help.contains(&variable), "{variable} is not in the help");
@@ -209,6 +219,36 @@ fn a_second_signal_ends_at_once() {
     agent.signal("INT");
     assert_eq!(agent.wait().code(), Some(130));
     let _ = open.shutdown(Shutdown::Both);
+}
+
+#[test]
+fn toxiproxys_own_file_is_read_and_its_api_can_be_switched_off() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("toxiproxy.json");
+    let list = r#"[{"name": "db", "listen": "127.0.0.1:0", "upstream": "127.0.0.1:9", "enabled": true,
+        "toxics": [{"type": "latency", "attributes": {"latency": 5}}]}]"#;
+    std::fs::write(&file, list).unwrap();
+    let agent = Process::start(directory.path(), |command| {
+        command.arg("-config").arg(&file);
+    });
+    assert!(agent.ready["proxies"]["db"].as_str().unwrap().starts_with("127.0.0.1:"));
+    let answer = get(agent.api(), "/proxies/db/toxics");
+    assert!(answer.contains(r#"[{"attributes":{"latency":5,"jitter":0},"name":"latency_downstream""#), "{answer}");
+    drop(agent);
+
+    std::fs::remove_file(directory.path().join("ready.json")).unwrap();
+    let agent = Process::start(directory.path(), |command| {
+        command.env("SQUALL_AGENT_TOXIPROXY", "off");
+    });
+    assert!(get(agent.api(), "/proxies").starts_with("HTTP/1.1 404"));
+    assert!(get(agent.api(), "/v1/proxies").starts_with("HTTP/1.1 200"));
+}
+
+#[test]
+fn an_address_off_the_loopback_needs_insecure_also_with_toxiproxys_flags() {
+    let refused = output(&["-host=0.0.0.0", "-port=0"]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(text(&refused.stderr).contains("--insecure"), "{}", text(&refused.stderr));
 }
 
 #[test]

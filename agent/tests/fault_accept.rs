@@ -56,22 +56,45 @@ async fn two_refusals_are_healed_only_when_both_are_gone() {
     served_after(&rig).await;
 }
 
+/// Takes an address as a server does that is being restarted.
+fn take(address: std::net::SocketAddr) -> std::io::Result<socket2::Socket> {
+    let thief = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
+    thief.set_reuse_address(true)?;
+    thief.bind(&address.into())?;
+    thief.listen(1)?;
+    Ok(thief)
+}
+
+#[tokio::test]
+async fn nobody_can_take_the_address_while_it_is_refused() {
+    let rig = Rig::echo().await;
+    let open = rig.connect().await;
+    for _ in 0..3 {
+        let fault = rig.fault(r#"{"fault": {"refuse": {}}}"#).await;
+        let anywhere = format!("0.0.0.0:{}", rig.proxy.listen_addr().port()).parse().unwrap();
+        for address in [rig.proxy.listen_addr(), anywhere] {
+            assert_eq!(take(address).unwrap_err().kind(), ErrorKind::AddrInUse);
+        }
+        rig.heal(&fault).await;
+        served_after(&rig).await;
+    }
+    drop(open);
+}
+
 #[tokio::test]
 async fn a_heal_that_fails_is_told_and_can_be_tried_again() {
-    let rig = Rig::echo().await;
+    let rig = Rig::disabled().await;
     let fault = rig.fault(r#"{"fault": {"refuse": {}}}"#).await;
-    // Somebody takes the port while nobody listens on it.
-    let thief = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    thief.set_reuse_address(true).unwrap();
-    thief.bind(&rig.proxy.listen_addr().into()).unwrap();
-    thief.listen(1).unwrap();
+    rig.proxy.set_enabled(true).await.unwrap();
+    // Somebody takes the port, on which nobody ever listened.
+    let thief = take(rig.proxy.listen_addr()).unwrap();
     let names = std::slice::from_ref(fault.name());
     let error = rig.proxy.remove_faults(names).await.unwrap_err().to_string();
     assert!(error.contains("failed to listen") && error.contains("try again"), "{error}");
     assert_eq!(rig.proxy.faults().len(), 1, "it is still there");
     drop(thief);
     rig.heal(&fault).await;
-    served_after(&rig).await;
+    rig.connect().await;
 }
 
 #[tokio::test]

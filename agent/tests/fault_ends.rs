@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{PATIENCE, Rig, expect_reset, expect_silence, read_all};
+use common::{PATIENCE, Rig, expect_reset, expect_silence, read_all, until};
 use std::time::{Duration, Instant};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -77,6 +77,44 @@ async fn a_reset_after_bytes_delivers_exactly_those() {
         rig.fault(&format!(r#"{{"fault": {{"reset": {{"after_bytes": "{bytes}B"}}}}}}"#)).await;
         assert_eq!(expect_reset(&mut rig.connect().await).await.len(), bytes);
     }
+}
+
+#[tokio::test]
+async fn a_cut_towards_the_server_delivers_its_bytes_to_a_server_that_is_still_being_dialled() {
+    for fault in [r#"{"reset": {"after_bytes": "10B"}}"#, r#"{"truncate": {"bytes": "10B"}}"#] {
+        let (told, mut got) = tokio::sync::mpsc::channel(1);
+        let rig = Rig::serve(move |mut server: TcpStream| {
+            let told = told.clone();
+            async move {
+                let mut all = Vec::new();
+                // By RST or in order.
+                let _ = server.read_to_end(&mut all).await;
+                told.send(all).await.unwrap();
+            }
+        })
+        .await;
+        // A name, for it takes longer to dial.
+        rig.proxy.set_upstream(format!("localhost:{}", rig.server.port()));
+        rig.fault(&format!(r#"{{"fault": {fault}, "direction": "upstream"}}"#)).await;
+        let mut client = rig.connect().await;
+        client.write_all(b"0123456789AB").await.unwrap();
+        assert_eq!(timeout(PATIENCE, got.recv()).await.unwrap().unwrap(), b"0123456789", "{fault}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_goes_before_its_reset_came_is_not_waited_for() {
+    let rig = sender(2_000_000).await;
+    // More than the client's kernel takes for a program that reads nothing.
+    let fault = rig.fault(r#"{"fault": {"reset": {"after_bytes": "1MB"}}}"#).await;
+    let client = rig.connect().await;
+    until(|| fault.hits() == Some(1), || "never cut".into()).await;
+    rig.until(|counters| counters.bytes_downstream == 1_000_000).await;
+    let start = Instant::now();
+    client.set_zero_linger().unwrap();
+    drop(client);
+    rig.until(|counters| counters.open_connections == 0).await;
+    assert!(start.elapsed() < MS(2500), "{:?}", start.elapsed());
 }
 
 #[tokio::test]

@@ -156,3 +156,20 @@ async fn a_client_that_had_not_asked_yet_is_connected_when_the_garbage_goes() {
     timeout(PATIENCE, client.read_exact(&mut head)).await.unwrap().unwrap();
     assert_eq!((&head, seen.load(SeqCst)), (b"HTTP/1.1 200 OK", 1));
 }
+
+#[tokio::test]
+async fn garbage_whose_count_is_spent_does_not_keep_a_server_that_speaks_first_from_its_clients() {
+    let rig = Rig::serve(|mut server: TcpStream| async move {
+        // A client that resets is none of the server's business.
+        let _ = server.write_all(b"220 ready").await;
+        let _ = server.read_to_end(&mut Vec::new()).await;
+    })
+    .await;
+    let fault = rig.fault(r#"{"fault": {"garbage": {"style": {"text": "no"}}}, "count": 1}"#).await;
+    let mut hit = rig.connect().await;
+    hit.write_all(b"EHLO").await.unwrap();
+    assert_eq!(read_all(&mut hit).await, b"no");
+    let mut late = rig.connect().await;
+    timeout(PATIENCE, late.read_exact(&mut [0; 9])).await.expect("spared, and so connected").unwrap();
+    assert_eq!((fault.hits(), fault.units()), (Some(1), 2));
+}

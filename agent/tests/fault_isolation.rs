@@ -41,6 +41,9 @@ async fn all_calls_work_at_once(proxy: &Proxy) {
         r#"{"fault": {"refuse": {}}}"#,
         r#"{"fault": {"slow_accept": {"delay": "1s"}}}"#,
         r#"{"fault": {"garbage": {"style": "endless"}}}"#,
+        r#"{"fault": {"connection_limit": {"max": 1, "then": "queue"}}}"#,
+        r#"{"fault": {"flap": {"up": "1h", "down": "10ms"}}}"#,
+        r#"{"fault": {"corrupt": {"rate": 0.5}}}"#,
         r#"{"fault": {"bandwidth": {"rate": "1KB/s"}}}"#,
     ] {
         let fault = common::fault(json);

@@ -30,6 +30,9 @@ const KINDS: &[(&str, &str)] = &[
     (r#"{"unread": {}}"#, r#"{"unread": {}}"#),
     (r#"{"refuse": {}}"#, r#"{"refuse": {}}"#),
     (r#"{"slow_accept": {"delay": "20ms"}}"#, r#"{"slow_accept": {"delay": "1s", "backlog": 1}}"#),
+    (r#"{"connection_limit": {"max": 0}}"#, r#"{"connection_limit": {"max": 9, "then": "queue"}}"#),
+    (r#"{"flap": {"up": "1h", "down": "1s"}}"#, r#"{"flap": {"up": "2h", "down": "1s", "jitter": "10ms"}}"#),
+    (r#"{"corrupt": {"rate": 1e-300}}"#, r#"{"corrupt": {"rate": 2e-300, "how": "zero"}}"#),
 ];
 
 const DIRECTIONS: [&str; 3] = ["upstream", "downstream", "both"];
@@ -86,7 +89,7 @@ async fn play(steps: Vec<Step>) -> (usize, Vec<u8>) {
             Step::Wait(millis) => tokio::time::sleep(Duration::from_millis(millis)).await,
             Step::Set(kind, direction) => {
                 let kind = kind.index(KINDS.len());
-                let whole = matches!(kind, 8 | 9);
+                let whole = matches!(kind, 8..=11);
                 let direction = if whole { "both" } else { DIRECTIONS[direction.index(3)] };
                 let json = format!(r#"{{"fault": {}, "direction": "{direction}"}}"#, KINDS[kind].0);
                 set.push((rig.fault(&json).await, kind));

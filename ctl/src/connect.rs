@@ -39,11 +39,18 @@ impl Scene {
         let Some(name) = &choice.env else {
             return Ok(Self::Sandbox { without: choice.without.clone() });
         };
-        let environment = environment_named(name, file.parent())?;
+        Ok(Self::of(environment_named(name, file.parent())?))
+    }
+
+    fn of(mut environment: Environment) -> Self {
         if environment.sandbox {
-            return Ok(Self::Sandbox { without: environment.shop.without.clone() });
+            return Self::Sandbox { without: environment.shop.without };
         }
-        Ok(Self::Environment(Box::new(environment)))
+        // The journal tells by the name whether an agent died with its run and needs no healing: only the built-in's did.
+        if environment.name == sandbox::NAME {
+            environment.name = format!("environment {}", sandbox::NAME);
+        }
+        Self::Environment(Box::new(environment))
     }
 
     /// Its name.
@@ -211,4 +218,20 @@ fn invalid(mistakes: &Diagnostics, source: &str) -> Failure {
 pub fn host_name() -> String {
     let name = rustix::system::uname();
     name.nodename().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Scene, environment, sandbox};
+    use std::path::Path;
+
+    fn scene(text: &str) -> Scene {
+        Scene::of(environment::load("sandbox.yaml", text, &|_| None, Path::new(".")).unwrap())
+    }
+
+    #[test]
+    fn an_environment_is_never_taken_for_the_built_in_sandbox() {
+        assert_ne!(scene("agents: {main: {url: 'http://127.0.0.1:1'}}").name(), sandbox::NAME);
+        assert_eq!(scene("sandbox: true").name(), sandbox::NAME);
+    }
 }

@@ -89,6 +89,11 @@ impl Failure {
         }
     }
 
+    /// As programs read it.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::json!({"error": {"exit_code": self.code.number(), "message": self.message}})
+    }
+
     /// It must not be done.
     pub fn refused(message: impl Into<String>) -> Self {
         Self::new(Code::Refused, message)
@@ -117,7 +122,7 @@ impl From<squall_engine::journal::JournalError> for Failure {
 pub fn report(failure: &Failure, common: &Common) -> ExitCode {
     failure.tell();
     if common.output == crate::cli::Format::Json {
-        output::json(&serde_json::json!({"error": {"exit_code": failure.code.number(), "message": failure.message}}));
+        output::json(&failure.json());
     }
     ExitCode::from(failure.code.number())
 }

@@ -93,7 +93,8 @@ impl Live {
     /// The lines that are drawn again and again.
     fn frame(&self) -> String {
         let now = self.recorder.now();
-        let width = terminal::size().map_or(80, |(columns, _)| usize::from(columns)).max(40);
+        // Never wider or higher than the screen: what has wrapped or scrolled away cannot be erased.
+        let (columns, rows) = terminal::size().map_or((80, 24), |(columns, rows)| (columns.max(2), rows.max(2)));
         let mut lines = Vec::new();
         if let Some((phase, since, lasting)) = self.state.phase {
             lines.push(format!("{} {}", bold(phase.word()), left(now, since, lasting)));
@@ -105,8 +106,8 @@ impl Live {
             lines.push(format!("  fault  {} {}", fault.proxy, fault.shown));
         }
         lines.extend(self.experiment.steady_state.iter().flat_map(|row| self.row(row, now)));
-        lines.iter().fold(String::new(), |mut frame, line| {
-            let _ = writeln!(frame, "{}", cut(line, width - 1));
+        lines.iter().take(usize::from(rows) - 1).fold(String::new(), |mut frame, line| {
+            let _ = writeln!(frame, "{}", cut(line, usize::from(columns) - 1));
             frame
         })
     }

@@ -64,11 +64,25 @@ pub fn coloured_marks(text: &str) -> String {
         let style = Style::new().bold().fg_color(Some(colour.into()));
         format!("{style}{word}{style:#}")
     };
-    let marks = [("✓", AnsiColor::Green), ("✗", AnsiColor::Red), ("?", AnsiColor::Yellow)];
+    let marks = [("✓", AnsiColor::Green), ("✕", AnsiColor::Red), ("?", AnsiColor::Yellow)];
     let colour = |line: &str| {
         marks.iter().fold(line.to_owned(), |line, (mark, colour)| {
             line.replace(&format!(" {mark} "), &format!(" {} ", paint(mark, *colour)))
         })
     };
     text.lines().map(colour).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::coloured_marks;
+
+    #[test]
+    fn each_mark_of_the_summary_has_its_colour() {
+        for mark in ["✓", "✕", "?"] {
+            let text = coloured_marks(&format!("p99  {mark} 12 ms  end"));
+            assert!(text.contains('\u{1b}') && text.contains(mark), "{text:?}");
+        }
+        assert_eq!(coloured_marks("no mark"), "no mark");
+    }
 }

@@ -6,14 +6,14 @@
 use crate::{
     cli::RunChoice,
     connect::{self, Scene},
-    exit::Failure,
+    exit::{Code, Failure},
     live::Live,
     output,
     sandbox::Sandbox,
 };
 use squall_engine::{
     journal::Journal,
-    record::RunRecord,
+    record::{RunEnd, RunRecord},
     report::{
         self,
         case::{Case, Ending},
@@ -27,35 +27,63 @@ use std::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// A run that is written down.
+/// A run that has a verdict.
 pub struct Finished {
     /// The run, as the journal has it.
     pub record: RunRecord,
-    /// Its page.
-    pub report: PathBuf,
+    /// Where its page is, or why it is not there.
+    pub report: Result<PathBuf, String>,
 }
 
 impl Finished {
-    /// As a case among others.
-    pub fn case(self, file: &Path) -> Case {
-        let report = Some(self.report.display().to_string());
-        Case {
-            file: file.display().to_string(),
-            ending: Ending::Ran { record: Box::new(self.record), report, regressions: Vec::new() },
+    /// The run's own; `error` when its report could not be written, unless it is worse already.
+    pub fn verdict(&self) -> Verdict {
+        let verdict = self.record.end.as_ref().map_or(Verdict::Error, |end| end.verdict);
+        if self.report.is_err() { verdict.min(Verdict::Error) } else { verdict }
+    }
+
+    /// The run's own, or that of what its verdict became.
+    pub fn exit_code(&self) -> u8 {
+        match (&self.record.end, self.verdict()) {
+            (Some(end), verdict) if end.verdict == verdict => end.exit_code,
+            (_, verdict) => verdict.exit_code(),
         }
+    }
+
+    /// As a case among others. Without its page it is no run that somebody can look into, so that counts as `error`.
+    pub fn case(self, file: &Path) -> Case {
+        let exit_code = self.exit_code();
+        let ending = match self.report {
+            Err(message) if exit_code == Verdict::Error.exit_code() => {
+                Ending::Prevented { exit_code, message, mistakes: Vec::new() }
+            }
+            report => {
+                let report = report.ok().map(|path| path.display().to_string());
+                Ending::Ran { record: Box::new(self.record), report, regressions: Vec::new() }
+            }
+        };
+        Case { file: file.display().to_string(), ending }
     }
 }
 
-/// Whether the rest of the files is left alone after this one: somebody stopped it.
-pub fn is_the_last(case: &Case, stop: &Stop) -> bool {
-    stop.is_stopped() && matches!(case.verdict(), Some(Verdict::Interrupted | Verdict::NotHealed))
+/// Checks the file, and asks before an environment is touched that is not ours.
+///
+/// # Errors
+/// When the file is invalid, or the answer is no.
+pub fn ask(file: &Path, args: &RunChoice) -> Result<(), Failure> {
+    let scene = Scene::choose(&args.environment, file)?;
+    let experiment = connect::load(file, &args.environment, &scene, &scene.variables())?;
+    match scene {
+        Scene::Environment(_) if !args.yes => confirm(&experiment.name, scene.name(), &experiment.blast_radius.proxies),
+        _ => Ok(()),
+    }
 }
 
 /// Runs the file to its verdict, and writes its report.
 ///
 /// # Errors
 /// When there was no run: the file is invalid, it was refused, or something failed.
-pub async fn run_file(file: &Path, args: &RunChoice, stop: &Stop) -> Result<Finished, Failure> {
+pub async fn run_file(file: &Path, args: &RunChoice, stop: Stop) -> Result<Finished, Failure> {
     let scene = Scene::choose(&args.environment, file)?;
     std::fs::create_dir_all(&args.report)
         .map_err(|e| Failure::failed(format!("failed to make the directory {}: {e}", args.report.display())))?;
@@ -71,14 +99,32 @@ pub async fn run_file(file: &Path, args: &RunChoice, stop: &Stop) -> Result<Fini
     if let Some(sandbox) = sandbox {
         sandbox.stop().await;
     }
-    let id = outcome?;
-    let record = journal.load(&id).await?;
+    let (id, end) = outcome?;
+    let record = remembered(&journal, &id, end).await?;
     let path = args.report.join(format!("{}-{}.html", record.start.experiment, record.start.id));
-    let html =
-        report::html::render(&record).map_err(|e| Failure::failed(format!("failed to render the report: {e}")))?;
-    std::fs::write(&path, html)
-        .map_err(|e| Failure::failed(format!("failed to write the report {}: {e}", path.display())))?;
-    Ok(Finished { record, report: path })
+    Ok(Finished { report: write_report(&record, &path), record })
+}
+
+/// The run as the journal has it. When it could not take the end, the end is what the run itself says.
+async fn remembered(journal: &Journal, id: &str, end: Option<RunEnd>) -> Result<RunRecord, Failure> {
+    match journal.load(id).await {
+        Ok(mut record) => {
+            record.end = record.end.or(end);
+            Ok(record)
+        }
+        Err(error) => Err(match end {
+            Some(end) if end.verdict == Verdict::NotHealed => {
+                Failure::new(Code::NotHealed, format!("{}; {error}", end.reasons.join("; ")))
+            }
+            _ => error.into(),
+        }),
+    }
+}
+
+fn write_report(record: &RunRecord, path: &Path) -> Result<PathBuf, String> {
+    let html = report::html::render(record).map_err(|e| format!("failed to render the report: {e}"))?;
+    std::fs::write(path, html).map_err(|e| format!("failed to write the report {}: {e}", path.display()))?;
+    Ok(path.to_owned())
 }
 
 fn starting(without: &[String]) -> String {
@@ -88,21 +134,18 @@ fn starting(without: &[String]) -> String {
     }
 }
 
-/// Runs it to the verdict and gives the run's id in the journal.
+/// Runs it to the verdict and gives the run's id in the journal, and its end unless it never began.
 async fn run_on(
     file: &Path,
     args: &RunChoice,
     scene: &Scene,
     sandbox: Option<&Sandbox>,
     journal: &Journal,
-    stop: &Stop,
-) -> Result<String, Failure> {
+    stop: Stop,
+) -> Result<(String, Option<RunEnd>), Failure> {
     let variables = sandbox.map_or_else(|| scene.variables(), Sandbox::variables);
     let agents = sandbox.map_or_else(|| scene.targets(), |sandbox| vec![sandbox.target()]);
     let experiment = connect::load(file, &args.environment, scene, &variables)?;
-    if sandbox.is_none() && !args.yes {
-        confirm(&experiment.name, scene.name(), &experiment.blast_radius.proxies)?;
-    }
     scene.make_proxies().await?;
     let setup = Setup {
         journal: journal.clone().with_secrets(experiment.secrets.clone()),
@@ -110,25 +153,25 @@ async fn run_on(
         environment: scene.name().to_owned(),
         agents,
         seed: args.seed.unwrap_or_else(made_up_seed),
-        stop: stop.clone(),
+        stop,
         host: connect::host_name(),
     };
     let run = match run::prepare(setup).await {
         Ok(run) => run,
         Err(PrepareError::Refused(refusal)) => return Err(Failure::refused(refusal.to_string())),
-        Err(PrepareError::Failed { id, .. }) => return Ok(id),
+        Err(PrepareError::Failed { id, .. }) => return Ok((id, None)),
         Err(PrepareError::Journal(error)) => return Err(error.into()),
     };
     output::progress(&format!("run {}: {} on {}", run.start.id, run.experiment.name, scene.name()));
     let id = run.start.id.clone();
     let (live, done) = (Live::of(&run), CancellationToken::new());
     let showing = tokio::spawn(live.show(done.clone()));
-    run.execute().await;
+    let end = run.execute().await;
     done.cancel();
     if let Err(error) = showing.await {
         tracing::warn!(%error, "the live view ended early");
     }
-    Ok(id)
+    Ok((id, Some(end)))
 }
 
 /// Below 2^53, so that JSON carries it exactly.

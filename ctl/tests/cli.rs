@@ -135,3 +135,11 @@ fn the_templates_for_ci_type_what_the_gate_understands() {
         assert!(stdout(&output).contains("✗ invalid"), "{}", stdout(&output));
     }
 }
+
+#[test]
+fn an_agent_that_does_not_answer_is_one_json_document_and_exit_7() {
+    let output = squall(&["agents", "--agent", "http://127.0.0.1:1", "--output", "json"]);
+    assert_eq!(output.status.code(), Some(7));
+    let result: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!(result["error"]["exit_code"], 7);
+}

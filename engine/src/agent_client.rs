@@ -11,6 +11,9 @@ use std::{sync::Arc, time::Duration};
 
 /// A call that takes longer has failed: an agent never waits for a peer before it answers.
 const CALL_LIMIT: Duration = Duration::from_secs(5);
+/// An agent closes an idle connection after ten seconds; long before that it is not used again, so that no request
+/// meets the closing.
+const IDLE_LIMIT: Duration = Duration::from_secs(4);
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 
 /// Where an agent is.
@@ -108,6 +111,7 @@ impl AgentClient {
         let http = reqwest::Client::builder()
             .connect_timeout(CONNECT_LIMIT)
             .timeout(CALL_LIMIT)
+            .pool_idle_timeout(IDLE_LIMIT)
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .build()

@@ -28,6 +28,10 @@ impl From<reqwest::Error> for FetchError {
     }
 }
 
+/// Servers close idle connections, the impatient ones after five seconds; one that is not used again before that never
+/// meets the closing, which would be a failed request that the server is not to blame for.
+const IDLE_LIMIT: Duration = Duration::from_secs(4);
+
 /// A client with so many idle connections at most. HTTP/1.1, so that a connection carries one request at a time.
 ///
 /// # Errors
@@ -40,6 +44,7 @@ pub(crate) fn client(idle: usize) -> Result<reqwest::Client, FetchError> {
         .retry(reqwest::retry::never())
         .referer(false)
         .pool_max_idle_per_host(idle)
+        .pool_idle_timeout(IDLE_LIMIT)
         .user_agent(concat!("squall/", env!("CARGO_PKG_VERSION")));
     Ok(builder.build()?)
 }

@@ -27,7 +27,8 @@ fn a_hypothesis_that_stands_is_held_with_exit_0_and_leaves_a_report_and_a_journa
 #[test]
 fn a_tolerance_that_breaks_during_the_fault_is_deviated_with_exit_1() {
     let world = World::start();
-    let output = world.run(&world.experiment("small.yaml", &[("p99: \"< 900ms\"", "p99: \"< 50ms\"")]));
+    let changes = [("p99: \"< 900ms\"", "p99: \"< 400ms\""), ("delay: 100ms", "delay: 500ms")];
+    let output = world.run(&world.experiment("small.yaml", &changes));
     assert_eq!(output.status.code(), Some(1), "{}", printed(&output));
     assert!(String::from_utf8_lossy(&output.stdout).contains("DEVIATED"), "{}", printed(&output));
 }

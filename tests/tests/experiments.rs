@@ -6,6 +6,7 @@
 use squall_tests::{printed, squall_in};
 use std::{
     path::{Path, PathBuf},
+    process::Output,
     sync::Mutex,
 };
 
@@ -16,7 +17,9 @@ fn both_ways(name: &str, pattern: &str) {
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let file = root().join("experiments").join(format!("{name}.yaml"));
     let directory = tempfile::tempdir().unwrap();
-    let run = |without: &[&str]| squall_in(directory.path()).arg("run").arg(&file).args(without).output().unwrap();
+    let run = |without: &[&str]| {
+        steady_run(|| squall_in(directory.path()).arg("run").arg(&file).args(without).output().unwrap())
+    };
 
     let whole = run(&[]);
     assert_eq!(whole.status.code(), Some(0), "{name} does not hold with every pattern on\n{}", printed(&whole));
@@ -28,6 +31,14 @@ fn both_ways(name: &str, pattern: &str) {
         "{name} without {pattern} should deviate (1) or abort (5)\n{}",
         printed(&lacking)
     );
+}
+
+/// Runs it again, twice at most, when there was no steady state to begin with: on a machine that is busy with something
+/// else nothing is injected then, and nothing is learnt. Every other verdict counts as it is.
+fn steady_run(run: impl Fn() -> Output) -> Output {
+    const NOT_STEADY: Option<i32> = Some(4);
+    let again = (0..2).map(|_| run()).find(|output| output.status.code() != NOT_STEADY);
+    again.unwrap_or_else(run)
 }
 
 fn root() -> PathBuf {

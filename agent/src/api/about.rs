@@ -29,8 +29,8 @@ pub(super) async fn agent(State(api): State<Arc<Api>>) -> axum::Json<AgentInfo> 
 
 pub(super) async fn metrics(State(api): State<Arc<Api>>) -> Response {
     const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    let (proxies, leases) = api.registry.overview().await;
-    match api.metrics.scrape(&api.config.name, api.started.elapsed(), proxies, leases) {
+    let overview = api.registry.overview().await;
+    match api.metrics.scrape(&api.config.name, api.started.elapsed(), overview, api.config.toxiproxy) {
         Ok(text) => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
         Err(error) => {
             tracing::error!(%error, "failed to encode the metrics");

@@ -44,7 +44,7 @@ impl<T: DeserializeOwned + Default> FromRequest<Arc<Api>> for MaybeJson<T> {
     }
 }
 
-async fn collect(request: Request, api: &Api) -> Result<Bytes, ApiError> {
+pub(super) async fn collect(request: Request, api: &Api) -> Result<Bytes, ApiError> {
     let limit = api.config.max_body;
     let asks_first = request.headers().contains_key(header::EXPECT);
     let mut body = request.into_body();

@@ -63,6 +63,11 @@ impl ApiError {
         Self::new(StatusCode::FORBIDDEN, ErrorCode::Forbidden, message).with(None, Some(hint.to_owned()))
     }
 
+    /// Status and message, for those who tell it in another shape.
+    pub(super) fn told(self) -> (StatusCode, String) {
+        (self.status, self.detail.message)
+    }
+
     pub(crate) fn bug() -> Self {
         let message = "the agent made a mistake, and its log says which: please report it";
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Internal, message)
@@ -77,6 +82,9 @@ impl From<Refusal> for ApiError {
             Refusal::Invalid { field, .. } => (StatusCode::BAD_REQUEST, Code::InvalidRequest, Some(field), None),
             Refusal::NotFound { hint, .. } => (StatusCode::NOT_FOUND, Code::NotFound, None, hint),
             Refusal::Taken { hint, .. } => (StatusCode::CONFLICT, Code::Conflict, None, Some(hint.to_owned())),
+            Refusal::Toxiproxy(_) => (StatusCode::BAD_REQUEST, Code::InvalidRequest, None, None),
+            Refusal::NoToxic => (StatusCode::NOT_FOUND, Code::NotFound, None, None),
+            Refusal::ToxicExists => (StatusCode::CONFLICT, Code::Conflict, None, None),
             Refusal::Leased { .. } => {
                 let hint = "wait for its end; its holder names it in the header X-Squall-Lease";
                 (StatusCode::CONFLICT, Code::Leased, None, Some(hint.to_owned()))

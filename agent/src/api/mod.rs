@@ -1,13 +1,14 @@
 //! The REST API: paths to handlers, and what every request passes on its way.
 //!
 //! ```text
-//! server ─▶ count ─▶ catch a panic ─▶ guard (Host, Origin) ─▶ proxies | faults | leases | about
+//! server ─▶ count ─▶ catch a panic ─▶ guard (Host, Origin) ─▶ proxies | faults | leases | about | toxiproxy
 //!                                                                └──▶ registry
 //! ```
 //!
 //! A caller that acts under a lease names it in the header `X-Squall-Lease`; `POST …/faults` takes it in the body
 //! as well. Neighbours: `server` feeds it connections, `registry` does what is asked, `wire` has the shapes.
-//! Invariant: every answer that is an error has the one shape of `wire::ErrorBody`, and changed nothing.
+//! Invariant: every answer that is an error has the one shape of `wire::ErrorBody` (Toxiproxy's on its own paths), and
+//! changed nothing.
 
 mod about;
 mod body;
@@ -17,6 +18,7 @@ mod guard;
 mod leases;
 mod proxies;
 pub(crate) mod server;
+mod toxiproxy;
 
 pub(crate) use error::ApiError;
 
@@ -78,6 +80,7 @@ pub(crate) struct Peer(pub(crate) SocketAddr);
 
 /// All paths.
 pub(crate) fn router(api: Arc<Api>) -> Router {
+    let toxiproxy = if api.config.toxiproxy { toxiproxy::router() } else { Router::new() };
     Router::new()
         .route("/v1/agent", get(about::agent))
         .route("/v1/proxies", get(proxies::list).post(proxies::create))
@@ -95,6 +98,7 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .route("/health/ready", get(about::ready))
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
+        .merge(toxiproxy)
         .layer(from_fn_with_state(Arc::clone(&api), guard::guard))
         .layer(CatchPanicLayer::custom(|_| ApiError::bug().into_response()))
         .layer(from_fn_with_state(Arc::clone(&api), count))
@@ -133,9 +137,13 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        let from = parts.extensions.get::<Peer>().map_or_else(|| "unknown".to_owned(), |Peer(peer)| peer.to_string());
-        Ok(Self { from, lease: named_lease(&parts.headers)? })
+        Ok(Self { from: from(parts), lease: named_lease(&parts.headers)? })
     }
+}
+
+/// The peer's address, for the audit trail.
+fn from(parts: &Parts) -> String {
+    parts.extensions.get::<Peer>().map_or_else(|| "unknown".to_owned(), |Peer(peer)| peer.to_string())
 }
 
 fn named_lease(headers: &HeaderMap) -> Result<Option<LeaseId>, ApiError> {

@@ -42,10 +42,12 @@ pub(crate) struct Claim {
 }
 
 impl Claim {
-    /// Numbers a new unit of this fault.
+    /// Numbers a new unit of this fault. One that comes when `count` is spent is spared from the first, for some
+    /// kinds are in the way before they act.
     pub(crate) fn enrol(fault: Arc<ActiveFault>, mark: Arc<ConnectionMark>) -> Arc<Self> {
         let unit = fault.next_unit();
-        Arc::new(Self { fault, unit, granted: OnceLock::new(), signal: AtomicBool::new(false), mark })
+        let granted = if fault.is_spent() { OnceLock::from(false) } else { OnceLock::new() };
+        Arc::new(Self { fault, unit, granted, signal: AtomicBool::new(false), mark })
     }
 
     /// Whether the fault may act now, or acts already. The first call that may, counts the hit.

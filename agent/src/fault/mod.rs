@@ -1,7 +1,8 @@
 //! A live fault: its parameters, which can change; the units that it numbered; and the hits that it counted.
 //!
 //! `claim.rs` is one fault's hold on one unit (a connection), `stage.rs` what a kind must be able to do, and each
-//! other file one kind. Which kinds work on links and which on the listener is said by `acts_on_listener`.
+//! other file one kind. Which kinds work on links and which on the listener is said by `acts_on_links` and
+//! `acts_on_listener`.
 //!
 //! Invariant: decisions depend on the seed and the unit's number alone, so the same seed and the same sequence of
 //! connections are hit the same way; and a larger `percent` hits the same units and more.
@@ -9,8 +10,11 @@
 mod bandwidth;
 mod blackhole;
 mod claim;
+mod connection_limit;
+mod corrupt;
 mod cut;
 mod drip;
+mod flap;
 mod garbage;
 mod hold;
 mod latency;
@@ -24,10 +28,12 @@ mod truncate;
 mod unread;
 
 pub(crate) use claim::{Claim, ConnectionMark};
+pub(crate) use connection_limit::{Comes, Turnstile};
+pub(crate) use flap::{Outlook, outlook};
 pub(crate) use slow_accept::Arrivals;
 pub(crate) use stage::{Ending, Item, Stage, StageContext};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use squall_wire::{Direction, FaultKind, FaultName, FaultSpec, Percent, Where, fault::unit_draw};
@@ -54,6 +60,7 @@ pub struct ActiveFault {
     units: AtomicU64,
     hits: AtomicU64,
     buckets: bandwidth::SharedBuckets,
+    turnstile: Mutex<Turnstile>,
 }
 
 /// What can change while the fault lives.
@@ -81,6 +88,7 @@ impl ActiveFault {
             units: AtomicU64::new(0),
             hits: AtomicU64::new(0),
             buckets: bandwidth::SharedBuckets::default(),
+            turnstile: Mutex::default(),
         })
     }
 
@@ -183,6 +191,11 @@ impl ActiveFault {
         &self.buckets
     }
 
+    /// Who is let through and who waits, for a limit of connections. The roster holds it for a moment only.
+    pub(crate) fn turnstile(&self) -> MutexGuard<'_, Turnstile> {
+        self.turnstile.lock()
+    }
+
     /// Numbers the next unit.
     pub(crate) fn next_unit(&self) -> u64 {
         self.units.fetch_add(1, Relaxed)
@@ -191,6 +204,11 @@ impl ActiveFault {
     /// Whether the unit of this number is chosen, `count` aside.
     pub(crate) fn chooses(&self, unit: u64) -> bool {
         unit >= self.skip && unit_draw(self.seed, unit) < self.percent().get()
+    }
+
+    /// Whether `count` is reached, which is for good.
+    pub(crate) fn is_spent(&self) -> bool {
+        self.count.is_some_and(|count| self.hits.load(Relaxed) >= count)
     }
 
     /// Counts one more unit that is hit; false when `count` is reached.
@@ -218,8 +236,11 @@ pub(crate) fn stage(context: &StageContext<'_>) -> Option<Box<dyn Stage>> {
         FaultKind::Unread(_) => Box::new(unread::Wall::default()),
         FaultKind::Reset(reset) => Box::new(reset::Resetter::new(reset, context)),
         FaultKind::Truncate(truncate) => Box::new(truncate::Truncation::new(truncate, context)),
+        FaultKind::ConnectionLimit(_) => Box::new(connection_limit::Barrier::new(context)),
+        FaultKind::Flap(flap) => Box::new(flap::Fall::new(flap, context)),
         FaultKind::Garbage(_) if context.upstream => Box::new(garbage::Ear::new(context)),
         FaultKind::Garbage(garbage) => Box::new(garbage::Mouth::new(garbage, context)),
+        FaultKind::Corrupt(corrupt) => Box::new(corrupt::Corruption::new(corrupt, context)),
         FaultKind::SlowAccept(_) | FaultKind::Refuse(_) => return None,
     })
 }
@@ -238,7 +259,12 @@ pub(crate) const fn watches_both_ways(kind: &FaultKind) -> bool {
     matches!(kind, FaultKind::Garbage(_))
 }
 
-/// Whether this kind works on the listening socket, and not on what is open.
+/// Whether this kind works on the listening socket.
 pub(crate) const fn acts_on_listener(kind: &FaultKind) -> bool {
-    matches!(kind, FaultKind::Refuse(_) | FaultKind::SlowAccept(_))
+    matches!(kind, FaultKind::Refuse(_) | FaultKind::SlowAccept(_) | FaultKind::Flap(_))
+}
+
+/// Whether this kind works on connections that are open.
+pub(crate) const fn acts_on_links(kind: &FaultKind) -> bool {
+    !matches!(kind, FaultKind::Refuse(_) | FaultKind::SlowAccept(_))
 }

@@ -1,24 +1,26 @@
 //! A proxy: an address where clients connect, a target, and the faults between them.
 //!
 //! Used by the control plane, which is the one writer. `roster.rs` has the faults and connections, `listener.rs`
-//! takes connections in, `connection.rs` runs them.
+//! takes connections in, `entrance.rs` says when, `connection.rs` runs them.
 //!
 //! Invariant: no call here waits for a peer. State is under short mutexes, links are told by a bell, and what waits
 //! for tasks to end has cancelled them before and has a limit.
 
+mod entrance;
 mod roster;
 mod shared;
 
 pub(crate) use roster::Membership;
 #[cfg(test)]
 pub(crate) use roster::Roster;
-pub(crate) use shared::{Shared, Ticket};
+pub(crate) use shared::{Flow, Shared, Ticket};
 
 use crate::{
     fault::{ActiveFault, acts_on_listener},
-    listener::{Acceptor, Port, backlog_for},
+    listener::Port,
     plane::DataPlane,
 };
+use entrance::Entrance;
 use parking_lot::Mutex;
 use squall_wire::{FaultKind, FaultName, Percent, ProxyCounters, ProxySpec};
 use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
@@ -90,6 +92,7 @@ pub struct Proxy {
     shared: Arc<Shared>,
     seen: Mutex<Seen>,
     // Held while the listener changes, which waits for nobody outside this process.
+    // None once stopped.
     control: tokio::sync::Mutex<Control>,
 }
 
@@ -102,8 +105,9 @@ struct Seen {
 
 struct Control {
     /// None once stopped.
-    port: Option<Port>,
-    acceptor: Option<Acceptor>,
+    entrance: Option<Entrance>,
+    /// Nobody is taken in any more, whatever the faults and the switch say.
+    closing: bool,
 }
 
 impl Proxy {
@@ -116,7 +120,7 @@ impl Proxy {
         let proxy = Self {
             shared: Shared::new(plane, spec.upstream.clone()),
             seen: Mutex::new(Seen { addr: port.addr(), enabled: spec.enabled }),
-            control: tokio::sync::Mutex::new(Control { port: Some(port), acceptor: None }),
+            control: tokio::sync::Mutex::new(Control { entrance: Some(Entrance::new(port)), closing: false }),
         };
         proxy.settle(&mut *proxy.control.lock().await, &[]).await?;
         Ok(proxy)
@@ -169,6 +173,17 @@ impl Proxy {
         Ok(())
     }
 
+    /// Ends every connection that is open, at once; new ones are taken as before.
+    pub async fn drop_connections(&self) {
+        self.shared.cut_connections(STOP_LIMIT).await;
+    }
+
+    /// Bytes that were read, from clients and from the upstream, whatever became of them.
+    #[must_use]
+    pub fn received(&self) -> [u64; 2] {
+        self.shared.received()
+    }
+
     /// Listens elsewhere; open connections go on. Naming the address that is bound changes nothing.
     ///
     /// # Errors
@@ -176,18 +191,20 @@ impl Proxy {
     pub async fn rebind(&self, listen: &str) -> Result<SocketAddr, ProxyError> {
         let addr = resolve(listen).await?;
         let mut control = self.control.lock().await;
-        let current = control.port.as_ref().ok_or(ProxyError::Stopped)?.addr();
+        let current = control.entrance.as_ref().ok_or(ProxyError::Stopped)?.addr();
         if addr == current {
             return Ok(current);
         }
         let port = Port::bind(addr).map_err(|source| ProxyError::Bind { addr, source })?;
         let addr = port.addr();
-        let mut fresh = Control { port: Some(port), acceptor: None };
+        let mut fresh = Control { entrance: Some(Entrance::new(port)), closing: control.closing };
         let faults = self.faults();
         self.settle(&mut fresh, &faults).await?;
         let old = std::mem::replace(&mut *control, fresh);
         self.seen.lock().addr = addr;
-        old.close().await;
+        if let Some(old) = old.entrance {
+            old.close().await;
+        }
         Ok(addr)
     }
 
@@ -233,6 +250,9 @@ impl Proxy {
         }
         if let Err(error) = self.settle(&mut control, &faults).await {
             fault.tune(Some(kind_before), Some(percent_before));
+            if let Some(entrance) = control.entrance.as_mut() {
+                entrance.look_again(&self.shared).await;
+            }
             return Err(error);
         }
         self.shared.roster.lock().refresh();
@@ -282,45 +302,32 @@ impl Proxy {
         cut
     }
 
+    /// Stops accepting for good, so that faults can be healed without letting anybody in. Open connections go on.
+    ///
+    /// # Errors
+    /// When the listener cannot be shut.
+    pub async fn take_no_more(&self) -> Result<(), ProxyError> {
+        let mut control = self.control.lock().await;
+        control.closing = true;
+        let faults = self.faults();
+        self.settle(&mut control, &faults).await
+    }
+
+    /// The switch stays as it is: whether a proxy is enabled is what somebody wished, and is kept over a restart.
     async fn shut_listener(&self) {
         let mut control = self.control.lock().await;
-        let old = std::mem::replace(&mut *control, Control { port: None, acceptor: None });
-        self.seen.lock().enabled = false;
-        old.close().await;
+        let old = std::mem::replace(&mut *control, Control { entrance: None, closing: true });
+        if let Some(old) = old.entrance {
+            old.close().await;
+        }
     }
 
     /// Brings the listener to where `faults` and the switch want it.
     async fn settle(&self, control: &mut Control, faults: &[Arc<ActiveFault>]) -> Result<(), ProxyError> {
-        let port = control.port.as_ref().ok_or(ProxyError::Stopped)?;
-        let refused = faults.iter().any(|fault| matches!(fault.kind(), FaultKind::Refuse(_)));
-        let open = self.seen.lock().enabled && !refused;
-        let failed = |source| ProxyError::Listen { addr: port.addr(), source };
-        if open {
-            // Also on a socket that listens already: that changes the length of its queue.
-            port.listen(backlog_for(faults)).map_err(failed)?;
-            match &control.acceptor {
-                Some(acceptor) => acceptor.follow(faults),
-                None => control.acceptor = Some(Acceptor::start(port, &self.shared, faults).map_err(failed)?),
-            }
-        } else if let Some(acceptor) = control.acceptor.take() {
-            acceptor.cancel();
-            let refused = port.refuse();
-            acceptor.end().await;
-            refused.map_err(failed)?;
-        }
-        Ok(())
-    }
-}
-
-impl Control {
-    async fn close(self) {
-        if let (Some(port), Some(acceptor)) = (&self.port, self.acceptor) {
-            acceptor.cancel();
-            if let Err(error) = port.refuse() {
-                tracing::warn!(%error, addr = %port.addr(), "failed to close the listener at once");
-            }
-            acceptor.end().await;
-        }
+        let open = self.seen.lock().enabled && !control.closing;
+        let entrance = control.entrance.as_mut().ok_or(ProxyError::Stopped)?;
+        let settled = entrance.settle(&self.shared, open, faults).await;
+        settled.map_err(|source| ProxyError::Listen { addr: entrance.addr(), source })
     }
 }
 

@@ -6,8 +6,9 @@
 //!
 //! Invariant: a fault numbers its units in the order of the connections, those first that were there before it.
 
-use crate::fault::{ActiveFault, Claim, ConnectionMark, acts_on_listener};
+use crate::fault::{ActiveFault, Claim, Comes, ConnectionMark, acts_on_links};
 use parking_lot::Mutex;
+use squall_wire::FaultKind;
 use std::{
     collections::BTreeMap,
     net::IpAddr,
@@ -89,8 +90,8 @@ impl Roster {
 
     /// Works out every connection's plan anew, in their order, and wakes them.
     pub(crate) fn refresh(&mut self) {
-        for live in self.live.values_mut() {
-            live.assign(&self.faults);
+        for (id, live) in &mut self.live {
+            live.assign(*id, &self.faults, Comes::Before);
         }
     }
 
@@ -98,16 +99,25 @@ impl Roster {
     pub(crate) fn enter(&mut self, client: IpAddr, mark: Arc<ConnectionMark>) -> (u64, Arc<Membership>) {
         let membership = Arc::new(Membership::default());
         let mut live = Live { client, membership: Arc::clone(&membership), mark, claims: BTreeMap::new() };
-        live.assign(&self.faults);
         let id = self.next;
         self.next += 1;
+        live.assign(id, &self.faults, Comes::Since);
         self.live.insert(id, live);
         (id, membership)
     }
 
-    /// It is gone.
+    /// It is gone, and others that waited for it come through.
     pub(crate) fn leave(&mut self, id: u64) {
-        self.live.remove(&id);
+        let Some(gone) = self.live.remove(&id) else { return };
+        for claim in gone.claims.values() {
+            let FaultKind::ConnectionLimit(limit) = claim.fault.kind() else { continue };
+            let next = claim.fault.turnstile().leave(id, limit.max);
+            for id in next {
+                if let Some(live) = self.live.get_mut(&id) {
+                    live.assign(id, &self.faults, Comes::Since);
+                }
+            }
+        }
     }
 
     /// How many connections are open.
@@ -117,18 +127,25 @@ impl Roster {
 }
 
 impl Live {
-    fn assign(&mut self, faults: &[Arc<ActiveFault>]) {
+    /// `comes`: when this connection came, for faults that do not know it yet.
+    fn assign(&mut self, id: u64, faults: &[Arc<ActiveFault>], comes: Comes) {
         self.claims.retain(|id, _| faults.iter().any(|fault| fault.id() == *id));
         let mut plan = Vec::new();
         for fault in faults {
-            if acts_on_listener(&fault.kind()) || !fault.only().matches(self.client) {
+            let kind = fault.kind();
+            if !acts_on_links(&kind) || !fault.only().matches(self.client) {
                 continue;
             }
+            let comes = if self.claims.contains_key(&fault.id()) { Comes::Since } else { comes };
             let claim = self
                 .claims
                 .entry(fault.id())
                 .or_insert_with(|| Claim::enrol(Arc::clone(fault), Arc::clone(&self.mark)));
-            if claim.is_live() {
+            let in_the_way = match kind {
+                FaultKind::ConnectionLimit(limit) => fault.turnstile().bars(id, claim, limit, comes),
+                _ => claim.is_live(),
+            };
+            if in_the_way {
                 plan.push(Arc::clone(claim));
             }
         }

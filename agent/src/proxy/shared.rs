@@ -26,8 +26,17 @@ pub(crate) struct Totals {
     connections: AtomicU64,
     connections_hit: Arc<AtomicU64>,
     pub(crate) connection_errors: AtomicU64,
-    pub(crate) bytes_upstream: Arc<AtomicU64>,
-    pub(crate) bytes_downstream: Arc<AtomicU64>,
+    pub(crate) upstream: Arc<Flow>,
+    pub(crate) downstream: Arc<Flow>,
+}
+
+/// Bytes of one direction, over all connections.
+#[derive(Debug, Default)]
+pub(crate) struct Flow {
+    /// Read from the sender.
+    pub(crate) received: AtomicU64,
+    /// Written to the receiver.
+    pub(crate) delivered: AtomicU64,
 }
 
 /// What a proxy's tasks share.
@@ -81,9 +90,14 @@ impl Shared {
             connections: self.totals.connections.load(Relaxed),
             connections_hit: self.totals.connections_hit.load(Relaxed),
             connection_errors: self.totals.connection_errors.load(Relaxed),
-            bytes_upstream: self.totals.bytes_upstream.load(Relaxed),
-            bytes_downstream: self.totals.bytes_downstream.load(Relaxed),
+            bytes_upstream: self.totals.upstream.delivered.load(Relaxed),
+            bytes_downstream: self.totals.downstream.delivered.load(Relaxed),
         }
+    }
+
+    /// Bytes read from clients, and from the upstream.
+    pub(crate) fn received(&self) -> [u64; 2] {
+        [&self.totals.upstream, &self.totals.downstream].map(|flow| flow.received.load(Relaxed))
     }
 
     /// A mark for a connection that nothing has acted on yet.

@@ -5,7 +5,7 @@
 //! stays in it, is shown, and is tried again.
 
 use super::Refusal;
-use crate::{ActiveFault, Proxy, ProxyError};
+use crate::{ActiveFault, Proxy, ProxyError, toxiproxy::Toxic};
 use squall_wire::{FaultName, LeaseId, Protocol, ProxyName, ProxySpec, RemovedFault};
 use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout};
@@ -26,6 +26,15 @@ pub(super) struct Entry {
     pub(super) protocol: Protocol,
     /// In the order in which they apply.
     pub(super) faults: Vec<Terms>,
+    /// Those set in Toxiproxy's words.
+    pub(super) toxics: Vec<HeldToxic>,
+}
+
+/// A toxic and the fault that does it, on the same proxy; none where nothing is to be done.
+#[derive(Debug)]
+pub(super) struct HeldToxic {
+    pub(super) toxic: Toxic,
+    pub(super) fault: Option<FaultName>,
 }
 
 /// A fault and until when it may live.
@@ -92,7 +101,7 @@ pub(super) async fn bounded<T>(work: impl Future<Output = Result<T, ProxyError>>
 
 impl Entry {
     pub(super) fn new(proxy: Arc<Proxy>, spec: &ProxySpec) -> Self {
-        Self { proxy, asked: spec.listen.clone(), protocol: spec.protocol, faults: Vec::new() }
+        Self { proxy, asked: spec.listen.clone(), protocol: spec.protocol, faults: Vec::new(), toxics: Vec::new() }
     }
 
     pub(super) fn terms(&self, name: &FaultName) -> Option<&Terms> {
@@ -124,6 +133,7 @@ impl Entry {
     }
 
     fn strike_out(&mut self, proxy: &ProxyName, names: &[FaultName]) -> Healing {
+        self.toxics.retain(|held| !held.fault.as_ref().is_some_and(|fault| names.contains(fault)));
         let gone = self.faults.extract_if(.., |terms| names.contains(terms.fault.name()));
         let removed = gone.map(|terms| {
             let (fault, hits) = (terms.fault.name().clone(), terms.fault.hits());

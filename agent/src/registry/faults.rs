@@ -33,20 +33,7 @@ impl Registry {
         inner.entry(proxy)?;
         let now = Instant::now();
         inner.leases.allow(proxy, spec.lease.as_ref(), now)?;
-        let entry = inner.entry_mut(proxy)?;
-        if entry.faults.len() >= MAX_FAULTS {
-            return Err(Refusal::forbidden(format!("a proxy has at most {MAX_FAULTS} faults: remove some first")));
-        }
-        let name = entry.free_name(proxy, &spec)?;
-        let seed = spec.seed.unwrap_or_else(|| rand::random_range(SEEDS));
-        let fault = ActiveFault::new(name.clone(), &spec, seed);
-        bounded(entry.proxy.add_fault(fault.clone())).await?;
-        entry.faults.push(Terms { fault, lease: spec.lease.clone(), born: now, end: End::At(now + life) });
-        let detail =
-            format!("{} of {} %, seed {seed}, for at most {}", told(&spec.fault), spec.percent, Span::from(life));
-        let about =
-            About { proxy: Some(proxy), fault: Some(name.as_str()), lease: spec.lease.as_ref(), detail: Some(&detail) };
-        audit("fault set", caller, &inner.leases, &about);
+        let name = inner.place_fault(proxy, &spec, life, caller).await?;
         self.sooner.notify_one();
         inner.fault_info(proxy, &name, now)
     }
@@ -71,9 +58,13 @@ impl Registry {
         let detail = patch.fault.as_ref().map(told).unwrap_or_default()
             + &patch.percent.map(|percent| format!(" of {percent} %")).unwrap_or_default()
             + &life.map(|life| format!(" for {}", Span::from(life))).unwrap_or_default();
+        let changed = (patch.fault.clone(), patch.percent);
         let entry = inner.entry_mut(proxy)?;
         if patch.fault.is_some() || patch.percent.is_some() {
             bounded(entry.proxy.change_fault(name, patch.fault, patch.percent)).await?;
+        }
+        if let Some(held) = entry.toxics.iter_mut().find(|held| held.fault.as_ref() == Some(name)) {
+            held.toxic.follow(changed.0.as_ref(), changed.1);
         }
         let mut living = entry.faults.iter_mut().filter(|terms| matches!(terms.end, End::At(_)));
         if let (Some(life), Some(terms)) = (life, living.find(|terms| terms.fault.name() == name)) {
@@ -111,7 +102,7 @@ impl Registry {
     }
 
     /// How long a fault may live that has lived for `age` already.
-    fn life(&self, asked: Option<Span>, age: Duration) -> Result<Duration, Refusal> {
+    pub(super) fn life(&self, asked: Option<Span>, age: Duration) -> Result<Duration, Refusal> {
         let longest = self.limits.max_fault_duration;
         let left = longest.saturating_sub(age);
         match asked.map(Span::get) {
@@ -135,6 +126,32 @@ impl Registry {
 }
 
 impl Inner {
+    /// Puts a sound fault in the way of a proxy on which the caller may act; answers its name.
+    pub(super) async fn place_fault(
+        &mut self,
+        proxy: &ProxyName,
+        spec: &FaultSpec,
+        life: Duration,
+        caller: &Caller,
+    ) -> Result<FaultName, Refusal> {
+        let entry = self.entry_mut(proxy)?;
+        if entry.faults.len() >= MAX_FAULTS {
+            return Err(Refusal::forbidden(format!("a proxy has at most {MAX_FAULTS} faults: remove some first")));
+        }
+        let name = entry.free_name(proxy, spec)?;
+        let seed = spec.seed.unwrap_or_else(|| rand::random_range(SEEDS));
+        let fault = ActiveFault::new(name.clone(), spec, seed);
+        bounded(entry.proxy.add_fault(fault.clone())).await?;
+        let born = Instant::now();
+        entry.faults.push(Terms { fault, lease: spec.lease.clone(), born, end: End::At(born + life) });
+        let detail =
+            format!("{} of {} %, seed {seed}, for at most {}", told(&spec.fault), spec.percent, Span::from(life));
+        let about =
+            About { proxy: Some(proxy), fault: Some(name.as_str()), lease: spec.lease.as_ref(), detail: Some(&detail) };
+        audit("fault set", caller, &self.leases, &about);
+        Ok(name)
+    }
+
     /// Heals every proxy. One that cannot be healed does not keep the others from it.
     pub(super) async fn heal_everything(&mut self, caller: &Caller) -> Result<Healed, Refusal> {
         self.heal_where("everything healed", caller, |_| true).await

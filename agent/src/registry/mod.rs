@@ -6,7 +6,7 @@
 //!  keeper ─due───▶ │   proxies · faults · leases  │ ───▶ leases.rs   take, renew, end
 //!                  └──────────────┬───────────────┘      keeper.rs   what is due, by the monotonic clock
 //!                                 ▼                       snapshot.rs what it looks like, for answers
-//!                       Proxy (the data plane), state file
+//!                       Proxy (the data plane), state file      toxics.rs  the same, in Toxiproxy's words
 //! ```
 //!
 //! Invariant: a change happens wholly or not at all, and holding the lock never waits for a peer, a name server
@@ -20,9 +20,10 @@ mod proxies;
 mod refusal;
 mod saving;
 mod snapshot;
+mod toxics;
 
 pub(crate) use refusal::Refusal;
-pub(crate) use snapshot::to_the_milli;
+pub(crate) use snapshot::{Overview, to_the_milli};
 
 use crate::{DataPlane, lease::LeaseBook};
 use entry::Entry;
@@ -136,6 +137,11 @@ impl Registry {
         let proxies: Vec<_> = {
             let mut inner = self.inner.lock().await;
             inner.open = false;
+            for (name, entry) in &inner.proxies {
+                if let Err(refusal) = entry::bounded(entry.proxy.take_no_more()).await {
+                    tracing::warn!(proxy = %name, %refusal, "shutting a listener");
+                }
+            }
             // A fault that cannot be healed here dies with its socket a moment later.
             if let Err(refusal) = inner.heal_everything(&Caller::agent()).await {
                 tracing::warn!(%refusal, "healing at shutdown");

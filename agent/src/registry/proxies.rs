@@ -73,6 +73,7 @@ impl Registry {
                     listen: Some((&spec.listen, bind)),
                     upstream: Some(&spec.upstream),
                     enabled: Some(spec.enabled),
+                    drop_connections: false,
                 };
                 inner.change(&spec.name, wish, caller).await?
             };
@@ -84,11 +85,22 @@ impl Registry {
         Ok((info, new))
     }
 
-    /// Changes what the patch names.
+    /// Changes what the patch names; open connections go on.
     pub(crate) async fn patch_proxy(
         &self,
         name: &ProxyName,
         patch: ProxyPatch,
+        caller: &Caller,
+    ) -> Result<ProxyInfo, Refusal> {
+        self.patch_and(name, patch, false, caller).await
+    }
+
+    /// Changes what the patch names; a new address or target drops open connections, if so told.
+    pub(super) async fn patch_and(
+        &self,
+        name: &ProxyName,
+        patch: ProxyPatch,
+        drop_connections: bool,
         caller: &Caller,
     ) -> Result<ProxyInfo, Refusal> {
         for (field, text, purpose) in
@@ -104,7 +116,7 @@ impl Registry {
         };
         let (info, changed) = {
             let mut inner = self.open().await?;
-            let wish = Wish { listen, upstream: patch.upstream.as_deref(), enabled: patch.enabled };
+            let wish = Wish { listen, upstream: patch.upstream.as_deref(), enabled: patch.enabled, drop_connections };
             let changed = inner.change(name, wish, caller).await?;
             (inner.proxy_info(name, Instant::now())?, changed)
         };
@@ -135,16 +147,18 @@ impl Registry {
 }
 
 /// What somebody wants of a proxy; what is absent stays.
-struct Wish<'a> {
+pub(super) struct Wish<'a> {
     /// As written, and resolved.
-    listen: Option<(&'a str, SocketAddr)>,
-    upstream: Option<&'a str>,
-    enabled: Option<bool>,
+    pub(super) listen: Option<(&'a str, SocketAddr)>,
+    pub(super) upstream: Option<&'a str>,
+    pub(super) enabled: Option<bool>,
+    /// Whether a new address or a new target ends the connections that are open.
+    pub(super) drop_connections: bool,
 }
 
 impl Inner {
     /// Starts a proxy whose name is free.
-    async fn start(
+    pub(super) async fn start(
         &mut self,
         spec: &ProxySpec,
         bind: SocketAddr,
@@ -166,12 +180,10 @@ impl Inner {
     }
 
     /// Makes a proxy as wished; answers whether anything had to be done.
-    async fn change(&mut self, name: &ProxyName, wish: Wish<'_>, caller: &Caller) -> Result<bool, Refusal> {
+    pub(super) async fn change(&mut self, name: &ProxyName, wish: Wish<'_>, caller: &Caller) -> Result<bool, Refusal> {
         let entry = self.entry(name)?;
         let bound = entry.proxy.listen_addr();
-        let listen = wish.listen.filter(|(text, bind)| {
-            !satisfies(&entry.asked, bound, text) && !satisfies(&entry.asked, bound, &bind.to_string())
-        });
+        let listen = wish.listen.filter(|(text, bind)| !entry.listens_on(text, *bind));
         let upstream = wish.upstream.filter(|upstream| *upstream != entry.proxy.upstream());
         let enabled = wish.enabled.filter(|on| *on != entry.proxy.is_enabled());
         if listen.is_none() && upstream.is_none() && enabled.is_none() {
@@ -196,6 +208,9 @@ impl Inner {
         if let Some((text, _)) = listen {
             entry.asked = text.to_owned();
         }
+        if wish.drop_connections && (listen.is_some() || upstream.is_some()) {
+            entry.proxy.drop_connections().await;
+        }
         let state = if entry.proxy.is_enabled() { "enabled" } else { "disabled" };
         let detail = format!("{} -> {}, {state}", entry.proxy.listen_addr(), entry.proxy.upstream());
         let about = About { proxy: Some(name), detail: Some(&detail), ..About::default() };
@@ -219,6 +234,14 @@ impl Inner {
     }
 }
 
+impl Entry {
+    /// Whether it listens already on what is asked for, as written and as resolved.
+    pub(super) fn listens_on(&self, text: &str, bind: SocketAddr) -> bool {
+        let bound = self.proxy.listen_addr();
+        satisfies(&self.asked, bound, text) || satisfies(&self.asked, bound, &bind.to_string())
+    }
+}
+
 /// The second half of a change failed: back to the old address.
 async fn take_back(name: &ProxyName, proxy: &Proxy, bound: SocketAddr) {
     if let Err(refusal) = bounded(proxy.rebind(&bound.to_string())).await {
@@ -226,7 +249,7 @@ async fn take_back(name: &ProxyName, proxy: &Proxy, bound: SocketAddr) {
     }
 }
 
-fn check(spec: &ProxySpec) -> Result<(), Refusal> {
+pub(super) fn check(spec: &ProxySpec) -> Result<(), Refusal> {
     let mistakes = spec_mistakes(spec);
     let Some((field, _)) = mistakes.first() else { return Ok(()) };
     let messages: Vec<_> = mistakes.iter().map(|(_, message)| message.as_str()).collect();

@@ -3,7 +3,7 @@
 //! Neighbours: `registry` and `lease` return it, `api::error` maps it to a status and a body in one `match`.
 //! Invariant: a refusal changed nothing, but for those that say so: `Unhealed` and `NotSaved`.
 
-use crate::proxy::ProxyError;
+use crate::{proxy::ProxyError, toxiproxy::ToxiproxyMistake};
 use squall_wire::{FaultName, LeaseId, ProxyName, nearest::nearest};
 
 /// A change that did not happen, or not wholly.
@@ -33,6 +33,15 @@ pub(crate) enum Refusal {
         /// What to do instead.
         hint: &'static str,
     },
+    /// What was asked for in Toxiproxy's words makes no sense.
+    #[error(transparent)]
+    Toxiproxy(#[from] ToxiproxyMistake),
+    /// There is no such toxic.
+    #[error("toxic not found")]
+    NoToxic,
+    /// The name of a toxic is taken.
+    #[error("toxic already exists")]
+    ToxicExists,
     /// Somebody else's lease holds the proxy.
     #[error("proxy `{proxy}` is leased by {owner} ({}) since {since}, until {until} unless renewed",
         if reason.is_empty() { "no reason given" } else { reason })]

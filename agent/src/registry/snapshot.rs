@@ -16,6 +16,16 @@ pub(crate) fn to_the_milli(duration: Duration) -> Span {
     Span::from(Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
 }
 
+/// All proxies, by name, and what is counted beside them.
+#[derive(Debug)]
+pub(crate) struct Overview {
+    pub(crate) proxies: Vec<ProxyInfo>,
+    /// For each proxy, bytes read from clients and from the upstream.
+    pub(crate) received: Vec<[u64; 2]>,
+    /// Leases that live.
+    pub(crate) leases: usize,
+}
+
 impl Registry {
     /// All proxies, by name.
     pub(crate) async fn proxies(&self) -> Vec<ProxyInfo> {
@@ -27,10 +37,14 @@ impl Registry {
         Some(self.inner.try_lock().ok()?.all_proxies())
     }
 
-    /// All proxies, and the number of leases.
-    pub(crate) async fn overview(&self) -> (Vec<ProxyInfo>, usize) {
+    /// What there is to count.
+    pub(crate) async fn overview(&self) -> Overview {
         let inner = self.inner.lock().await;
-        (inner.all_proxies(), inner.leases.ids().count())
+        Overview {
+            proxies: inner.all_proxies(),
+            received: inner.proxies.values().map(|entry| entry.proxy.received()).collect(),
+            leases: inner.leases.ids().count(),
+        }
     }
 
     /// One proxy.

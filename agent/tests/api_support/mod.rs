@@ -40,7 +40,8 @@ pub(crate) fn config() -> AgentConfig {
 pub(crate) fn client() -> reqwest::Client {
     // The second of two tests in one process finds it installed.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder().timeout(LONG).build().unwrap()
+    // A connection for each request: agents with short patience close idle ones, perhaps as the next request is sent.
+    reqwest::Client::builder().timeout(LONG).pool_max_idle_per_host(0).build().unwrap()
 }
 
 impl Running {

@@ -77,6 +77,14 @@ impl Rig {
         Self { proxy: proxy(address, &server.to_string(), limits).await, server, _server: tasks }
     }
 
+    /// Before an address on which nobody listens, and not taking connections yet.
+    pub(crate) async fn disabled() -> Self {
+        let spec = r#"{"name": "p", "listen": "127.0.0.1:0", "upstream": "127.0.0.1:9", "enabled": false}"#;
+        let proxy = start(spec, PlaneLimits::default()).await;
+        let server = proxy.listen_addr();
+        Self { proxy, server, _server: JoinSet::new() }
+    }
+
     /// Before no server of ours.
     pub(crate) async fn towards(upstream: &str) -> Self {
         let proxy = proxy("127.0.0.1:0", upstream, PlaneLimits::default()).await;
@@ -126,7 +134,11 @@ pub(crate) async fn until(holds: impl Fn() -> bool, told: impl Fn() -> String) {
 
 async fn proxy(listen: &str, upstream: &str, limits: PlaneLimits) -> Proxy {
     let spec = format!(r#"{{"name": "p", "listen": "{listen}", "upstream": "{upstream}"}}"#);
-    let spec: ProxySpec = serde_json::from_str(&spec).unwrap();
+    start(&spec, limits).await
+}
+
+async fn start(spec: &str, limits: PlaneLimits) -> Proxy {
+    let spec: ProxySpec = serde_json::from_str(spec).unwrap();
     Proxy::start(&spec, &DataPlane::new(limits)).await.unwrap()
 }
 

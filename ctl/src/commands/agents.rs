@@ -3,7 +3,9 @@
 use super::Outcome;
 use crate::{
     cli::{AgentChoice, Common, Format},
-    connect, output,
+    connect,
+    exit::Failure,
+    output,
 };
 use comfy_table::{Table, presets};
 use squall_engine::agent_client::{AgentClient, AgentError};
@@ -28,10 +30,19 @@ pub async fn agents(choice: &AgentChoice, common: &Common) -> Outcome {
         }
     }
     match common.output {
+        // The failure is the result then: one document, not two.
+        Format::Json if seen.is_empty() && failed.is_some() => {}
         Format::Json => output::json(&seen),
         Format::Text => seen.iter().for_each(|agent| output::result(&shown(agent))),
     }
-    failed.map_or(Ok(0), |error| Err(error.into()))
+    match failed.map(Failure::from) {
+        None => Ok(0),
+        Some(failure) if common.output == Format::Json && !seen.is_empty() => {
+            output::error(&failure.message);
+            Ok(failure.code.number())
+        }
+        Some(failure) => Err(failure),
+    }
 }
 
 async fn look(client: &AgentClient) -> Result<Seen, AgentError> {

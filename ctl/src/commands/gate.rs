@@ -8,7 +8,9 @@ use super::Outcome;
 use crate::{
     cli::{Against, Annotations, Common, Format, Gate as Args},
     exit::Failure,
-    output, signals, trial,
+    output,
+    signals::Listening,
+    trial,
 };
 use squall_engine::{
     journal::{Journal, RunFilter},
@@ -18,7 +20,6 @@ use squall_engine::{
         case::{self, Case, Ending},
         github, json, junit, markdown,
     },
-    run::stop::Stop,
     verdict::Verdict,
 };
 use std::{
@@ -33,28 +34,28 @@ const LOOKED_AT: u32 = 1000;
 /// Runs every file, whatever becomes of the others; the exit code is the heaviest.
 pub async fn gate(args: &Args, common: &Common) -> Outcome {
     let results = Results::open(args)?;
-    let stop = Stop::default();
-    let listening =
-        signals::listen(stop.clone()).map_err(|e| Failure::failed(format!("failed to listen for signals: {e}")))?;
+    // Every question is asked before the first file is run.
+    let asked: Vec<_> = args.files.iter().map(|file| (file, trial::ask(file, &args.choice))).collect();
+    let listening = Listening::start()?;
     let mut cases = Vec::new();
     let mut left_alone = false;
-    for file in &args.files {
-        let case = if left_alone {
-            Case { file: file.display().to_string(), ending: Ending::NotRun }
-        } else {
-            match trial::run_file(file, &args.choice, &stop).await {
+    for (file, asked) in asked {
+        let case = match asked {
+            _ if left_alone => Case { file: file.display().to_string(), ending: Ending::NotRun },
+            Err(failure) => prevented(file, failure),
+            Ok(()) => match trial::run_file(file, &args.choice, listening.next_stop()).await {
                 // A comparison that fails is a case of its own, and the other results are written all the same.
                 Ok(finished) => compared(args, finished.case(file)).await.unwrap_or_else(|e| prevented(file, e)),
                 Err(failure) => prevented(file, failure),
-            }
+            },
         };
-        left_alone |= trial::is_the_last(&case, &stop);
+        left_alone |= listening.has_caught() || case.verdict() == Some(Verdict::NotHealed);
         if common.output == Format::Text {
             output::result(&output::coloured_marks(&case.line()));
         }
         cases.push(case);
     }
-    listening.abort();
+    drop(listening);
     if common.output == Format::Json {
         output::json(&json::cases(&cases));
     }

@@ -57,7 +57,7 @@ pub async fn show(args: &Show, common: &Common) -> Outcome {
     let record = existing(&args.journal).await?.load(&args.run).await?;
     match common.output {
         Format::Json => output::json(&report::json::render(&record, false)),
-        Format::Text => output::result(&report::text::summary(&record)),
+        Format::Text => output::result(&output::coloured_marks(&report::text::summary(&record))),
     }
     Ok(0)
 }

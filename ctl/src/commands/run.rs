@@ -3,56 +3,63 @@
 use super::Outcome;
 use crate::{
     cli::{Common, Format, Run as Args},
-    connect::{self, Scene},
-    exit::Failure,
-    output, signals,
+    output,
+    signals::Listening,
     trial::{self, Finished},
 };
 use squall_engine::{
     report::{self, case},
-    run::stop::Stop,
+    verdict::Verdict,
 };
 use std::path::Path;
 
-/// Runs every file; the exit code is the heaviest verdict's.
+/// Runs every file; the exit code is the heaviest verdict's. A file that could not be run ends it with the code for that,
+/// unless an earlier one's is heavier.
 pub async fn run(args: &Args, common: &Common) -> Outcome {
-    // Every file is checked before the first is run.
+    // Every file is checked, and every question asked, before the first is run.
     for file in &args.files {
-        let scene = Scene::choose(&args.choice.environment, file)?;
-        connect::load(file, &args.choice.environment, &scene, &scene.variables())?;
+        trial::ask(file, &args.choice)?;
     }
-    let stop = Stop::default();
-    let listening =
-        signals::listen(stop.clone()).map_err(|e| Failure::failed(format!("failed to listen for signals: {e}")))?;
+    let listening = Listening::start()?;
     let journal = &args.choice.journal.journal;
-    let (mut cases, mut results) = (Vec::new(), Vec::new());
+    let (mut codes, mut results) = (Vec::new(), Vec::new());
     for file in &args.files {
-        let finished = trial::run_file(file, &args.choice, &stop).await?;
+        let finished = match trial::run_file(file, &args.choice, listening.next_stop()).await {
+            Ok(finished) => finished,
+            Err(failure) if codes.is_empty() => return Err(failure),
+            Err(failure) => {
+                failure.tell();
+                results.push(failure.json());
+                codes.push(failure.code.number());
+                break;
+            }
+        };
         match common.output {
             Format::Text => tell(&finished, journal),
             Format::Json => results.push(json(&finished, journal)),
         }
-        let case = finished.case(file);
-        let last = trial::is_the_last(&case, &stop);
-        cases.push(case);
-        if last {
+        if let Err(why) = &finished.report {
+            output::error(why);
+        }
+        codes.push(finished.exit_code());
+        if listening.has_caught() || finished.verdict() == Verdict::NotHealed {
             break;
         }
     }
-    listening.abort();
     if common.output == Format::Json {
         match results.as_slice() {
             [only] => output::json(only),
             all => output::json(&all),
         }
     }
-    Ok(case::worst(&cases))
+    Ok(codes.into_iter().reduce(case::heavier).unwrap_or(0))
 }
 
 fn json(finished: &Finished, journal: &Path) -> serde_json::Value {
     let mut value = report::json::render(&finished.record, false);
     if let Some(object) = value.as_object_mut() {
-        object.insert("report".into(), finished.report.display().to_string().into());
+        let report = finished.report.as_ref().ok().map(|path| path.display().to_string());
+        object.insert("report".into(), report.into());
         object.insert("journal".into(), journal.display().to_string().into());
     }
     value
@@ -60,6 +67,8 @@ fn json(finished: &Finished, journal: &Path) -> serde_json::Value {
 
 fn tell(finished: &Finished, journal: &Path) {
     output::result(&output::coloured_marks(&report::text::summary(&finished.record)));
-    output::result(&format!("report   {}", finished.report.display()));
+    if let Ok(report) = &finished.report {
+        output::result(&format!("report   {}", report.display()));
+    }
     output::result(&format!("journal  {}", journal.display()));
 }

@@ -95,13 +95,15 @@ impl Leases {
         }
     }
 
-    /// Ends the renewing; the leases live on until they are ended or run out.
+    /// Ends the renewing; the leases live on until they are ended or run out. Must come before they are ended: to a
+    /// renewal that is still under way, an ended lease is a lost one.
     pub async fn stop_renewing(&mut self) {
         self.done.cancel();
         while self.renewing.join_next().await.is_some() {}
     }
 
-    async fn give_back(&self) {
+    /// Ends leases under which nothing was done.
+    pub(super) async fn give_back(&self) {
         for held in self.held.values() {
             if let Err(error) = held.client.end_lease(&held.id).await {
                 tracing::warn!(%error, "failed to give back a lease; it runs out by itself");
@@ -119,7 +121,12 @@ async fn renew(held: HeldLease, stop: Stop, done: CancellationToken) {
             () = tokio::time::sleep(pace) => {}
         }
         let asked = Instant::now();
-        match held.client.renew_lease(&held.id).await {
+        let renewed = tokio::select! {
+            biased;
+            () = done.cancelled() => return,
+            renewed = held.client.renew_lease(&held.id) => renewed,
+        };
+        match renewed {
             Ok(_) => alive_until = asked + held.ttl,
             Err(error) if lost(&error) || Instant::now() + pace >= alive_until => {
                 let name = held.client.name();
@@ -133,4 +140,44 @@ async fn renew(held: HeldLease, stop: Stop, done: CancellationToken) {
 
 fn lost(error: &AgentError) -> bool {
     matches!(error, AgentError::Refused { status: 404 | 410, .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{HeldLease, Leases};
+    use crate::{
+        agent_client::{AgentClient, AgentTarget},
+        run::stop::Stop,
+    };
+    use std::{collections::BTreeMap, time::Duration};
+    use tokio::{io::AsyncReadExt, net::TcpListener, sync::oneshot, task::JoinSet, time::timeout};
+    use tokio_util::sync::CancellationToken;
+
+    const LIMIT: Duration = Duration::from_secs(5);
+
+    #[tokio::test]
+    async fn renewing_ends_at_once_and_stops_nothing_even_in_the_middle_of_a_renewal() {
+        // Whichever test comes first installs it.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let agent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", agent.local_addr().unwrap());
+        let client = AgentClient::new(AgentTarget { name: "main".into(), url, token: None }).unwrap();
+        let ttl = Duration::from_millis(30);
+        let (id, instance) = (serde_json::from_str("\"lease\"").unwrap(), "one".to_owned());
+        let held = HeldLease { client, id, instance, proxies: Vec::new(), ttl };
+        let held = BTreeMap::from([("main".to_owned(), held)]);
+        let mut leases = Leases { held, renewing: JoinSet::new(), done: CancellationToken::new() };
+        let (stop, (asked, was_asked)) = (Stop::default(), oneshot::channel());
+        let mut hanging = JoinSet::new();
+        hanging.spawn(async move {
+            let (mut connection, _) = agent.accept().await.unwrap();
+            connection.read_u8().await.unwrap();
+            asked.send(()).unwrap();
+            std::future::pending::<()>().await;
+        });
+        leases.keep_alive(&stop);
+        timeout(LIMIT, was_asked).await.unwrap().unwrap();
+        timeout(Duration::from_secs(1), leases.stop_renewing()).await.unwrap();
+        assert_eq!(stop.reason(), None);
+    }
 }

@@ -1,6 +1,9 @@
 //! What happened, in order: into memory, into the journal, to whoever listens. One writer, many listeners.
 //!
-//! Invariant: an event is in the journal when `tell` returns, unless the journal has failed, which stops the run.
+//! A journal can be slow: another process may have it locked for seconds. A run that has been asked to stop does not wait
+//! for it, since healing would wait as well; what is left is written meanwhile, and `written` waits for that.
+//!
+//! Invariant: an event is in the journal when `tell` says so. A journal that fails stops the run.
 
 use super::stop::{Stop, StopReason};
 use crate::{
@@ -9,7 +12,11 @@ use crate::{
     journal::Journal,
 };
 use std::{sync::Arc, time::Duration};
-use tokio::{sync::broadcast, time::Instant};
+use tokio::{
+    sync::{Mutex, broadcast, oneshot},
+    task::JoinSet,
+    time::Instant,
+};
 
 /// Events that a slow listener may lag behind before it misses some; it is told how many.
 const LISTENER_BACKLOG: usize = 1024;
@@ -29,6 +36,16 @@ struct Shared {
     stop: Stop,
     events: parking_lot::Mutex<Vec<Event>>,
     listeners: broadcast::Sender<Event>,
+    written: Mutex<Written>,
+    /// One for each event that is not in the journal yet: tens at most, as steps and agents are.
+    writing: parking_lot::Mutex<JoinSet<()>>,
+}
+
+/// How far the journal has come.
+#[derive(Debug, Default)]
+struct Written {
+    events: usize,
+    failed: bool,
 }
 
 impl Log {
@@ -37,7 +54,17 @@ impl Log {
     pub fn new(run: String, started: Instant, journal: Journal, secrets: Secrets, stop: Stop) -> Self {
         let (listeners, _) = broadcast::channel(LISTENER_BACKLOG);
         Self {
-            shared: Arc::new(Shared { run, started, journal, secrets, stop, events: Default::default(), listeners }),
+            shared: Arc::new(Shared {
+                run,
+                started,
+                journal,
+                secrets,
+                stop,
+                events: Default::default(),
+                listeners,
+                written: Mutex::default(),
+                writing: Default::default(),
+            }),
         }
     }
 
@@ -53,21 +80,52 @@ impl Log {
         self.shared.started.elapsed()
     }
 
-    /// Writes it down and tells the listeners. False when the journal could not take it: then the run stops, and
-    /// nothing may be injected on the strength of it.
+    /// Writes it down and tells the listeners. False when it is not known to be in the journal, because that failed or
+    /// because the run has been asked to stop: then nothing may be injected on the strength of it.
     pub async fn tell(&self, what: What) -> bool {
-        let event = Event { at: self.now(), what: redacted(what, &self.shared.secrets) };
-        self.shared.events.lock().push(event.clone());
-        // No listener is a normal state: a run without a screen.
-        let _ = self.shared.listeners.send(event.clone());
-        match self.shared.journal.event(&self.shared.run, &event).await {
-            Ok(()) => true,
-            Err(error) => {
-                tracing::error!(%error, "failed to write to the journal");
-                self.shared.stop.stop(StopReason::Failed(format!("the journal cannot be written: {error}")));
-                false
-            }
+        let Shared { stop, events, listeners, writing, secrets, .. } = &*self.shared;
+        let event = Event { at: self.now(), what: redacted(what, secrets) };
+        let so_far = {
+            let mut events = events.lock();
+            events.push(event.clone());
+            // No listener is a normal state: a run without a screen.
+            let _ = listeners.send(event);
+            events.len()
+        };
+        let (done, is_done) = oneshot::channel();
+        {
+            let mut writing = writing.lock();
+            while writing.try_join_next().is_some() {}
+            writing.spawn(self.clone().write(so_far, done));
         }
+        tokio::select! {
+            biased;
+            () = stop.stopped() => false,
+            written = is_done => written.unwrap_or(false),
+        }
+    }
+
+    /// Waits until everything that was told is in the journal, or has failed to get there.
+    pub async fn written(&self) {
+        let mut writing = std::mem::take(&mut *self.shared.writing.lock());
+        while writing.join_next().await.is_some() {}
+    }
+
+    /// Brings the events into the journal, in their order, up to this many.
+    async fn write(self, so_far: usize, done: oneshot::Sender<bool>) {
+        let Shared { run, journal, stop, events, written, .. } = &*self.shared;
+        let mut written = written.lock().await;
+        while written.events < so_far {
+            let event = events.lock()[written.events].clone();
+            if let Err(error) = journal.event(run, &event).await {
+                tracing::error!(%error, "failed to write to the journal");
+                stop.stop(StopReason::Failed(format!("the journal cannot be written: {error}")));
+                written.failed = true;
+            }
+            written.events += 1;
+        }
+        // Who asked may have gone on, because of a stop.
+        let _ = done.send(!written.failed);
     }
 
     /// Everything so far.
@@ -87,5 +145,57 @@ fn redacted(what: What, secrets: &Secrets) -> What {
             What::HealFailed { agent, cause: secrets.redact(&cause), remedy: secrets.redact(&remedy) }
         }
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Log, Stop, StopReason};
+    use crate::{
+        event::{Phase, What},
+        experiment::Secrets,
+        journal::Journal,
+        record::RunStart,
+    };
+    use sqlx::{Connection, SqliteConnection};
+    use std::{path::Path, time::Duration};
+    use tokio::time::{Instant, timeout};
+
+    async fn log(path: &Path, stop: &Stop) -> (Log, Journal) {
+        let journal = Journal::open(path).await.unwrap();
+        let start: RunStart = serde_json::from_value(serde_json::json!({
+            "id": "one", "experiment": "e", "hypothesis": "h", "owner": null, "tags": [],
+            "source": {"path": "e.yaml", "text": ""}, "variables": {}, "environment": "sandbox", "agents": [],
+            "started_at": "2026-01-01T00:00:00Z", "version": "0", "host": "here", "pid": 1,
+            "recovery_within": {"secs": 1, "nanos": 0}, "recovery_hold": {"secs": 1, "nanos": 0},
+        }))
+        .unwrap();
+        journal.start_run(&start).await.unwrap();
+        (Log::new("one".into(), Instant::now(), journal.clone(), Secrets::default(), stop.clone()), journal)
+    }
+
+    #[tokio::test]
+    async fn a_run_that_stops_does_not_wait_for_a_locked_journal_and_nothing_is_lost() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("journal.db");
+        let stop = Stop::default();
+        let (log, journal) = log(&path, &stop).await;
+        let mut other = SqliteConnection::connect(&path.display().to_string()).await.unwrap();
+        let lock = other.begin_with("BEGIN IMMEDIATE").await.unwrap();
+        let telling = tokio::spawn({
+            let log = log.clone();
+            async move { log.tell(What::StepEnded { step: "first".into() }).await }
+        });
+        while log.events().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        stop.stop(StopReason::Failed("enough".into()));
+        let quickly = Duration::from_secs(1);
+        assert!(!timeout(quickly, telling).await.unwrap().unwrap(), "it is not in the journal");
+        let heal = What::Phase { phase: Phase::Heal, lasting: None };
+        assert!(!timeout(quickly, log.tell(heal)).await.unwrap(), "it is not in the journal");
+        lock.rollback().await.unwrap();
+        log.written().await;
+        assert_eq!(journal.load("one").await.unwrap().events, log.events());
     }
 }

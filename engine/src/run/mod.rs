@@ -121,8 +121,10 @@ pub async fn prepare(setup: Setup) -> Result<Run, PrepareError> {
         Ok(keeper) => keeper,
         Err(error) => return Err(record::unprepared(&journal, start, &agents, error).await),
     };
-    // The leases run out by themselves when the journal refuses.
-    journal.start_run(&start).await?;
+    if let Err(error) = journal.start_run(&start).await {
+        keeper.give_back().await;
+        return Err(error.into());
+    }
     keeper.keep_alive(&stop);
     let recorder = Recorder::new(watch::series(&experiment));
     let log = Log::new(start.id.clone(), recorder.started(), journal.clone(), experiment.secrets.clone(), stop.clone());
@@ -149,8 +151,8 @@ impl Run {
             // The guard has told a breach itself.
             Some(StopReason::Abort { .. }) | None => true,
         };
-        let healing = heal::heal(&self).await;
         self.keeper.stop_renewing().await;
+        let healing = heal::heal(&self).await;
         let recovered = match &baseline {
             Some(baseline) if self.is_recovery_worth_watching() => recovery::watch(&self, baseline).await,
             _ => None,

@@ -93,6 +93,7 @@ pub(super) async fn end(run: &Run, facts: Facts) -> RunEnd {
     let secrets = &run.experiment.secrets;
     let reasons: Vec<String> = decision.reasons.iter().map(|reason| secrets.redact(reason)).collect();
     run.log.tell(What::Verdict { verdict: decision.verdict, reasons: reasons.clone() }).await;
+    run.log.written().await;
     let mut end = RunEnd {
         verdict: decision.verdict,
         exit_code: decision.exit_code,

@@ -62,17 +62,11 @@ pub struct Stop {
 }
 
 impl Stop {
-    /// Asks the run to stop. The first reason is kept. A signal after that makes it skip what is not healing.
+    /// Asks the run to stop. The first reason is kept. A signal also means hurry: only healing goes on.
     pub fn stop(&self, reason: StopReason) {
-        let again = {
-            let mut slot = self.reason.lock();
-            let again = slot.is_some() && matches!(reason, StopReason::Signal(_));
-            if slot.is_none() {
-                *slot = Some(reason);
-            }
-            again
-        };
-        if again {
+        let is_signal = matches!(reason, StopReason::Signal(_));
+        self.reason.lock().get_or_insert(reason);
+        if is_signal {
             self.hurry.cancel();
         }
         self.token.cancel();
@@ -95,7 +89,7 @@ impl Stop {
         self.token.cancelled().await;
     }
 
-    /// Whether somebody has asked again: only healing goes on.
+    /// Whether somebody wants it to end: only healing goes on.
     #[must_use]
     pub fn is_impatient(&self) -> bool {
         self.hurry.is_cancelled()
@@ -109,7 +103,7 @@ impl Stop {
         }
     }
 
-    /// Waits so long although it was asked to stop, unless somebody asks again.
+    /// Waits so long although it was asked to stop, unless by somebody who wants it to end.
     pub async fn wait_patiently(&self, lasting: Duration) -> bool {
         tokio::select! {
             () = self.hurry.cancelled() => false,
@@ -123,7 +117,7 @@ mod tests {
     use super::{Signal, Stop, StopReason};
 
     #[tokio::test(start_paused = true)]
-    async fn the_first_reason_counts_and_a_signal_after_it_means_hurry() {
+    async fn the_first_reason_counts_and_a_signal_means_hurry() {
         let stop = Stop::default();
         stop.stop(StopReason::Failed("first".into()));
         assert!(!stop.is_impatient());

@@ -1,9 +1,13 @@
 //! Everything that goes on beside the phases: traffic, probes, and the writer that brings samples into the journal.
 
-use super::{LAST_ANSWERS, Run};
+use super::{
+    LAST_ANSWERS, Run,
+    stop::{Stop, StopReason},
+};
 use crate::{
     agent_client::AgentTarget,
     experiment::Experiment,
+    journal::Journal,
     probe::{self, AgentAddress},
     recorder::{Cursor, Recorder},
     traffic,
@@ -48,8 +52,13 @@ pub(super) fn start(run: &Run) -> Watching {
         );
         measuring.spawn(task);
     }
-    let writer =
-        tokio::spawn(write(run.start.id.clone(), run.journal.clone(), run.recorder.clone(), stop_writing.clone()));
+    let writer = tokio::spawn(write(
+        run.start.id.clone(),
+        run.journal.clone(),
+        run.recorder.clone(),
+        run.stop.clone(),
+        stop_writing.clone(),
+    ));
     Watching { measuring, stop_measuring, writer, stop_writing }
 }
 
@@ -62,19 +71,27 @@ impl Watching {
     /// Ends the measuring, then writes what is left.
     pub(super) async fn finish(mut self, run: &Run) {
         self.stop_measuring.cancel();
-        let ended = async { while self.measuring.join_next().await.is_some() {} };
+        let failed = |message: &str| run.stop.stop(StopReason::Failed(message.to_owned()));
+        let ended = async {
+            while let Some(ended) = self.measuring.join_next().await {
+                if ended.is_err() {
+                    failed("a bug in squall: a probe or the traffic panicked, so samples are missing");
+                }
+            }
+        };
         if tokio::time::timeout(LAST_ANSWERS, ended).await.is_err() {
             self.measuring.shutdown().await;
         }
         self.stop_writing.cancel();
-        if let Err(error) = self.writer.await {
-            run.log.tell(crate::event::What::Failed { message: format!("the journal's writer ended: {error}") }).await;
+        if self.writer.await.is_err() {
+            failed("a bug in squall: the journal's writer panicked, so samples are missing from the journal");
         }
     }
 }
 
-/// Brings new samples into the journal until it is cancelled, and once more then.
-async fn write(run: String, journal: crate::journal::Journal, recorder: Arc<Recorder>, done: CancellationToken) {
+/// Brings new samples into the journal until it is cancelled, and once more then. A journal that does not take them
+/// stops the run: what it concluded could not be checked.
+async fn write(run: String, journal: Journal, recorder: Arc<Recorder>, stop: Stop, done: CancellationToken) {
     let mut cursor = Cursor::default();
     loop {
         let last = tokio::select! {
@@ -84,6 +101,7 @@ async fn write(run: String, journal: crate::journal::Journal, recorder: Arc<Reco
         let samples = recorder.since(&mut cursor);
         if let Err(error) = journal.samples(&run, &samples).await {
             tracing::error!(%error, samples = samples.len(), "failed to write samples to the journal");
+            stop.stop(StopReason::Failed(format!("the journal cannot be written: {error}")));
         }
         if last {
             return;

@@ -35,7 +35,7 @@ pub(crate) fn parse(text: &str, what: &str, report: &mut Reporter<'_>) -> Option
         Ok(()) => composer.root.or_else(|| {
             report
                 .error(start, format!("the file is empty: {what} is missing"))
-                .help("`squall init` writes one to begin with");
+                .help("it begins with `version: 1`; `squall schema` says what may follow");
             None
         }),
     }

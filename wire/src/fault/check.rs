@@ -3,8 +3,9 @@
 //! Serde has already refused wrong shapes; here are the rules between fields. The agent checks before it sets a
 //! fault, and the experiment before anything is touched, by this one function.
 
-use super::{Direction, FaultKind, FaultSpec, GarbageStyle};
+use super::{Direction, FaultKind, FaultSpec, Flap, GarbageStyle};
 use crate::{ByteRate, ByteSize, Span, SpanOrForever};
+use std::time::Duration;
 
 /// A field of a fault that is wrong, as a path from the fault, and why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -17,6 +18,8 @@ pub struct InvalidFault {
 }
 
 const LARGEST_SEED: u64 = 1 << 53;
+
+const SHORTEST_FLAP: Duration = Duration::from_millis(10);
 
 impl FaultSpec {
     /// Every rule between fields that this fault breaks; empty when it is sound.
@@ -44,26 +47,28 @@ impl FaultSpec {
         }
         match &self.fault {
             FaultKind::Refuse(_) => {
-                let why = "`refuse` closes the listening socket for everybody; use `reset` to hit some connections";
-                if !self.percent.is_all() {
-                    wrong("percent", why.into());
-                }
-                if !self.only.is_everything() {
-                    wrong("where", why.into());
-                }
-                if self.skip > 0 {
-                    wrong("skip", why.into());
-                }
-                if self.count.is_some() {
-                    wrong("count", why.into());
-                }
+                self.unless_for_all("closes the listening socket for everybody", &mut wrong);
             }
+            FaultKind::Flap(_) => self.unless_for_all("takes the whole proxy down and up", &mut wrong),
             FaultKind::SlowAccept(_) if !self.only.is_everything() => {
                 wrong("where", "`slow_accept` acts before the client's address is known: leave `where` out".into());
             }
             _ => {}
         }
         found
+    }
+
+    /// Each field that would spare some connections, for a kind that cannot.
+    fn unless_for_all(&self, what: &str, wrong: &mut impl FnMut(&str, String)) {
+        let narrowed = [
+            ("percent", !self.percent.is_all()),
+            ("where", !self.only.is_everything()),
+            ("skip", self.skip > 0),
+            ("count", self.count.is_some()),
+        ];
+        for (field, _) in narrowed.into_iter().filter(|(_, narrowed)| *narrowed) {
+            wrong(field, format!("`{}` {what}; use `reset` to hit some connections", self.fault.name()));
+        }
     }
 }
 
@@ -121,9 +126,26 @@ impl FaultKind {
             Self::Reset(p) if p.after_bytes.is_some() && !p.after.is_zero() => {
                 Some(("after_bytes", "give `after` or `after_bytes`, not both".into()))
             }
+            Self::Flap(p) => p.mistake(),
             Self::Garbage(p) => p.style.mistake(p.bytes),
+            Self::Corrupt(p) if !(p.rate > 0.0 && p.rate <= 1.0) => {
+                Some(("rate", "a share of bytes above 0 and up to 1, such as 0.001 for one in a thousand".into()))
+            }
             _ => None,
         }
+    }
+}
+
+impl Flap {
+    fn mistake(&self) -> Option<(&'static str, String)> {
+        for (name, span) in [("up", self.up), ("down", self.down)] {
+            if span.get() < SHORTEST_FLAP {
+                return Some((name, format!("{span} is too short for a listener to follow: at least 10ms")));
+            }
+        }
+        let most = Span::from(self.up.get().min(self.down.get()) / 2);
+        (self.jitter > most)
+            .then(|| ("jitter", format!("must be at most {most}, half of the shorter of `up` and `down`")))
     }
 }
 
@@ -152,6 +174,10 @@ mod tests {
     fn a_sound_fault_has_no_mistakes() {
         assert!(mistakes(r#"{"fault": {"latency": {"delay": "800ms", "jitter": "1s"}}, "percent": 50}"#).is_empty());
         assert!(mistakes(r#"{"fault": {"slow_accept": {"delay": "forever", "backlog": 1}}}"#).is_empty());
+        assert!(mistakes(r#"{"fault": {"corrupt": {}}, "direction": "both"}"#).is_empty());
+        assert!(mistakes(r#"{"fault": {"corrupt": {"rate": 1}}}"#).is_empty());
+        assert!(mistakes(r#"{"fault": {"flap": {"up": "10ms", "down": "1s", "jitter": "5ms"}}}"#).is_empty());
+        assert!(mistakes(r#"{"fault": {"connection_limit": {"max": 0}}, "percent": 5}"#).is_empty());
     }
 
     #[test]
@@ -165,6 +191,23 @@ mod tests {
             @"fault.stall.for: a freeze of up to 2s does not fit into `every` (1s)");
         insta::assert_snapshot!(mistakes(r#"{"fault": {"drip": {"bytes": 3, "size_jitter": 3}}}"#).join("\n"),
             @"fault.drip.size_jitter: must be less than `bytes` (3), or a piece could be empty");
+        insta::assert_snapshot!(mistakes(
+            r#"{"fault": {"flap": {"up": "1s", "down": "1ms"}}, "skip": 1, "where": {"client": ["::1"]}}"#
+        ).join("\n"), @r"
+        fault.flap.down: 1ms is too short for a listener to follow: at least 10ms
+        where: `flap` takes the whole proxy down and up; use `reset` to hit some connections
+        skip: `flap` takes the whole proxy down and up; use `reset` to hit some connections
+        ");
+        insta::assert_snapshot!(
+            mistakes(r#"{"fault": {"flap": {"up": "1s", "down": "300ms", "jitter": "151ms"}}}"#).join("\n"),
+            @"fault.flap.jitter: must be at most 150ms, half of the shorter of `up` and `down`");
+        for rate in ["0", "-0.1", "1.01", "50"] {
+            let json = format!(r#"{{"fault": {{"corrupt": {{"rate": {rate}}}}}}}"#);
+            assert_eq!(
+                mistakes(&json),
+                ["fault.corrupt.rate: a share of bytes above 0 and up to 1, such as 0.001 for one in a thousand"]
+            );
+        }
     }
 
     #[test]
@@ -174,6 +217,8 @@ mod tests {
             r#"{"fault": {"latency": {"delay": "1s", "jiter": "1s"}}}"#,
             r#"{"fault": {"latency": {"delay": 800}}}"#,
             r#"{"fault": {"latency": {}}}"#,
+            r#"{"fault": {"connection_limit": {"max": -1}}}"#,
+            r#"{"fault": {"connection_limit": {"max": 3, "then": "close"}}}"#,
             r#"{"fault": {"reset": {}}, "precent": 5}"#,
             r#"{"fault": {"reset": {}}, "percent": 101}"#,
         ] {
@@ -187,6 +232,6 @@ mod tests {
             let schema = serde_json::to_string(&schemars::schema_for!(crate::FaultKind)).unwrap();
             assert!(schema.contains(&format!("\"{}\"", kind.name)), "{} is not in the schema", kind.name);
         }
-        assert_eq!(crate::FaultKind::CATALOGUE.len(), 12);
+        assert_eq!(crate::FaultKind::CATALOGUE.len(), 15);
     }
 }

@@ -1,18 +1,23 @@
 //! A fault: one thing that goes wrong on one proxy. A value: a kind with its parameters, and what every fault has.
 //!
-//! `kind.rs` is the catalogue: one enum, one variant a kind, from which the REST JSON, the experiment YAML, the JSON
-//! Schema and `squall faults` all follow. `selection.rs` says which units are hit. `check.rs` refuses what makes no sense.
+//! `kind.rs` is one enum, one variant a kind, from which the REST JSON, the experiment YAML and the JSON Schema follow;
+//! `parameters.rs` has what each kind can be told, `catalogue.rs` what `squall faults` says of it. `selection.rs` says
+//! which units are hit. `check.rs` refuses what makes no sense.
 //!
 //! Invariant: the same value means the same thing in a file, in a request and in the journal.
 
+mod catalogue;
 mod check;
 mod kind;
+mod parameters;
 mod selection;
 
+pub use catalogue::{KindInfo, ParameterInfo};
 pub use check::InvalidFault;
-pub use kind::{
-    Bandwidth, Blackhole, Distribution, Drip, FaultKind, Garbage, GarbageStyle, GarbageThen, KindInfo, Latency,
-    Nothing, ParameterInfo, RateScope, Reset, SlowAccept, SlowClose, Stall, Truncate, TruncateThen,
+pub use kind::FaultKind;
+pub use parameters::{
+    Bandwidth, Blackhole, ConnectionLimit, Corrupt, CorruptHow, Distribution, Drip, Flap, Garbage, GarbageStyle,
+    GarbageThen, Latency, LimitThen, Nothing, RateScope, Reset, SlowAccept, SlowClose, Stall, Truncate, TruncateThen,
 };
 pub use selection::{Where, unit_draw};
 
@@ -149,7 +154,7 @@ pub struct FaultInfo {
     pub lease: Option<LeaseId>,
     /// Time left.
     pub expires_in: Span,
-    /// Units (connections) on which it acted; `null` where that cannot be counted, as with `refuse`.
+    /// Units (connections) on which it acted; `null` where that cannot be counted, as with `refuse` and `flap`.
     pub hits: Option<u64>,
     /// Units that matched `where`, hit or spared.
     pub units: u64,

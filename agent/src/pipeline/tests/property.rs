@@ -32,6 +32,9 @@ const KEEPING: &[(&str, &str)] = &[
     (r#"{"unread": {}}"#, r#"{"unread": {}}"#),
     (r#"{"reset": {"after": "9h"}}"#, r#"{"reset": {"after_bytes": "1GB"}}"#),
     (r#"{"truncate": {"bytes": "1GB"}}"#, r#"{"truncate": {"bytes": "2GB"}}"#),
+    (r#"{"connection_limit": {"max": 0}}"#, r#"{"connection_limit": {"max": 0, "then": "queue"}}"#),
+    (r#"{"flap": {"up": "9h", "down": "1s"}}"#, r#"{"flap": {"up": "8h", "down": "1s", "jitter": "10ms"}}"#),
+    (r#"{"corrupt": {"rate": 1e-300}}"#, r#"{"corrupt": {"rate": 2e-300, "how": "zero"}}"#),
     (r#"{"garbage": {"style": "random"}}"#, r#"{"garbage": {"style": "html"}}"#),
 ];
 
