@@ -1,4 +1,4 @@
-//! SIGINT, SIGTERM and SIGHUP: each asks the run to stop, and healing goes on. A second one only means hurry.
+//! SIGINT, SIGTERM and SIGHUP: each asks the run to stop, and only healing goes on.
 
 use crate::exit::Failure;
 use squall_engine::run::stop::{Signal, Stop, StopReason};
@@ -105,6 +105,5 @@ mod tests {
         assert_eq!(first.reason(), Some(StopReason::Failed("its agent is gone".into())));
         let third = current.next();
         assert_eq!(third.reason(), Some(StopReason::Signal(Signal::Int)));
-        assert!(!third.is_impatient(), "one signal is no hurry");
     }
 }
