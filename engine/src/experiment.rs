@@ -238,7 +238,8 @@ pub enum MetricsRead {
 }
 
 /// Which counter of a proxy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum AgentRead {
     /// Connections open now.
     OpenConnections,

@@ -1,6 +1,7 @@
 //! What is measured, as it is written: the load and the probes.
 
 use super::{OneOrMore, RequestRate, Text};
+use crate::experiment::AgentRead;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use squall_wire::{ProxyName, Span};
@@ -179,23 +180,5 @@ pub struct AgentProbeDoc {
     /// The proxy.
     pub proxy: ProxyName,
     /// Which of its counters.
-    pub read: AgentReadDoc,
-}
-
-/// A counter of a proxy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum AgentReadDoc {
-    /// Connections open now.
-    OpenConnections,
-    /// Connections accepted, a second.
-    ConnectionRate,
-    /// Connections on which a fault acted, since the proxy was made.
-    ConnectionsHit,
-    /// Connections that ended with an error, a second.
-    ErrorRate,
-    /// Bytes from client to server, a second.
-    UpstreamRate,
-    /// Bytes from server to client, a second.
-    DownstreamRate,
+    pub read: AgentRead,
 }

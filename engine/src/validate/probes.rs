@@ -2,11 +2,8 @@
 
 use super::{Check, forms};
 use crate::{
-    document::{
-        AgentProbeDoc, AgentReadDoc, CommandProbeDoc, CommandReadDoc, HttpProbeDoc, MetricsProbeDoc, ProbeDoc,
-        TcpProbeDoc,
-    },
-    experiment::{AgentRead, CommandPlan, CommandRead, MetricsRead, ProbeKind, ProbePlan},
+    document::{AgentProbeDoc, CommandProbeDoc, CommandReadDoc, HttpProbeDoc, MetricsProbeDoc, ProbeDoc, TcpProbeDoc},
+    experiment::{CommandPlan, CommandRead, MetricsRead, ProbeKind, ProbePlan},
     yaml::Spot,
 };
 use squall_wire::Span;
@@ -193,13 +190,5 @@ impl Check<'_, '_, '_> {
 }
 
 fn seen_by_agent(doc: &AgentProbeDoc) -> ProbeKind {
-    let read = match doc.read {
-        AgentReadDoc::OpenConnections => AgentRead::OpenConnections,
-        AgentReadDoc::ConnectionRate => AgentRead::ConnectionRate,
-        AgentReadDoc::ConnectionsHit => AgentRead::ConnectionsHit,
-        AgentReadDoc::ErrorRate => AgentRead::ErrorRate,
-        AgentReadDoc::UpstreamRate => AgentRead::UpstreamRate,
-        AgentReadDoc::DownstreamRate => AgentRead::DownstreamRate,
-    };
-    ProbeKind::Agent { agent: doc.agent.clone(), proxy: doc.proxy.clone(), read }
+    ProbeKind::Agent { agent: doc.agent.clone(), proxy: doc.proxy.clone(), read: doc.read }
 }
