@@ -13,6 +13,7 @@ use crate::{
     api::{self, Api, server::Server},
     config::AgentConfig,
     config_file::ConfigError,
+    events::Events,
     metrics::ApiMetrics,
     registry::{Caller, Limits, Refusal, Registry},
     state::{self, StateError},
@@ -116,6 +117,12 @@ impl Agent {
                 Err(AgentError::Bind(failures))
             }
         }
+    }
+
+    /// The bus on which every change is told.
+    #[must_use]
+    pub fn events(&self) -> Arc<Events> {
+        Arc::clone(self.api.registry.events())
     }
 
     /// Where the API listens.

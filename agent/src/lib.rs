@@ -9,6 +9,7 @@
 //!
 //! Invariant: no call on a proxy waits for a peer, however stalled.
 
+mod access;
 mod address;
 mod agent;
 mod api;
@@ -16,6 +17,7 @@ mod budget;
 pub mod config;
 pub mod config_file;
 mod connection;
+pub mod events;
 pub mod fault;
 mod lease;
 mod link;

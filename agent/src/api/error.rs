@@ -89,6 +89,10 @@ impl From<Refusal> for ApiError {
                 let hint = "wait for its end; its holder names it in the header X-Squall-Lease";
                 (StatusCode::CONFLICT, Code::Leased, None, Some(hint.to_owned()))
             }
+            Refusal::Role { needed, .. } => {
+                let hint = format!("ask with a token or a certificate that has the role `{needed}`");
+                (StatusCode::FORBIDDEN, Code::Forbidden, None, Some(hint))
+            }
             Refusal::Limit { field, hint, .. } => {
                 (StatusCode::FORBIDDEN, Code::Forbidden, Some(field.to_owned()), Some(hint))
             }

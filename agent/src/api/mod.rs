@@ -23,6 +23,7 @@ mod toxiproxy;
 pub(crate) use error::ApiError;
 
 use crate::{
+    access::Identity,
     config::AgentConfig,
     metrics::ApiMetrics,
     registry::{Caller, Refusal, Registry},
@@ -137,13 +138,15 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        Ok(Self { from: from(parts), lease: named_lease(&parts.headers)? })
+        Ok(caller(parts, named_lease(&parts.headers)?))
     }
 }
 
-/// The peer's address, for the audit trail.
-fn from(parts: &Parts) -> String {
-    parts.extensions.get::<Peer>().map_or_else(|| "unknown".to_owned(), |Peer(peer)| peer.to_string())
+/// Who asks, for the audit trail and for what depends on whose lease it is.
+fn caller(parts: &Parts, lease: Option<LeaseId>) -> Caller {
+    let from = parts.extensions.get::<Peer>().map_or_else(|| "unknown".to_owned(), |Peer(peer)| peer.to_string());
+    let Identity { who, role } = parts.extensions.get().cloned().unwrap_or_else(Identity::anonymous);
+    Caller { who, role, from, lease }
 }
 
 fn named_lease(headers: &HeaderMap) -> Result<Option<LeaseId>, ApiError> {

@@ -5,12 +5,13 @@
 //! fault on a leased proxy lives under the lease that holds the proxy.
 
 use super::{
-    About, Caller, Inner, MAX_FAULTS, Refusal, Registry, audit,
+    About, Caller, Change, Inner, MAX_FAULTS, Refusal, Registry,
     entry::{End, Entry, Healing, Terms, bounded},
 };
 use crate::ActiveFault;
 use squall_wire::{
-    FaultInfo, FaultKind, FaultName, FaultPatch, FaultSpec, Healed, ProxyName, RemovedFault, Span, fault::InvalidFault,
+    FaultInfo, FaultKind, FaultName, FaultPatch, FaultSpec, Healed, LeaseId, ProxyName, RemovedFault, Span,
+    fault::InvalidFault,
 };
 use std::time::Duration;
 use tokio::time::Instant;
@@ -32,7 +33,7 @@ impl Registry {
         let mut inner = self.open().await?;
         inner.entry(proxy)?;
         let now = Instant::now();
-        inner.leases.allow(proxy, spec.lease.as_ref(), now)?;
+        inner.leases.allow(proxy, spec.lease.as_ref(), caller, now)?;
         let name = inner.place_fault(proxy, &spec, life, caller).await?;
         self.sooner.notify_one();
         inner.fault_info(proxy, &name, now)
@@ -49,7 +50,7 @@ impl Registry {
         let mut inner = self.open().await?;
         let now = Instant::now();
         let terms = inner.terms(proxy, name)?;
-        inner.leases.allow(proxy, caller.lease.as_ref(), now)?;
+        inner.leases.allow(proxy, caller.lease.as_ref(), caller, now)?;
         refuse_patch(&terms.fault, &patch)?;
         let life = match patch.expires_in {
             Some(_) => Some(self.life(patch.expires_in, now.saturating_duration_since(terms.born))?),
@@ -72,7 +73,7 @@ impl Registry {
         }
         let about =
             About { proxy: Some(proxy), fault: Some(name.as_str()), detail: Some(detail.trim()), ..About::default() };
-        audit("fault changed", caller, &inner.leases, &about);
+        inner.audit(Change::FaultChanged, caller, &about);
         self.sooner.notify_one();
         inner.fault_info(proxy, name, now)
     }
@@ -86,16 +87,20 @@ impl Registry {
     ) -> Result<Healed, Refusal> {
         let mut inner = self.open().await?;
         inner.terms(proxy, name)?;
-        inner.leases.allow(proxy, caller.lease.as_ref(), Instant::now())?;
+        inner.leases.allow(proxy, caller.lease.as_ref(), caller, Instant::now())?;
         let healing = inner.entry_mut(proxy)?.heal(proxy, std::slice::from_ref(name)).await;
-        let outcome = inner.healed(healing, "fault removed", caller);
+        let outcome = inner.healed(healing, Change::FaultRemoved, caller);
         self.sooner.notify_one();
         outcome
     }
 
-    /// Removes every fault, whoever set it and whatever lease holds its proxy. Leases stay.
+    /// Removes every fault, whoever set it and whatever lease holds its proxy. Leases stay. What others' leases hold
+    /// is for admins to take away.
     pub(crate) async fn heal_all(&self, caller: &Caller) -> Result<Healed, Refusal> {
         let mut inner = self.open().await?;
+        for id in inner.leases_with_faults() {
+            inner.leases.check_holder(id, caller)?;
+        }
         let outcome = inner.heal_everything(caller).await;
         self.sooner.notify_one();
         outcome
@@ -148,19 +153,23 @@ impl Inner {
             format!("{} of {} %, seed {seed}, for at most {}", told(&spec.fault), spec.percent, Span::from(life));
         let about =
             About { proxy: Some(proxy), fault: Some(name.as_str()), lease: spec.lease.as_ref(), detail: Some(&detail) };
-        audit("fault set", caller, &self.leases, &about);
+        self.audit(Change::FaultSet, caller, &about);
         Ok(name)
     }
 
     /// Heals every proxy. One that cannot be healed does not keep the others from it.
     pub(super) async fn heal_everything(&mut self, caller: &Caller) -> Result<Healed, Refusal> {
-        self.heal_where("everything healed", caller, |_| true).await
+        self.heal_where(Change::EverythingHealed, caller, |_| true).await
+    }
+
+    fn leases_with_faults(&self) -> impl Iterator<Item = &LeaseId> {
+        self.proxies.values().flat_map(|entry| &entry.faults).filter_map(|terms| terms.lease.as_ref())
     }
 
     /// Heals the faults of all proxies that are chosen.
     pub(super) async fn heal_where(
         &mut self,
-        change: &'static str,
+        change: Change,
         caller: &Caller,
         chosen: impl Fn(&Terms) -> bool,
     ) -> Result<Healed, Refusal> {
@@ -173,7 +182,7 @@ impl Inner {
     }
 
     /// Writes the audit trail of a healing, and makes its answer.
-    pub(super) fn healed(&self, healing: Healing, change: &'static str, caller: &Caller) -> Result<Healed, Refusal> {
+    pub(super) fn healed(&self, healing: Healing, change: Change, caller: &Caller) -> Result<Healed, Refusal> {
         for (RemovedFault { proxy, fault, hits }, lease) in &healing.removed {
             let detail = hits.map(|hits| format!("{hits} hits"));
             let about = About {
@@ -182,7 +191,7 @@ impl Inner {
                 lease: lease.as_ref(),
                 detail: detail.as_deref(),
             };
-            audit(change, caller, &self.leases, &about);
+            self.audit(change, caller, &about);
         }
         if healing.stuck.is_empty() {
             return Ok(Healed { removed: healing.removed.into_iter().map(|(fault, _)| fault).collect() });

@@ -4,7 +4,7 @@
 //! Invariant: a proxy that another's lease holds is not touched, and a change that fails half-way is taken back.
 
 use super::{
-    About, Caller, Inner, MAX_PROXIES, Refusal, Registry, audit,
+    About, Caller, Change, Inner, MAX_PROXIES, Refusal, Registry,
     entry::{Entry, bounded},
 };
 use crate::{
@@ -131,10 +131,15 @@ impl Registry {
         let entry = {
             let mut inner = self.open().await?;
             inner.entry(name)?;
-            inner.leases.allow(name, caller.lease.as_ref(), Instant::now())?;
+            inner.leases.allow(name, caller.lease.as_ref(), caller, Instant::now())?;
             let Some(entry) = inner.proxies.remove(name) else { return Err(inner.unknown(name)) };
-            audit("proxy deleted", caller, &inner.leases, &About { proxy: Some(name), ..About::default() });
+            inner.audit(Change::ProxyDeleted, caller, &About { proxy: Some(name), ..About::default() });
             inner.leases.forget_proxy(name);
+            for terms in &entry.faults {
+                let (fault, lease) = (Some(terms.fault.name().as_str()), terms.lease.as_ref());
+                let about = About { proxy: Some(name), fault, lease, ..About::default() };
+                inner.audit(Change::FaultRemovedWithProxy, caller, &about);
+            }
             entry
         };
         let stopping = async {
@@ -175,7 +180,7 @@ impl Inner {
         let detail = format!("{} -> {}", proxy.listen_addr(), spec.upstream);
         self.proxies.insert(spec.name.clone(), Entry::new(proxy, spec));
         let about = About { proxy: Some(&spec.name), detail: Some(&detail), ..About::default() };
-        audit("proxy created", caller, &self.leases, &about);
+        self.audit(Change::ProxyCreated, caller, &about);
         Ok(())
     }
 
@@ -189,7 +194,7 @@ impl Inner {
         if listen.is_none() && upstream.is_none() && enabled.is_none() {
             return Ok(false);
         }
-        self.leases.allow(name, caller.lease.as_ref(), Instant::now())?;
+        self.leases.allow(name, caller.lease.as_ref(), caller, Instant::now())?;
         let entry = self.entry_mut(name)?;
         if let Some((_, bind)) = listen {
             bounded(entry.proxy.rebind(&bind.to_string())).await?;
@@ -214,7 +219,7 @@ impl Inner {
         let state = if entry.proxy.is_enabled() { "enabled" } else { "disabled" };
         let detail = format!("{} -> {}, {state}", entry.proxy.listen_addr(), entry.proxy.upstream());
         let about = About { proxy: Some(name), detail: Some(&detail), ..About::default() };
-        audit("proxy changed", caller, &self.leases, &about);
+        self.audit(Change::ProxyChanged, caller, &about);
         Ok(true)
     }
 

@@ -47,7 +47,7 @@ impl From<Refusal> for ToxiproxyError {
             Refusal::Taken { .. } => (StatusCode::CONFLICT, "proxy already exists".to_owned()),
             Refusal::NoToxic => (StatusCode::NOT_FOUND, message),
             Refusal::ToxicExists | Refusal::Leased { .. } => (StatusCode::CONFLICT, message),
-            Refusal::Limit { .. } => (StatusCode::FORBIDDEN, message),
+            Refusal::Limit { .. } | Refusal::Role { .. } => (StatusCode::FORBIDDEN, message),
             Refusal::Proxy(error) => (StatusCode::INTERNAL_SERVER_ERROR, of_proxy(&error)),
             Refusal::Unhealed { .. } | Refusal::NotSaved(_) | Refusal::Stuck { .. } => {
                 (StatusCode::INTERNAL_SERVER_ERROR, message)

@@ -87,7 +87,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Asker {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(Self(Caller { from: super::from(parts), lease: None }))
+        Ok(Self(super::caller(parts, None)))
     }
 }
 
