@@ -5,11 +5,12 @@
 //! from `pipeline` on everything is pure over values and `now`. `plane` is what all proxies share.
 //!
 //! The control plane, read downwards: `agent` (bind, run, drain) → `api` (REST) → `registry` (the one writer of
-//! proxies, faults and leases) → `lease`, `state`. `config` is what all of it is told at the start.
+//! proxies, faults and leases) → `lease`, `state`, `events`. `access` says who may, `policy` what nobody may.
+//! `config` is what all of it is told at the start.
 //!
 //! Invariant: no call on a proxy waits for a peer, however stalled.
 
-mod access;
+pub mod access;
 mod address;
 mod agent;
 mod api;
@@ -25,14 +26,16 @@ mod listener;
 mod metrics;
 mod pipeline;
 pub mod plane;
+pub mod policy;
 pub mod proxy;
 mod registry;
 mod socket;
 pub mod state;
+mod throttle;
 mod timer;
 mod toxiproxy;
 
-pub use agent::{Agent, AgentError};
+pub use agent::{Agent, AgentError, Reloader};
 pub use config::AgentConfig;
 pub use fault::ActiveFault;
 pub use plane::{DataPlane, PlaneLimits};

@@ -27,6 +27,11 @@ impl Caller {
     pub(crate) fn agent() -> Self {
         Self { who: "agent".into(), role: Role::Admin, from: "agent".into(), lease: None }
     }
+
+    /// Whether it is the agent itself: no peer has such an address.
+    pub(crate) fn is_agent(&self) -> bool {
+        self.from == "agent"
+    }
 }
 
 /// What changed.
@@ -48,6 +53,9 @@ pub(super) enum Change {
     ProxyCreated,
     ProxyChanged,
     ProxyDeleted,
+    Halted,
+    FaultRemovedByHalt,
+    Resumed,
 }
 
 impl Change {
@@ -70,6 +78,9 @@ impl Change {
             Self::ProxyCreated => "proxy created",
             Self::ProxyChanged => "proxy changed",
             Self::ProxyDeleted => "proxy deleted",
+            Self::Halted => "halted",
+            Self::FaultRemovedByHalt => "fault removed by a halt",
+            Self::Resumed => "resumed",
         }
     }
 
@@ -82,6 +93,7 @@ impl Change {
             | Self::FaultRanOut
             | Self::FaultRemovedWithLease
             | Self::FaultRemovedWithProxy
+            | Self::FaultRemovedByHalt
             | Self::EverythingHealed => EventKind::FaultHealed,
             // Its fault is told of by itself.
             Self::ToxicSet => return None,
@@ -91,6 +103,8 @@ impl Change {
             Self::ProxyCreated => EventKind::ProxyCreated,
             Self::ProxyChanged => EventKind::ProxyChanged,
             Self::ProxyDeleted => EventKind::ProxyRemoved,
+            Self::Halted => EventKind::Halted,
+            Self::Resumed => EventKind::Resumed,
         })
     }
 }

@@ -52,6 +52,11 @@ impl Registry {
         let terms = inner.terms(proxy, name)?;
         inner.leases.allow(proxy, caller.lease.as_ref(), caller, now)?;
         refuse_patch(&terms.fault, &patch)?;
+        inner.not_halted()?;
+        let (kind, percent) = (patch.fault.clone(), patch.percent);
+        let (kind, percent) =
+            (kind.unwrap_or_else(|| terms.fault.kind()), percent.unwrap_or_else(|| terms.fault.percent()));
+        inner.policy.allow_fault(proxy, &kind, percent, terms.lease.as_ref())?;
         let life = match patch.expires_in {
             Some(_) => Some(self.life(patch.expires_in, now.saturating_duration_since(terms.born))?),
             None => None,
@@ -108,7 +113,9 @@ impl Registry {
 
     /// How long a fault may live that has lived for `age` already.
     pub(super) fn life(&self, asked: Option<Span>, age: Duration) -> Result<Duration, Refusal> {
-        let longest = self.limits.max_fault_duration;
+        let of_policy = self.limits.policy.max_fault_duration.map(Span::get);
+        let of_policy = of_policy.filter(|most| *most < self.limits.max_fault_duration);
+        let longest = of_policy.unwrap_or(self.limits.max_fault_duration);
         let left = longest.saturating_sub(age);
         match asked.map(Span::get) {
             None => Ok(left),
@@ -117,15 +124,18 @@ impl Registry {
                 "a fault that expires after `0s` does nothing: write a duration such as `30s`, or remove it",
             )),
             Some(asked) if asked <= left => Ok(asked),
-            Some(asked) => Err(Refusal::Limit {
-                field: "expires_in",
-                message: format!(
-                    "a fault may live for {} in all, this agent's max_fault_duration: {} is too long",
-                    Span::from(longest),
-                    Span::from(asked)
-                ),
-                hint: format!("ask for at most {}", super::to_the_milli(left)),
-            }),
+            Some(asked) => {
+                let rule = of_policy.map_or("max_fault_duration", |_| "policy.max_fault_duration");
+                Err(Refusal::Limit {
+                    field: "expires_in",
+                    message: format!(
+                        "a fault may live for {} in all, this agent's {rule}: {} is too long",
+                        Span::from(longest),
+                        Span::from(asked)
+                    ),
+                    hint: format!("ask for at most {}", super::to_the_milli(left)),
+                })
+            }
         }
     }
 }
@@ -139,6 +149,8 @@ impl Inner {
         life: Duration,
         caller: &Caller,
     ) -> Result<FaultName, Refusal> {
+        self.not_halted()?;
+        self.policy.allow_fault(proxy, &spec.fault, spec.percent, spec.lease.as_ref())?;
         let entry = self.entry_mut(proxy)?;
         if entry.faults.len() >= MAX_FAULTS {
             return Err(Refusal::forbidden(format!("a proxy has at most {MAX_FAULTS} faults: remove some first")));

@@ -15,6 +15,10 @@ impl Registry {
         if let Some(unknown) = request.proxies.iter().find(|name| !inner.proxies.contains_key(*name)) {
             return Err(inner.unknown(unknown));
         }
+        inner.not_halted()?;
+        for proxy in &request.proxies {
+            inner.policy.allow_touching(proxy)?;
+        }
         let now = Instant::now();
         let id = inner.leases.grant(request, id, caller, now)?;
         let lease = inner.lease_info(&id, now)?;

@@ -5,6 +5,7 @@
 //!                  │ Registry: one lock over      │      faults.rs   set, change, heal
 //!  keeper ─due───▶ │   proxies · faults · leases  │ ───▶ leases.rs   take, renew, end
 //!                  └──────────────┬───────────────┘      keeper.rs   what is due, by the monotonic clock
+//!                                 │                       halt.rs     the big red switch
 //!                                 ▼                       snapshot.rs what it looks like, for answers
 //!                       Proxy (the data plane), state file      toxics.rs  the same, in Toxiproxy's words
 //! ```
@@ -15,6 +16,7 @@
 mod audit;
 mod entry;
 mod faults;
+mod halt;
 mod keeper;
 mod leases;
 mod proxies;
@@ -27,11 +29,11 @@ pub(crate) use audit::Caller;
 pub(crate) use refusal::Refusal;
 pub(crate) use snapshot::{Overview, to_the_milli};
 
-use crate::{DataPlane, events::Events, lease::LeaseBook};
+use crate::{DataPlane, events::Events, lease::LeaseBook, policy::Policy};
 use audit::{About, Change};
 use entry::Entry;
 use saving::Saving;
-use squall_wire::ProxyName;
+use squall_wire::{Halt, ProxyName};
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
     sync::{Mutex, MutexGuard, Notify, Semaphore},
@@ -53,6 +55,7 @@ const MAX_CHANGES: usize = 64;
 pub(crate) struct Limits {
     pub(crate) max_fault_duration: Duration,
     pub(crate) max_lease: Duration,
+    pub(crate) policy: Arc<Policy>,
 }
 
 /// All proxies, faults and leases of one agent.
@@ -74,15 +77,19 @@ pub(crate) struct Registry {
 struct Inner {
     proxies: BTreeMap<ProxyName, Entry>,
     leases: LeaseBook,
+    policy: Arc<Policy>,
+    halt: Option<Halt>,
     events: Arc<Events>,
     /// False once the agent shuts down: nothing may be set any more.
     open: bool,
 }
 
 impl Registry {
-    pub(crate) fn new(plane: Arc<DataPlane>, limits: Limits, state: Option<PathBuf>) -> Arc<Self> {
+    /// `halt`: the one that the state file remembers.
+    pub(crate) fn new(plane: Arc<DataPlane>, limits: Limits, state: Option<PathBuf>, halt: Option<Halt>) -> Arc<Self> {
         let (leases, events) = (LeaseBook::new(limits.max_lease), Events::new());
-        let inner = Inner { proxies: BTreeMap::new(), leases, events: Arc::clone(&events), open: true };
+        let policy = Arc::clone(&limits.policy);
+        let inner = Inner { proxies: BTreeMap::new(), leases, policy, halt, events: Arc::clone(&events), open: true };
         Arc::new(Self {
             inner: Mutex::new(inner),
             sooner: Notify::new(),
@@ -163,13 +170,17 @@ impl Registry {
 mod tests {
     use super::{Limits, Registry};
     use crate::{DataPlane, PlaneLimits};
-    use std::time::Duration;
+    use std::{sync::Arc, time::Duration};
     use tokio::sync::oneshot;
 
     #[tokio::test]
     async fn a_change_goes_on_when_the_one_who_asked_for_it_hangs_up() {
-        let limits = Limits { max_fault_duration: Duration::from_secs(1), max_lease: Duration::from_secs(1) };
-        let registry = Registry::new(DataPlane::new(PlaneLimits::default()), limits, None);
+        let limits = Limits {
+            max_fault_duration: Duration::from_secs(1),
+            max_lease: Duration::from_secs(1),
+            policy: Arc::default(),
+        };
+        let registry = Registry::new(DataPlane::new(PlaneLimits::default()), limits, None, None);
         let (go, gone) = oneshot::channel::<()>();
         let (done, finished) = oneshot::channel::<()>();
         let mut asking = Box::pin(registry.to_the_end(async move {

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     Proxy,
-    address::{Purpose, mistake, satisfies},
+    address::{Purpose, host_of, mistake, satisfies},
     config::spec_mistakes,
 };
 use squall_wire::{ProxyInfo, ProxyName, ProxyPatch, ProxySpec};
@@ -33,15 +33,41 @@ impl Registry {
 
     async fn start_one(&self, spec: &ProxySpec, before: Option<SocketAddr>) -> Result<(), Refusal> {
         check(spec)?;
+        // One of the state file, from before the policy was so: it comes back, and each of its connections is refused.
+        if let Some(Err(forbidden)) = self.limits.policy.upstreams.check_written(host_of(&spec.upstream)) {
+            tracing::warn!(proxy = %spec.name, %forbidden, "a proxy starts whose upstream the policy refuses");
+        }
         let asked = resolved(&spec.listen).await?;
         let same_port = before.filter(|before| asked.port() == 0 && asked.ip() == before.ip());
         let mut inner = self.open().await?;
         inner.start(spec, same_port.unwrap_or(asked), self, &Caller::agent()).await
     }
 
+    /// May a proxy lead there? The address is checked again for each connection: a name can be re-pointed.
+    pub(super) async fn allow_upstream(&self, upstream: &str) -> Result<(), Refusal> {
+        let rules = &self.limits.policy.upstreams;
+        let host = host_of(upstream);
+        if rules.allow_all() {
+            return Ok(());
+        }
+        if let Some(judged) = rules.check_written(host) {
+            return Ok(judged?);
+        }
+        // Without an address there is nothing to judge yet, and no connection either.
+        let Ok(Ok(found)) = tokio::time::timeout(RESOLVE_LIMIT, tokio::net::lookup_host(upstream)).await else {
+            return Ok(());
+        };
+        let judged: Vec<_> = found.map(|address| rules.check(host, address.ip())).collect();
+        match judged.iter().find_map(|judged| judged.clone().err()) {
+            Some(forbidden) if !judged.iter().any(Result::is_ok) => Err(forbidden.into()),
+            _ => Ok(()),
+        }
+    }
+
     /// Makes a new proxy.
     pub(crate) async fn create_proxy(&self, spec: ProxySpec, caller: &Caller) -> Result<ProxyInfo, Refusal> {
         check(&spec)?;
+        self.allow_upstream(&spec.upstream).await?;
         let bind = resolved(&spec.listen).await?;
         let info = {
             let mut inner = self.open().await?;
@@ -61,6 +87,7 @@ impl Registry {
     /// Makes a proxy, or makes one be as specified; answers whether it is new. What is so already is not disturbed.
     pub(crate) async fn put_proxy(&self, spec: ProxySpec, caller: &Caller) -> Result<(ProxyInfo, bool), Refusal> {
         check(&spec)?;
+        self.allow_upstream(&spec.upstream).await?;
         let bind = resolved(&spec.listen).await?;
         let (info, new, changed) = {
             let mut inner = self.open().await?;
@@ -110,6 +137,9 @@ impl Registry {
                 return Err(Refusal::invalid(field, message));
             }
         }
+        if let Some(upstream) = &patch.upstream {
+            self.allow_upstream(upstream).await?;
+        }
         let listen = match patch.listen.as_deref() {
             Some(text) => Some((text, resolved(text).await?)),
             None => None,
@@ -131,6 +161,7 @@ impl Registry {
         let entry = {
             let mut inner = self.open().await?;
             inner.entry(name)?;
+            inner.policy.allow_touching(name)?;
             inner.leases.allow(name, caller.lease.as_ref(), caller, Instant::now())?;
             let Some(entry) = inner.proxies.remove(name) else { return Err(inner.unknown(name)) };
             inner.audit(Change::ProxyDeleted, caller, &About { proxy: Some(name), ..About::default() });
@@ -170,6 +201,9 @@ impl Inner {
         registry: &Registry,
         caller: &Caller,
     ) -> Result<(), Refusal> {
+        if !caller.is_agent() {
+            self.policy.allow_touching(&spec.name)?;
+        }
         if self.proxies.len() >= MAX_PROXIES {
             return Err(Refusal::forbidden(format!(
                 "this agent keeps at most {MAX_PROXIES} proxies: delete some first"
@@ -193,6 +227,13 @@ impl Inner {
         let enabled = wish.enabled.filter(|on| *on != entry.proxy.is_enabled());
         if listen.is_none() && upstream.is_none() && enabled.is_none() {
             return Ok(false);
+        }
+        if !caller.is_agent() {
+            self.policy.allow_touching(name)?;
+        }
+        // To shut a proxy is to hurt whoever uses it.
+        if enabled == Some(false) {
+            self.not_halted()?;
         }
         self.leases.allow(name, caller.lease.as_ref(), caller, Instant::now())?;
         let entry = self.entry_mut(name)?;

@@ -65,6 +65,26 @@ pub(crate) enum Refusal {
         /// What is in the way.
         message: String,
     },
+    /// The agent's policy forbids it, whoever asks.
+    #[error("{rule}: {message}")]
+    Policy {
+        /// The rule's place in the configuration.
+        rule: &'static str,
+        /// The field that it is about.
+        field: &'static str,
+        /// What it forbids.
+        message: String,
+    },
+    /// The agent is halted.
+    #[error("this agent was halted by {who} at {since}, and takes no faults until that is lifted: {reason}")]
+    Halted {
+        /// Why.
+        reason: String,
+        /// Who ordered it.
+        who: String,
+        /// Since when, RFC 3339.
+        since: String,
+    },
     /// A limit of this agent's forbids it.
     #[error("{message}")]
     Limit {

@@ -66,6 +66,10 @@ impl Registry {
         inner.leases.allow(proxy, None, caller, Instant::now())?;
         let before = &inner.entry(proxy)?.toxics[at];
         let (toxic, fault) = (before.toxic.patched(patch)?, before.fault.clone());
+        inner.not_halted()?;
+        if let Some(spec) = toxic.fault() {
+            inner.policy.allow_fault(proxy, &spec.fault, spec.percent, None)?;
+        }
         match (fault, toxic.fault()) {
             (Some(fault), Some(spec)) => {
                 let change = inner.entry(proxy)?.proxy.change_fault(&fault, Some(spec.fault), Some(spec.percent));
@@ -143,11 +147,13 @@ impl Registry {
     async fn populate_one(&self, planned: Planned, caller: &Caller) -> Result<ProxyView, Refusal> {
         let Planned { spec, toxics } = planned;
         check(&spec)?;
+        self.allow_upstream(&spec.upstream).await?;
         let bind = resolved(&spec.listen).await?;
         let life = self.life(None, Duration::ZERO)?;
         let (view, changed) = {
             let mut inner = self.open().await?;
             let name = &spec.name;
+            inner.allow_toxics(name, &toxics)?;
             let changed = match inner.proxies.get(name) {
                 None => {
                     inner.start(&spec, bind, self, caller).await?;
@@ -182,6 +188,15 @@ impl Registry {
 }
 
 impl Inner {
+    /// What is not allowed is refused before anything is changed for it.
+    fn allow_toxics(&self, proxy: &ProxyName, toxics: &[Toxic]) -> Result<(), Refusal> {
+        for spec in toxics.iter().filter_map(Toxic::fault) {
+            self.not_halted()?;
+            self.policy.allow_fault(proxy, &spec.fault, spec.percent, None)?;
+        }
+        Ok(())
+    }
+
     async fn add_toxic(
         &mut self,
         proxy: &ProxyName,
