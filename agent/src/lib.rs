@@ -27,6 +27,7 @@ pub mod proxy;
 mod registry;
 mod socket;
 pub mod state;
+mod stream;
 mod timer;
 mod toxiproxy;
 
