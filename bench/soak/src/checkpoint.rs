@@ -183,3 +183,23 @@ fn told(looks: &[Look], counts: &Counts) -> String {
         counts.findings
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Look, look_at_memory};
+    use crate::{agent::Held, ledger::Ledger};
+
+    fn findings(resident_mib: &[u64]) -> u64 {
+        let look = |mib: &u64| Look { seconds: 0, held: Held::default(), resident_kib: mib * 1024 };
+        let (looks, ledger): (Vec<_>, _) = (resident_mib.iter().map(look).collect(), Ledger::default());
+        look_at_memory(&looks, &ledger);
+        ledger.counts().findings
+    }
+
+    #[test]
+    fn memory_that_grows_after_the_warm_rounds_is_a_finding() {
+        assert_eq!(findings(&[50, 60, 58, 61, 75]), 0);
+        assert_eq!(findings(&[50, 60, 58, 100]), 1);
+        assert_eq!(findings(&[50, 900]), 0, "still warming up");
+    }
+}

@@ -1,4 +1,4 @@
-//! The soak itself, for seconds: it finds nothing in a sound agent, and it can find something.
+//! The soak itself, for seconds: it finds nothing in a sound agent, and does not pass without one.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -29,7 +29,7 @@ fn a_sound_agent_is_found_sound_after_rounds_of_real_exchanges_and_faults() {
     assert!(output.status.success(), "{told}");
     let result: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap();
     let outcome = &result["outcome"];
-    assert_eq!(outcome["looks"].as_array().unwrap().len(), 2, "{told}");
+    assert!(!outcome["looks"].as_array().unwrap().is_empty(), "{told}");
     assert!(outcome["counts"]["exchanges"]["tcp"]["whole"].as_u64().unwrap() > 50, "{told}");
     assert!(!outcome["counts"]["faults"].as_object().unwrap().is_empty(), "{told}");
     for look in outcome["looks"].as_array().unwrap() {
