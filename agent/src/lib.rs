@@ -31,6 +31,7 @@ pub mod proxy;
 mod registry;
 mod socket;
 pub mod state;
+mod stream;
 mod timer;
 mod toxiproxy;
 
