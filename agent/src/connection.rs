@@ -11,6 +11,7 @@
 use crate::{
     fault::{Ending, Item},
     link::{Between, Link, Peer},
+    policy::Forbidden,
     proxy::{Membership, Shared, Ticket},
     socket,
     stream::Stream,
@@ -99,12 +100,21 @@ impl Connection {
                     return self.links(Peer::Open(upstream)).await;
                 }
                 Phase::Unreached(error) => {
-                    tracing::debug!(%error, upstream = self.shared.upstream(), "failed to reach the upstream");
+                    self.tell_unreached(&error);
                     self.between.failed.store(true, Relaxed);
                     self.down.pipeline.push(Item::End(Ending::Reset), Instant::now());
                     return self.links(Peer::Gone).await;
                 }
             }
+        }
+    }
+
+    fn tell_unreached(&self, error: &io::Error) {
+        let upstream = self.shared.upstream();
+        if error.get_ref().is_none_or(|inner| !inner.is::<Forbidden>()) {
+            tracing::debug!(%error, upstream, "failed to reach the upstream");
+        } else if let Some(left_out) = self.shared.plane.refused.lets_through(Instant::now()) {
+            tracing::warn!(%error, upstream, left_out, "a connection was refused its upstream by the policy");
         }
     }
 
@@ -118,12 +128,14 @@ impl Connection {
     async fn reach(&mut self) -> Phase {
         let dial = !self.between.replaced.load(Relaxed);
         let (target, limit) = (self.shared.upstream(), self.shared.plane.limits.dial_timeout);
+        let shared = Arc::clone(&self.shared);
+        let rules = &shared.plane.limits.upstreams;
         let links = run_links(&mut self.up, &mut self.down, &self.client, Peer::Pending, &self.between);
         tokio::select! {
             biased;
             ending = links => Phase::Over(ending),
             () = self.between.replaced_changed.notified() => Phase::Replaced,
-            result = Box::pin(socket::dial(&target, limit)), if dial => match result {
+            result = Box::pin(socket::dial(&target, limit, rules)), if dial => match result {
                 Ok(upstream) => Phase::Reached(Stream::Plain(upstream)),
                 Err(error) => Phase::Unreached(error),
             },
