@@ -14,6 +14,7 @@ use crate::{
     policy::Forbidden,
     proxy::{Membership, Shared, Ticket},
     socket,
+    stream::Stream,
 };
 use std::{
     io,
@@ -34,7 +35,7 @@ pub(crate) struct Connection {
     shared: Arc<Shared>,
     /// Its slot and its place in the roster, given back with it.
     _ticket: Ticket,
-    client: TcpStream,
+    client: Stream,
     up: Link,
     down: Link,
     between: Between,
@@ -43,7 +44,7 @@ pub(crate) struct Connection {
 /// How a phase came to its end.
 enum Phase {
     /// The upstream is there.
-    Reached(TcpStream),
+    Reached(Stream),
     /// The upstream is not to be had.
     Unreached(io::Error),
     /// A fault began or ceased to answer in its place.
@@ -62,7 +63,7 @@ impl Connection {
             down: Link::new(false, &shared.plane, membership, &totals.downstream),
             shared: Arc::clone(shared),
             _ticket: ticket,
-            client,
+            client: Stream::Plain(client),
             between: Between::default(),
         }
     }
@@ -88,7 +89,7 @@ impl Connection {
         drop(self);
     }
 
-    async fn relay(&mut self, reached: &mut Option<TcpStream>) -> Ending {
+    async fn relay(&mut self, reached: &mut Option<Stream>) -> Ending {
         self.follow_plan();
         loop {
             match self.reach().await {
@@ -135,7 +136,7 @@ impl Connection {
             ending = links => Phase::Over(ending),
             () = self.between.replaced_changed.notified() => Phase::Replaced,
             result = Box::pin(socket::dial(&target, limit, rules)), if dial => match result {
-                Ok(upstream) => Phase::Reached(upstream),
+                Ok(upstream) => Phase::Reached(Stream::Plain(upstream)),
                 Err(error) => Phase::Unreached(error),
             },
         }
@@ -147,13 +148,7 @@ impl Connection {
 }
 
 /// Runs both links until one of them says how the connection ends.
-async fn run_links(
-    up: &mut Link,
-    down: &mut Link,
-    client: &TcpStream,
-    upstream: Peer<'_>,
-    between: &Between,
-) -> Ending {
+async fn run_links(up: &mut Link, down: &mut Link, client: &Stream, upstream: Peer<'_>, between: &Between) -> Ending {
     tokio::select! {
         ending = up.run(Peer::Open(client), upstream, between) => ending,
         ending = down.run(upstream, Peer::Open(client), between) => ending,
@@ -161,7 +156,7 @@ async fn run_links(
 }
 
 /// Ends both sockets.
-async fn finish(client: &TcpStream, upstream: Option<&TcpStream>, ending: Ending) {
+async fn finish(client: &Stream, upstream: Option<&Stream>, ending: Ending) {
     let both = || std::iter::once(client).chain(upstream);
     match ending {
         // Both ends were passed on already.

@@ -15,6 +15,7 @@ use crate::{
     plane::DataPlane,
     proxy::{Flow, Membership},
     socket::{self, Copied},
+    stream::Stream,
 };
 use std::{
     future::pending,
@@ -25,7 +26,7 @@ use std::{
     },
     time::Instant,
 };
-use tokio::{io::Interest, net::TcpStream, sync::Notify, task::coop::consume_budget};
+use tokio::{io::Interest, sync::Notify, task::coop::consume_budget};
 
 /// Pieces that one write gathers.
 const GATHER: usize = 64;
@@ -39,7 +40,7 @@ pub(crate) enum Peer<'a> {
     /// Not there yet: what is for it waits.
     Pending,
     /// Connected.
-    Open(&'a TcpStream),
+    Open(&'a Stream),
     /// Never to come: what is for it is thrown away.
     Gone,
 }
@@ -193,7 +194,7 @@ impl Link {
     }
 
     /// The fast path: what does not fit into the sink now is what the pipeline gets.
-    fn read_through(&mut self, source: &TcpStream, sink: &TcpStream, between: &Between) -> io::Result<Option<Item>> {
+    fn read_through(&mut self, source: &Stream, sink: &Stream, between: &Between) -> io::Result<Option<Item>> {
         match socket::copy_through(source, sink)? {
             Copied::Eof => Ok(None),
             Copied::Bytes { written, rest, failed } => {

@@ -6,7 +6,7 @@
 //! Invariant: the first contestant is direct, and everything is compared with it.
 
 use crate::{agent_process::AgentProcess, api::Api, error::BenchError};
-use squall_wire::{FaultKind, FaultSpec, Protocol, ProxyName, ProxySpec, fault::Direction};
+use squall_wire::{FaultKind, FaultSpec, ProxyName, ProxySpec, fault::Direction};
 use std::net::SocketAddr;
 use tokio::runtime::Runtime;
 
@@ -53,13 +53,7 @@ impl Contestant {
         let Some(api) = self.api(runtime) else { return Ok(Way { address: upstream, proxy: None }) };
         // One way at a time is open on each agent, so the name is free.
         let name: ProxyName = parsed("bench")?;
-        let spec = ProxySpec {
-            name: name.clone(),
-            listen: "127.0.0.1:0".to_owned(),
-            upstream: upstream.to_string(),
-            protocol: Protocol::Tcp,
-            enabled: true,
-        };
+        let spec = ProxySpec::tcp(name.clone(), upstream.to_string());
         let address = parsed(&api.create_proxy(&spec)?.listen)?;
         Ok(Way { address, proxy: Some(name) })
     }
