@@ -7,7 +7,7 @@
 use super::{
     Caller, Inner, MAX_FAULTS, Refusal, Registry,
     entry::{Entry, Healing, HeldToxic, bounded},
-    proxies::{Wish, check, resolved},
+    proxies::{Wish, made},
 };
 use crate::toxiproxy::{Planned, ProxyView, Toxic, ToxicPatch, ToxicView};
 use squall_wire::{FaultName, ProxyName, ProxyPatch};
@@ -141,15 +141,15 @@ impl Registry {
 
     async fn populate_one(&self, planned: Planned, caller: &Caller) -> Result<ProxyView, Refusal> {
         let Planned { spec, toxics } = planned;
-        check(&spec)?;
-        let bind = resolved(&spec.listen).await?;
+        let made = made(&spec).await?;
+        let bind = made.bind;
         let life = self.life(None, Duration::ZERO)?;
         let (view, changed) = {
             let mut inner = self.open().await?;
             let name = &spec.name;
             let changed = match inner.proxies.get(name) {
                 None => {
-                    inner.start(&spec, bind, self, caller).await?;
+                    inner.start(&spec, made, self, caller).await?;
                     true
                 }
                 Some(entry) if entry.listens_on(&spec.listen, bind) && entry.proxy.upstream() == spec.upstream => false,
@@ -159,6 +159,7 @@ impl Registry {
                         listen: Some((&spec.listen, bind)),
                         upstream: Some(&spec.upstream),
                         enabled: Some(spec.enabled),
+                        tls: None,
                         drop_connections: true,
                     };
                     inner.change(name, wish, caller).await?;
@@ -246,7 +247,7 @@ impl Inner {
         self.leases.allow(name, None, Instant::now())?;
         let healing = self.remove_toxics(name, |_| true).await?;
         let healed = self.healed(healing, "fault removed", caller);
-        let wish = Wish { listen: None, upstream: None, enabled: Some(true), drop_connections: false };
+        let wish = Wish { listen: None, upstream: None, enabled: Some(true), tls: None, drop_connections: false };
         let enabled = self.change(name, wish, caller).await;
         healed?;
         enabled
