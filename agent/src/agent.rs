@@ -73,6 +73,7 @@ impl Agent {
         let plane = DataPlane::new(PlaneLimits {
             dial_timeout: config.dial_timeout,
             max_connections: config.max_connections,
+            udp_idle: config.udp_idle,
             ..PlaneLimits::default()
         });
         let limits = Limits { max_fault_duration: config.max_fault_duration, max_lease: config.max_lease };

@@ -50,6 +50,8 @@ pub struct AgentConfig {
     pub dial_timeout: Duration,
     /// Proxied connections at once, over all proxies.
     pub max_connections: usize,
+    /// A session of datagrams ends when nothing came or went for so long.
+    pub udp_idle: Duration,
     /// Connections to the API at once.
     pub max_api_connections: usize,
     /// How long a client of the API may take to send a head, to send a body, or to take an answer.
@@ -74,6 +76,7 @@ impl Default for AgentConfig {
             drain: Duration::from_secs(10),
             dial_timeout: Duration::from_secs(10),
             max_connections: 50_000,
+            udp_idle: Duration::from_secs(60),
             max_api_connections: 256,
             api_timeout: Duration::from_secs(10),
             max_body: 1 << 20,
@@ -114,6 +117,7 @@ impl AgentConfig {
             ("max_fault_duration", self.max_fault_duration),
             ("max_lease", self.max_lease),
             ("dial_timeout", self.dial_timeout),
+            ("udp_idle", self.udp_idle),
             ("api_timeout", self.api_timeout),
         ] {
             if limit.is_zero() {
@@ -179,7 +183,8 @@ fn unserved(spec: &ProxySpec) -> Option<(&'static str, String)> {
         Protocol::Tcp if spec.listen_tls.is_some() => Some(("listen_tls", not_yet("TLS"))),
         Protocol::Tcp if spec.upstream_tls.is_some() => Some(("upstream_tls", not_yet("TLS"))),
         Protocol::Tcp => None,
-        other => Some(("protocol", not_yet(&format!("`{other}`")))),
+        Protocol::Udp => None,
+        Protocol::Http => Some(("protocol", not_yet("`http`"))),
     }
 }
 

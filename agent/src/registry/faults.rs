@@ -138,6 +138,8 @@ impl Inner {
         caller: &Caller,
     ) -> Result<FaultName, Refusal> {
         let entry = self.entry_mut(proxy)?;
+        // Toxics come here unseen, and not each of them fits each protocol.
+        refuse(spec.mistakes_on(entry.spec.protocol))?;
         if entry.faults.len() >= MAX_FAULTS {
             return Err(Refusal::forbidden(format!("a proxy has at most {MAX_FAULTS} faults: remove some first")));
         }
