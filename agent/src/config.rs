@@ -150,7 +150,8 @@ impl AgentConfig {
 
 fn proxy_mistakes(proxies: &[ProxySpec]) -> Vec<Mistake> {
     let mut found = Vec::new();
-    let (mut names, mut addresses) = (BTreeSet::<&ProxyName>::new(), BTreeSet::<&str>::new());
+    // A port for connections and one for datagrams may have the same number, as name servers do.
+    let (mut names, mut addresses) = (BTreeSet::<&ProxyName>::new(), BTreeSet::<(bool, &str)>::new());
     for (index, spec) in proxies.iter().enumerate() {
         let mut wrong =
             |field: &str, message: String| found.push(Mistake { field: format!("proxies[{index}].{field}"), message });
@@ -160,7 +161,7 @@ fn proxy_mistakes(proxies: &[ProxySpec]) -> Vec<Mistake> {
         for (field, message) in spec_mistakes(spec) {
             wrong(field, message);
         }
-        if !spec.listen.ends_with(":0") && !addresses.insert(&spec.listen) {
+        if !spec.listen.ends_with(":0") && !addresses.insert((spec.protocol.has_connections(), &spec.listen)) {
             wrong("listen", format!("two proxies listen on {}: give each an address of its own", spec.listen));
         }
     }
@@ -213,6 +214,19 @@ mod tests {
         assert!(config.mistakes()[0].message.contains("--insecure"));
         config.insecure = true;
         assert!(config.mistakes().is_empty());
+    }
+
+    #[test]
+    fn connections_and_datagrams_may_share_a_port_number() {
+        let spec = |name: &str, protocol: &str| {
+            let spec =
+                serde_json::json!({"name": name, "listen": "127.0.0.1:53", "upstream": "a:53", "protocol": protocol});
+            serde_json::from_value(spec).unwrap()
+        };
+        let proxies = vec![spec("a", "tcp"), spec("b", "udp")];
+        assert!(AgentConfig { proxies, ..AgentConfig::default() }.mistakes().is_empty());
+        let proxies = vec![spec("a", "udp"), spec("b", "udp")];
+        assert_eq!(AgentConfig { proxies, ..AgentConfig::default() }.mistakes().len(), 1);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::{
     inbox::Inbox,
     line::Line,
     plan::Plan,
-    socket::{connect, receive},
+    socket::{connect, receive, refusal},
 };
 use crate::proxy::{Flow, Shared, Totals};
 use bytes::Bytes;
@@ -26,6 +26,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::{
+    io::Interest,
     net::UdpSocket,
     sync::OwnedSemaphorePermit,
     task::coop::consume_budget,
@@ -187,9 +188,12 @@ impl Session {
         }
     }
 
-    /// Reads answers as far as there is room for them.
+    /// Reads answers, and refusals, as far as there is room for them.
     fn read(&mut self, upstream: &UdpSocket) {
         let totals = &self.seat.shared.totals;
+        while let Some(error) = refusal(upstream) {
+            note_refusal(totals, &error);
+        }
         while self.down.has_room() {
             match receive(upstream, Bytes::copy_from_slice) {
                 Ok(datagram) => {
@@ -201,9 +205,7 @@ impl Session {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {
-                    // What ICMP told of a datagram that was sent; each is told once.
-                    tracing::debug!(%error, "the upstream did not take a datagram");
-                    totals.connection_errors.fetch_add(1, Relaxed);
+                    note_refusal(totals, &error);
                     return;
                 }
             }
@@ -221,7 +223,7 @@ impl Session {
             _ = upstream.writable(), if self.up.front().is_some() => Woke::Work,
             _ = hall.socket.writable(), if self.down.front().is_some() => Woke::Work,
             () = inbox.filled(), if self.up.has_room() => Woke::Work,
-            _ = upstream.readable(), if self.down.has_room() => Woke::Work,
+            _ = upstream.ready(Interest::READABLE | Interest::ERROR), if self.down.has_room() => Woke::Work,
             () = idle => Woke::Idle,
         }
     }
@@ -250,6 +252,12 @@ impl Session {
     }
 }
 
+/// What ICMP told of a datagram that was sent.
+fn note_refusal(totals: &Totals, error: &io::Error) {
+    tracing::debug!(%error, "the upstream did not take a datagram");
+    totals.connection_errors.fetch_add(1, Relaxed);
+}
+
 /// Sends what the socket takes; answers whether anything went.
 fn flush(line: &mut Line, flow: &Flow, totals: &Totals, send: impl Fn(&[u8]) -> io::Result<usize>) -> bool {
     let (mut sent, mut refused) = (false, 0);
@@ -264,7 +272,7 @@ fn flush(line: &mut Line, flow: &Flow, totals: &Totals, send: impl Fn(&[u8]) -> 
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) if error.kind() == ErrorKind::ConnectionRefused && refused < RETRIES => {
                 // The kernel tells of an earlier datagram, and has not sent this one.
-                totals.connection_errors.fetch_add(1, Relaxed);
+                note_refusal(totals, &error);
                 refused += 1;
                 continue;
             }

@@ -11,7 +11,7 @@ use std::{
     net::SocketAddr,
     time::Duration,
 };
-use tokio::net::UdpSocket;
+use tokio::{io::Interest, net::UdpSocket};
 
 /// The largest datagram: 65,507 bytes over IPv4, 65,527 over IPv6.
 const LARGEST: usize = 65_536;
@@ -67,6 +67,12 @@ pub(super) fn receive_from<T>(socket: &UdpSocket, take: impl FnOnce(&[u8], Socke
         let (length, from) = socket.try_recv_from(buffer)?;
         Ok(take(&buffer[..length], from))
     })
+}
+
+/// What ICMP told of a datagram that was sent from this socket, each once. A reader is not woken for it.
+pub(super) fn refusal(socket: &UdpSocket) -> Option<io::Error> {
+    let told = socket.try_io(Interest::ERROR, || socket.take_error()?.ok_or_else(|| ErrorKind::WouldBlock.into()));
+    told.ok()
 }
 
 /// Hands over one datagram that waits on a connected socket.
