@@ -6,7 +6,12 @@
 
 use crate::{policy::Upstreams, socket::first_reached};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
-use std::{cell::RefCell, io, net::SocketAddr, time::Duration};
+use std::{
+    cell::RefCell,
+    io::{self, ErrorKind},
+    net::SocketAddr,
+    time::Duration,
+};
 use tokio::{io::Interest, net::UdpSocket};
 
 /// The largest datagram: 65,507 bytes over IPv4, 65,527 over IPv6.
