@@ -99,7 +99,7 @@ impl Connection {
                     return self.links(Peer::Open(upstream)).await;
                 }
                 Phase::Unreached(error) => {
-                    tracing::debug!(%error, upstream = self.shared.upstream(), "failed to reach the upstream");
+                    self.shared.tell_unreached(&error);
                     self.between.failed.store(true, Relaxed);
                     self.down.pipeline.push(Item::End(Ending::Reset), Instant::now());
                     return self.links(Peer::Gone).await;
@@ -118,12 +118,14 @@ impl Connection {
     async fn reach(&mut self) -> Phase {
         let dial = !self.between.replaced.load(Relaxed);
         let (target, limit) = (self.shared.upstream(), self.shared.plane.limits.dial_timeout);
+        let shared = Arc::clone(&self.shared);
+        let rules = &shared.plane.limits.upstreams;
         let links = run_links(&mut self.up, &mut self.down, &self.client, Peer::Pending, &self.between);
         tokio::select! {
             biased;
             ending = links => Phase::Over(ending),
             () = self.between.replaced_changed.notified() => Phase::Replaced,
-            result = Box::pin(socket::dial(&target, limit)), if dial => match result {
+            result = Box::pin(socket::dial(&target, limit, rules)), if dial => match result {
                 Ok(upstream) => Phase::Reached(Stream::Plain(upstream)),
                 Err(error) => Phase::Unreached(error),
             },

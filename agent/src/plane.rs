@@ -4,7 +4,7 @@
 //!
 //! Invariant: no connection is accepted without a slot of `max_connections`, and each gives its slot back when it ends.
 
-use crate::{budget::Budget, timer::Timer};
+use crate::{budget::Budget, policy::Upstreams, throttle::Throttle, timer::Timer};
 use std::{fmt, sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
 
@@ -20,6 +20,8 @@ pub struct PlaneLimits {
     pub udp_idle: Duration,
     /// Bytes that all delay lines together may hold.
     pub latency_budget: u64,
+    /// Where proxies may lead.
+    pub upstreams: Upstreams,
 }
 
 impl Default for PlaneLimits {
@@ -29,6 +31,7 @@ impl Default for PlaneLimits {
             max_connections: 50_000,
             udp_idle: Duration::from_secs(60),
             latency_budget: 1 << 30,
+            upstreams: Upstreams::default(),
         }
     }
 }
@@ -39,6 +42,8 @@ pub struct DataPlane {
     pub(crate) timer: Timer,
     pub(crate) budget: Arc<Budget>,
     pub(crate) slots: Arc<Semaphore>,
+    /// How many refused upstreams the log takes.
+    pub(crate) refused: Throttle,
 }
 
 impl DataPlane {
@@ -49,6 +54,7 @@ impl DataPlane {
             timer: Timer::start(),
             budget: Budget::new(limits.latency_budget),
             slots: Arc::new(Semaphore::new(limits.max_connections.clamp(1, Semaphore::MAX_PERMITS))),
+            refused: Throttle::default(),
             limits,
         })
     }

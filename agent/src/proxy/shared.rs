@@ -6,16 +6,17 @@
 //! task is in the tracker all the while.
 
 use super::roster::{Membership, Roster};
-use crate::{connection::Connection, fault::ConnectionMark, plane::DataPlane, udp::Plan};
+use crate::{connection::Connection, fault::ConnectionMark, plane::DataPlane, policy::Forbidden, udp::Plan};
 use parking_lot::Mutex;
 use squall_wire::ProxyCounters;
 use std::{
+    io,
     net::{IpAddr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::{net::TcpStream, sync::OwnedSemaphorePermit};
 use tokio_util::{
@@ -102,6 +103,16 @@ impl Shared {
             datagrams_upstream: self.totals.upstream.datagrams.load(Relaxed),
             datagrams_downstream: self.totals.downstream.datagrams.load(Relaxed),
             datagrams_dropped: self.totals.datagrams_dropped.load(Relaxed),
+        }
+    }
+
+    /// Tells why the upstream is not to be had; one that the policy forbids is told aloud, but not without end.
+    pub(crate) fn tell_unreached(&self, error: &io::Error) {
+        let upstream = self.upstream();
+        if error.get_ref().is_none_or(|inner| !inner.is::<Forbidden>()) {
+            tracing::debug!(%error, upstream, "failed to reach the upstream");
+        } else if let Some(left_out) = self.plane.refused.lets_through(Instant::now()) {
+            tracing::warn!(%error, upstream, left_out, "a connection was refused its upstream by the policy");
         }
     }
 

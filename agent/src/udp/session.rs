@@ -121,11 +121,11 @@ impl Session {
 
     async fn serve(&mut self) {
         let shared = Arc::clone(&self.seat.shared);
-        let target = shared.upstream();
-        match Box::pin(connect(&target, shared.plane.limits.dial_timeout)).await {
+        let (target, limits) = (shared.upstream(), &shared.plane.limits);
+        match Box::pin(connect(&target, limits.dial_timeout, &limits.upstreams)).await {
             Ok(upstream) => self.relay(&upstream).await,
             Err(error) => {
-                tracing::debug!(%error, upstream = target, "failed to reach the upstream");
+                shared.tell_unreached(&error);
                 shared.totals.connection_errors.fetch_add(1, Relaxed);
             }
         }
