@@ -1,7 +1,7 @@
 //! The first phase: reaches every agent and checks everything that can be known before anything is touched.
 //!
 //! `squall plan` stops here and prints it. What can be refused is refused here: foreign leases, limits, unknown
-//! proxies. Neighbours: `lease` takes what the plan names.
+//! proxies, faults that a proxy's protocol does not know. Neighbours: `lease` takes what the plan names.
 
 use super::Refusal;
 use crate::{
@@ -122,6 +122,11 @@ impl Plan {
                 "agent `{name}` cannot do `{kind}`; it can do {}",
                 agent.info.faults.join(", ")
             )));
+        }
+        let protocol = agent.proxies.iter().find(|known| known.name == inject.proxy).map(|known| known.protocol);
+        let mistakes = protocol.map(|protocol| inject.fault.mistakes_on(protocol)).unwrap_or_default();
+        if let Some(mistake) = mistakes.first() {
+            return Err(failed(format!("proxy `{}`: {mistake}", inject.proxy)));
         }
         if inject.lasting > agent.info.max_fault_duration.get() {
             return Err(Refusal(format!(
