@@ -93,8 +93,8 @@ impl Agent {
         let plane = DataPlane::new(PlaneLimits {
             dial_timeout: config.dial_timeout,
             max_connections: config.max_connections,
-            udp_idle: config.udp_idle,
             upstreams: config.policy.upstreams.clone(),
+            udp_idle: config.udp_idle,
             ..PlaneLimits::default()
         });
         let registry = Registry::new(plane, limits(&config), config.state.clone(), halt.clone());

@@ -139,6 +139,9 @@ fn of_proxy(error: &ProxyError) -> (StatusCode, ErrorCode, Option<String>, Optio
         ProxyError::OtherKind { .. } => {
             (StatusCode::BAD_REQUEST, ErrorCode::InvalidRequest, Some("fault".to_owned()), None)
         }
+        ProxyError::Tls(mistake) => {
+            (StatusCode::BAD_REQUEST, ErrorCode::InvalidRequest, Some(mistake.field.to_owned()), None)
+        }
         // It was deleted while the request was under way.
         ProxyError::Stopped => (StatusCode::NOT_FOUND, ErrorCode::NotFound, None, None),
     }

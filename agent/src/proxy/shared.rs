@@ -6,17 +6,16 @@
 //! task is in the tracker all the while.
 
 use super::roster::{Membership, Roster};
-use crate::{connection::Connection, fault::ConnectionMark, plane::DataPlane, policy::Forbidden, udp::Plan};
+use crate::{connection::Connection, fault::ConnectionMark, plane::DataPlane, tls::Tls, udp::Plan};
 use parking_lot::Mutex;
 use squall_wire::ProxyCounters;
 use std::{
-    io,
     net::{IpAddr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 use tokio::{net::TcpStream, sync::OwnedSemaphorePermit};
 use tokio_util::{
@@ -47,12 +46,18 @@ pub(crate) struct Flow {
     pub(crate) datagrams: AtomicU64,
 }
 
+/// Where connections from now on lead, and how they are encrypted.
+struct Target {
+    upstream: String,
+    tls: Tls,
+}
+
 /// What a proxy's tasks share.
 pub(crate) struct Shared {
     pub(crate) plane: Arc<DataPlane>,
     pub(crate) roster: Mutex<Roster>,
     pub(crate) totals: Totals,
-    upstream: Mutex<String>,
+    target: Mutex<Target>,
     tasks: TaskTracker,
     // Replaced when it was cancelled, so that a proxy that was disabled can be enabled again.
     stop: Mutex<CancellationToken>,
@@ -73,23 +78,40 @@ impl Drop for Ticket {
 }
 
 impl Shared {
-    pub(crate) fn new(plane: &Arc<DataPlane>, upstream: String) -> Arc<Self> {
+    pub(crate) fn new(plane: &Arc<DataPlane>, upstream: String, tls: Tls) -> Arc<Self> {
         Arc::new(Self {
             plane: Arc::clone(plane),
             roster: Mutex::default(),
             totals: Totals::default(),
-            upstream: Mutex::new(upstream),
+            target: Mutex::new(Target { upstream, tls }),
             tasks: TaskTracker::new(),
             stop: Mutex::default(),
         })
     }
 
     pub(crate) fn upstream(&self) -> String {
-        self.upstream.lock().clone()
+        self.target.lock().upstream.clone()
     }
 
-    pub(crate) fn set_upstream(&self, upstream: String) {
-        *self.upstream.lock() = upstream;
+    pub(crate) fn tls(&self) -> Tls {
+        self.target.lock().tls.clone()
+    }
+
+    /// The upstream and the TLS to speak to it: both of one moment.
+    pub(crate) fn target(&self) -> (String, Tls) {
+        let target = self.target.lock();
+        (target.upstream.clone(), target.tls.clone())
+    }
+
+    /// What is absent stays.
+    pub(crate) fn set_target(&self, upstream: Option<String>, tls: Option<Tls>) {
+        let mut target = self.target.lock();
+        if let Some(upstream) = upstream {
+            target.upstream = upstream;
+        }
+        if let Some(tls) = tls {
+            target.tls = tls;
+        }
     }
 
     pub(crate) fn counters(&self) -> ProxyCounters {
@@ -103,16 +125,6 @@ impl Shared {
             datagrams_upstream: self.totals.upstream.datagrams.load(Relaxed),
             datagrams_downstream: self.totals.downstream.datagrams.load(Relaxed),
             datagrams_dropped: self.totals.datagrams_dropped.load(Relaxed),
-        }
-    }
-
-    /// Tells why the upstream is not to be had; one that the policy forbids is told aloud, but not without end.
-    pub(crate) fn tell_unreached(&self, error: &io::Error) {
-        let upstream = self.upstream();
-        if error.get_ref().is_none_or(|inner| !inner.is::<Forbidden>()) {
-            tracing::debug!(%error, upstream, "failed to reach the upstream");
-        } else if let Some(left_out) = self.plane.refused.lets_through(Instant::now()) {
-            tracing::warn!(%error, upstream, left_out, "a connection was refused its upstream by the policy");
         }
     }
 
@@ -138,7 +150,10 @@ impl Shared {
         let (id, membership) = self.roster.lock().enter(from.ip(), mark);
         let ticket = Ticket { id, shared: Arc::clone(self), membership, _slot: slot };
         let stop = self.stop.lock().clone();
-        self.tasks.spawn(Box::new(Connection::new(self, ticket, client)).run(stop));
+        match Connection::new(self, ticket, client) {
+            Ok(connection) => drop(self.tasks.spawn(Box::new(connection).run(stop))),
+            Err(error) => tracing::warn!(%error, "failed to take over a connection"),
+        }
     }
 
     /// Takes a session of datagrams into the roster, which it leaves by its number.

@@ -1,6 +1,7 @@
 //! Creating, replacing, changing and deleting proxies.
 //!
-//! Neighbours: `api::proxies` calls it; `crate::proxy` does it. Names are resolved before the lock is taken.
+//! Neighbours: `api::proxies` calls it; `crate::proxy` does it. Names are resolved, and
+//! files of TLS read, before the lock is taken.
 //! Invariant: a proxy that another's lease holds is not touched, and a change that fails half-way is taken back.
 
 use super::{
@@ -8,13 +9,17 @@ use super::{
     entry::{Entry, bounded},
 };
 use crate::{
-    Proxy,
+    Proxy, ProxyError,
     address::{Purpose, host_of, mistake, satisfies},
     config::spec_mistakes,
+    tls::Tls,
 };
 use squall_wire::{ProxyInfo, ProxyName, ProxyPatch, ProxySpec};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::time::Instant;
+
+/// Reading the files of a proxy's TLS may take so long.
+const READ_LIMIT: Duration = Duration::from_secs(5);
 
 /// Looking up the name that a proxy listens on may take so long.
 const RESOLVE_LIMIT: Duration = Duration::from_secs(5);
@@ -38,9 +43,10 @@ impl Registry {
             tracing::warn!(proxy = %spec.name, %forbidden, "a proxy starts whose upstream the policy refuses");
         }
         let asked = resolved(&spec.listen).await?;
+        let tls = tls_of(spec).await?;
         let same_port = before.filter(|before| asked.port() == 0 && asked.ip() == before.ip());
         let mut inner = self.open().await?;
-        inner.start(spec, same_port.unwrap_or(asked), self, &Caller::agent()).await
+        inner.start(spec, Made { bind: same_port.unwrap_or(asked), tls }, self, &Caller::agent()).await
     }
 
     /// May a proxy lead there? The address is checked again for each connection: a name can be re-pointed.
@@ -64,11 +70,16 @@ impl Registry {
         }
     }
 
+    /// Checks a specification, resolves its name and reads its files. To be done before the lock is taken.
+    pub(super) async fn made(&self, spec: &ProxySpec) -> Result<Made, Refusal> {
+        check(spec)?;
+        self.allow_upstream(&spec.upstream).await?;
+        Ok(Made { bind: resolved(&spec.listen).await?, tls: tls_of(spec).await? })
+    }
+
     /// Makes a new proxy.
     pub(crate) async fn create_proxy(&self, spec: ProxySpec, caller: &Caller) -> Result<ProxyInfo, Refusal> {
-        check(&spec)?;
-        self.allow_upstream(&spec.upstream).await?;
-        let bind = resolved(&spec.listen).await?;
+        let made = self.made(&spec).await?;
         let info = {
             let mut inner = self.open().await?;
             if inner.proxies.contains_key(&spec.name) {
@@ -77,7 +88,7 @@ impl Registry {
                     hint: "PUT /v1/proxies/{proxy} replaces it",
                 });
             }
-            inner.start(&spec, bind, self, caller).await?;
+            inner.start(&spec, made, self, caller).await?;
             inner.proxy_info(&spec.name, Instant::now())?
         };
         self.save().await?;
@@ -86,21 +97,20 @@ impl Registry {
 
     /// Makes a proxy, or makes one be as specified; answers whether it is new. What is so already is not disturbed.
     pub(crate) async fn put_proxy(&self, spec: ProxySpec, caller: &Caller) -> Result<(ProxyInfo, bool), Refusal> {
-        check(&spec)?;
-        self.allow_upstream(&spec.upstream).await?;
-        let bind = resolved(&spec.listen).await?;
+        let made = self.made(&spec).await?;
         let (info, new, changed) = {
             let mut inner = self.open().await?;
             let new = !inner.proxies.contains_key(&spec.name);
             let changed = if new {
-                inner.start(&spec, bind, self, caller).await?;
+                inner.start(&spec, made, self, caller).await?;
                 true
             } else {
                 inner.entry(&spec.name)?.keeps_its_shape(&spec)?;
                 let wish = Wish {
-                    listen: Some((&spec.listen, bind)),
+                    listen: Some((&spec.listen, made.bind)),
                     upstream: Some(&spec.upstream),
                     enabled: Some(spec.enabled),
+                    tls: Some((&spec, made.tls)),
                     drop_connections: false,
                 };
                 inner.change(&spec.name, wish, caller).await?
@@ -147,7 +157,8 @@ impl Registry {
         };
         let (info, changed) = {
             let mut inner = self.open().await?;
-            let wish = Wish { listen, upstream: patch.upstream.as_deref(), enabled: patch.enabled, drop_connections };
+            let upstream = patch.upstream.as_deref();
+            let wish = Wish { listen, upstream, enabled: patch.enabled, tls: None, drop_connections };
             let changed = inner.change(name, wish, caller).await?;
             (inner.proxy_info(name, Instant::now())?, changed)
         };
@@ -189,6 +200,8 @@ pub(super) struct Wish<'a> {
     pub(super) listen: Option<(&'a str, SocketAddr)>,
     pub(super) upstream: Option<&'a str>,
     pub(super) enabled: Option<bool>,
+    /// As specified, and with its files read.
+    pub(super) tls: Option<(&'a ProxySpec, Tls)>,
     /// Whether a new address or a new target ends the connections that are open.
     pub(super) drop_connections: bool,
 }
@@ -198,7 +211,7 @@ impl Inner {
     pub(super) async fn start(
         &mut self,
         spec: &ProxySpec,
-        bind: SocketAddr,
+        made: Made,
         registry: &Registry,
         caller: &Caller,
     ) -> Result<(), Refusal> {
@@ -210,8 +223,8 @@ impl Inner {
                 "this agent keeps at most {MAX_PROXIES} proxies: delete some first"
             )));
         }
-        let bound = ProxySpec { listen: bind.to_string(), ..spec.clone() };
-        let proxy = Arc::new(bounded(Proxy::start(&bound, &registry.plane)).await?);
+        let bound = ProxySpec { listen: made.bind.to_string(), ..spec.clone() };
+        let proxy = Arc::new(bounded(Proxy::start_with(&bound, made.tls, &registry.plane)).await?);
         let detail = format!("{} -> {}", proxy.listen_addr(), spec.upstream);
         self.proxies.insert(spec.name.clone(), Entry::new(proxy, spec));
         let about = About { proxy: Some(&spec.name), detail: Some(&detail), ..About::default() };
@@ -226,7 +239,8 @@ impl Inner {
         let listen = wish.listen.filter(|(text, bind)| !entry.listens_on(text, *bind));
         let upstream = wish.upstream.filter(|upstream| *upstream != entry.proxy.upstream());
         let enabled = wish.enabled.filter(|on| *on != entry.proxy.is_enabled());
-        if listen.is_none() && upstream.is_none() && enabled.is_none() {
+        let tls = wish.tls.filter(|(spec, tls)| !entry.encrypts_as(spec) || tls.differs(&entry.proxy.tls()));
+        if listen.is_none() && upstream.is_none() && enabled.is_none() && tls.is_none() {
             return Ok(false);
         }
         if !caller.is_agent() {
@@ -251,6 +265,11 @@ impl Inner {
         }
         if let Some(upstream) = upstream {
             entry.proxy.set_upstream(upstream.to_owned());
+        }
+        if let Some((spec, tls)) = tls {
+            entry.proxy.set_tls(tls);
+            entry.spec.listen_tls.clone_from(&spec.listen_tls);
+            entry.spec.upstream_tls.clone_from(&spec.upstream_tls);
         }
         if let Some((text, _)) = listen {
             text.clone_into(&mut entry.spec.listen);
@@ -287,14 +306,17 @@ impl Entry {
         let now = &self.spec;
         let field = match () {
             () if now.protocol != wanted.protocol => "protocol",
-            () if now.listen_tls != wanted.listen_tls => "listen_tls",
-            () if now.upstream_tls != wanted.upstream_tls => "upstream_tls",
             () if now.host != wanted.host => "host",
             () => return Ok(()),
         };
         let message =
             format!("the `{field}` of proxy `{}` stays as it is: delete the proxy, and make it anew", now.name);
         Err(Refusal::invalid(field, message))
+    }
+
+    /// Whether its TLS is specified so already; its files may say something else by now.
+    fn encrypts_as(&self, wanted: &ProxySpec) -> bool {
+        self.spec.listen_tls == wanted.listen_tls && self.spec.upstream_tls == wanted.upstream_tls
     }
 
     /// Whether it listens already on what is asked for, as written and as resolved.
@@ -311,7 +333,20 @@ async fn take_back(name: &ProxyName, proxy: &Proxy, bound: SocketAddr) {
     }
 }
 
-pub(super) fn check(spec: &ProxySpec) -> Result<(), Refusal> {
+/// What a specification comes to on this machine.
+pub(super) struct Made {
+    pub(super) bind: SocketAddr,
+    pub(super) tls: Tls,
+}
+
+async fn tls_of(spec: &ProxySpec) -> Result<Tls, Refusal> {
+    let read = tokio::time::timeout(READ_LIMIT, Tls::of(spec)).await;
+    let read =
+        read.map_err(|_| Refusal::invalid("listen_tls", "the disk with the files of its TLS does not answer"))?;
+    Ok(read.map_err(ProxyError::from)?)
+}
+
+fn check(spec: &ProxySpec) -> Result<(), Refusal> {
     let mistakes = spec_mistakes(spec);
     let Some((field, _)) = mistakes.first() else { return Ok(()) };
     let messages: Vec<_> = mistakes.iter().map(|(_, message)| message.as_str()).collect();
@@ -319,7 +354,7 @@ pub(super) fn check(spec: &ProxySpec) -> Result<(), Refusal> {
 }
 
 /// The address to bind: what `localhost` means is decided here, an IPv4 address before an IPv6 one.
-pub(crate) async fn resolved(listen: &str) -> Result<SocketAddr, Refusal> {
+async fn resolved(listen: &str) -> Result<SocketAddr, Refusal> {
     if let Ok(address) = listen.parse() {
         return Ok(address);
     }

@@ -7,7 +7,7 @@
 use super::{
     About, Caller, Change, Inner, MAX_FAULTS, Refusal, Registry,
     entry::{Entry, Healing, HeldToxic, bounded},
-    proxies::{Wish, check, resolved},
+    proxies::Wish,
 };
 use crate::toxiproxy::{Planned, ProxyView, Toxic, ToxicPatch, ToxicView};
 use squall_wire::{FaultName, ProxyName, ProxyPatch};
@@ -146,9 +146,8 @@ impl Registry {
 
     async fn populate_one(&self, planned: Planned, caller: &Caller) -> Result<ProxyView, Refusal> {
         let Planned { spec, toxics } = planned;
-        check(&spec)?;
-        self.allow_upstream(&spec.upstream).await?;
-        let bind = resolved(&spec.listen).await?;
+        let made = self.made(&spec).await?;
+        let bind = made.bind;
         let life = self.life(None, Duration::ZERO)?;
         let (view, changed) = {
             let mut inner = self.open().await?;
@@ -156,7 +155,7 @@ impl Registry {
             inner.allow_toxics(name, &toxics)?;
             let changed = match inner.proxies.get(name) {
                 None => {
-                    inner.start(&spec, bind, self, caller).await?;
+                    inner.start(&spec, made, self, caller).await?;
                     true
                 }
                 Some(entry) if entry.listens_on(&spec.listen, bind) && entry.proxy.upstream() == spec.upstream => false,
@@ -166,6 +165,7 @@ impl Registry {
                         listen: Some((&spec.listen, bind)),
                         upstream: Some(&spec.upstream),
                         enabled: Some(spec.enabled),
+                        tls: None,
                         drop_connections: true,
                     };
                     inner.change(name, wish, caller).await?;
@@ -262,7 +262,7 @@ impl Inner {
         self.leases.allow(name, None, caller, Instant::now())?;
         let healing = self.remove_toxics(name, |_| true).await?;
         let healed = self.healed(healing, Change::FaultRemoved, caller);
-        let wish = Wish { listen: None, upstream: None, enabled: Some(true), drop_connections: false };
+        let wish = Wish { listen: None, upstream: None, enabled: Some(true), tls: None, drop_connections: false };
         let enabled = self.change(name, wish, caller).await;
         healed?;
         enabled

@@ -15,7 +15,10 @@ use super::{
     plan::Plan,
     socket::{connect, receive, refusal},
 };
-use crate::proxy::{Flow, Shared, Totals};
+use crate::{
+    proxy::{Flow, Shared, Totals},
+    reach,
+};
 use bytes::Bytes;
 use std::{
     future::pending,
@@ -125,7 +128,7 @@ impl Session {
         match Box::pin(connect(&target, limits.dial_timeout, &limits.upstreams)).await {
             Ok(upstream) => self.relay(&upstream).await,
             Err(error) => {
-                shared.tell_unreached(&error);
+                reach::tell_unreached(&shared, &error);
                 shared.totals.connection_errors.fetch_add(1, Relaxed);
             }
         }

@@ -4,7 +4,7 @@
 //!
 //! Invariant: nothing here blocks but [`connect`], which has a limit.
 
-use crate::{address::host_of, policy::Upstreams};
+use crate::{policy::Upstreams, socket::first_reached};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::{
     cell::RefCell,
@@ -33,25 +33,8 @@ pub(super) fn bind(addr: SocketAddr) -> io::Result<UdpSocket> {
 }
 
 /// Resolves `HOST:PORT` and makes a socket to the first address that can be had, all within `limit`.
-///
-/// Each address is held against the rules before it is used, for a name may mean another one each time.
 pub(super) async fn connect(target: &str, limit: Duration, rules: &Upstreams) -> io::Result<UdpSocket> {
-    let host = host_of(target);
-    let attempt = async {
-        let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
-        for address in tokio::net::lookup_host(target).await? {
-            if let Err(forbidden) = rules.check(host, address.ip()) {
-                last = io::Error::new(ErrorKind::PermissionDenied, forbidden);
-                continue;
-            }
-            match connected(address) {
-                Ok(socket) => return Ok(socket),
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
-    };
-    tokio::time::timeout(limit, attempt).await.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
+    first_reached(target, limit, rules, |address| std::future::ready(connected(address))).await
 }
 
 fn connected(addr: SocketAddr) -> io::Result<UdpSocket> {
