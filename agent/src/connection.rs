@@ -109,21 +109,12 @@ impl Connection {
                     return self.links(Peer::Open(upstream)).await;
                 }
                 Phase::Unreached(error) => {
-                    self.tell_unreached(&error);
+                    reach::tell_unreached(&self.shared, &error);
                     self.between.failed.store(true, Relaxed);
                     self.down.pipeline.push(Item::End(Ending::Reset), Instant::now());
                     return self.links(Peer::Gone).await;
                 }
             }
-        }
-    }
-
-    fn tell_unreached(&self, error: &io::Error) {
-        let upstream = self.shared.upstream();
-        if reach::is_of_tls(error) {
-            self.shared.plane.tell_tls_failure(error, &upstream, "failed to reach the upstream");
-        } else {
-            tracing::debug!(%error, upstream, "failed to reach the upstream");
         }
     }
 

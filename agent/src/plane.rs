@@ -4,7 +4,7 @@
 //!
 //! Invariant: no connection is accepted without a slot of `max_connections`, and each gives its slot back when it ends.
 
-use crate::{budget::Budget, throttle::Throttle, timer::Timer};
+use crate::{budget::Budget, policy::Upstreams, throttle::Throttle, timer::Timer};
 use std::{
     fmt, io,
     sync::Arc,
@@ -22,11 +22,18 @@ pub struct PlaneLimits {
     pub max_connections: usize,
     /// Bytes that all delay lines together may hold.
     pub latency_budget: u64,
+    /// Where proxies may lead.
+    pub upstreams: Upstreams,
 }
 
 impl Default for PlaneLimits {
     fn default() -> Self {
-        Self { dial_timeout: Duration::from_secs(10), max_connections: 50_000, latency_budget: 1 << 30 }
+        Self {
+            dial_timeout: Duration::from_secs(10),
+            max_connections: 50_000,
+            latency_budget: 1 << 30,
+            upstreams: Upstreams::default(),
+        }
     }
 }
 
@@ -36,6 +43,8 @@ pub struct DataPlane {
     pub(crate) timer: Timer,
     pub(crate) budget: Arc<Budget>,
     pub(crate) slots: Arc<Semaphore>,
+    /// How many refused upstreams the log takes.
+    pub(crate) refused: Throttle,
     /// How many failures of TLS the log takes.
     tls_failures: Throttle,
 }
@@ -48,6 +57,7 @@ impl DataPlane {
             timer: Timer::start(),
             budget: Budget::new(limits.latency_budget),
             slots: Arc::new(Semaphore::new(limits.max_connections.clamp(1, Semaphore::MAX_PERMITS))),
+            refused: Throttle::default(),
             tls_failures: Throttle::default(),
             limits,
         })

@@ -3,7 +3,7 @@
 //! Neighbours: `connection.rs` runs what comes of it; `socket` dials, `tls` encrypts, `proxy` says where to and how.
 //! Invariant: within `dial_timeout` each ends in a [`Stream`] that is ready for bytes, or in an error that says why not.
 
-use crate::{proxy::Shared, socket, stream::Stream};
+use crate::{policy::Forbidden, proxy::Shared, socket, stream::Stream};
 use std::{
     io::{self, ErrorKind},
     time::{Duration, Instant},
@@ -25,11 +25,23 @@ pub(crate) async fn welcome(shared: &Shared, client: &Stream) -> io::Result<()> 
 pub(crate) async fn dial(shared: &Shared) -> io::Result<Stream> {
     let (target, tls) = shared.target();
     let (limit, since) = (shared.plane.limits.dial_timeout, Instant::now());
-    let socket = socket::dial(&target, limit).await?;
+    let socket = socket::dial(&target, limit, &shared.plane.limits.upstreams).await?;
     let upstream = tls.dialled(socket, &target)?;
     let left = limit.saturating_sub(since.elapsed());
     shaken(&upstream, left, "the upstream did not finish its TLS handshake in time").await?;
     Ok(upstream)
+}
+
+/// Writes to the log why an upstream was not reached: what somebody has set up wrong for all to see, but not all of it.
+pub(crate) fn tell_unreached(shared: &Shared, error: &io::Error) {
+    let (plane, upstream) = (&shared.plane, shared.upstream());
+    if is_of_tls(error) {
+        plane.tell_tls_failure(error, &upstream, "failed to reach the upstream");
+    } else if error.get_ref().is_none_or(|inner| !inner.is::<Forbidden>()) {
+        tracing::debug!(%error, upstream, "failed to reach the upstream");
+    } else if let Some(left_out) = plane.refused.lets_through(Instant::now()) {
+        tracing::warn!(%error, upstream, left_out, "a connection was refused its upstream by the policy");
+    }
 }
 
 /// Whether an error is one of TLS, and no mere socket's.

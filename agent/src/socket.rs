@@ -6,7 +6,7 @@
 //!
 //! Invariant: nothing here blocks; `WouldBlock` is an answer like any other.
 
-use crate::stream::Stream;
+use crate::{address::host_of, policy::Upstreams, stream::Stream};
 use bytes::Bytes;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{
@@ -129,10 +129,17 @@ pub(crate) async fn acknowledged(stream: &Stream) {
 }
 
 /// Resolves `HOST:PORT` and connects to the first address that answers, all within `limit`.
-pub(crate) async fn dial(target: &str, limit: Duration) -> io::Result<TcpStream> {
+///
+/// Each address is held against the rules before it is dialled, for a name may mean another one each time.
+pub(crate) async fn dial(target: &str, limit: Duration, rules: &Upstreams) -> io::Result<TcpStream> {
+    let host = host_of(target);
     let attempt = async {
         let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
         for address in tokio::net::lookup_host(target).await? {
+            if let Err(forbidden) = rules.check(host, address.ip()) {
+                last = io::Error::new(ErrorKind::PermissionDenied, forbidden);
+                continue;
+            }
             match TcpStream::connect(address).await {
                 Ok(stream) => {
                     prepare(&stream);

@@ -5,12 +5,12 @@
 //! Invariant: a proxy that another's lease holds is not touched, and a change that fails half-way is taken back.
 
 use super::{
-    About, Caller, Inner, MAX_PROXIES, Refusal, Registry, audit,
+    About, Caller, Change, Inner, MAX_PROXIES, Refusal, Registry,
     entry::{Entry, bounded},
 };
 use crate::{
     Proxy, ProxyError,
-    address::{Purpose, mistake, satisfies},
+    address::{Purpose, host_of, mistake, satisfies},
     config::spec_mistakes,
     tls::Tls,
 };
@@ -38,6 +38,10 @@ impl Registry {
 
     async fn start_one(&self, spec: &ProxySpec, before: Option<SocketAddr>) -> Result<(), Refusal> {
         check(spec)?;
+        // One of the state file, from before the policy was so: it comes back, and each of its connections is refused.
+        if let Some(Err(forbidden)) = self.limits.policy.upstreams.check_written(host_of(&spec.upstream)) {
+            tracing::warn!(proxy = %spec.name, %forbidden, "a proxy starts whose upstream the policy refuses");
+        }
         let asked = resolved(&spec.listen).await?;
         let tls = tls_of(spec).await?;
         let same_port = before.filter(|before| asked.port() == 0 && asked.ip() == before.ip());
@@ -45,9 +49,37 @@ impl Registry {
         inner.start(spec, Made { bind: same_port.unwrap_or(asked), tls }, self, &Caller::agent()).await
     }
 
+    /// May a proxy lead there? The address is checked again for each connection: a name can be re-pointed.
+    pub(super) async fn allow_upstream(&self, upstream: &str) -> Result<(), Refusal> {
+        let rules = &self.limits.policy.upstreams;
+        let host = host_of(upstream);
+        if rules.allow_all() {
+            return Ok(());
+        }
+        if let Some(judged) = rules.check_written(host) {
+            return Ok(judged?);
+        }
+        // Without an address there is nothing to judge yet, and no connection either.
+        let Ok(Ok(found)) = tokio::time::timeout(RESOLVE_LIMIT, tokio::net::lookup_host(upstream)).await else {
+            return Ok(());
+        };
+        let judged: Vec<_> = found.map(|address| rules.check(host, address.ip())).collect();
+        match judged.iter().find_map(|judged| judged.clone().err()) {
+            Some(forbidden) if !judged.iter().any(Result::is_ok) => Err(forbidden.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks a specification, resolves its name and reads its files. To be done before the lock is taken.
+    pub(super) async fn made(&self, spec: &ProxySpec) -> Result<Made, Refusal> {
+        check(spec)?;
+        self.allow_upstream(&spec.upstream).await?;
+        Ok(Made { bind: resolved(&spec.listen).await?, tls: tls_of(spec).await? })
+    }
+
     /// Makes a new proxy.
     pub(crate) async fn create_proxy(&self, spec: ProxySpec, caller: &Caller) -> Result<ProxyInfo, Refusal> {
-        let made = made(&spec).await?;
+        let made = self.made(&spec).await?;
         let info = {
             let mut inner = self.open().await?;
             if inner.proxies.contains_key(&spec.name) {
@@ -65,7 +97,7 @@ impl Registry {
 
     /// Makes a proxy, or makes one be as specified; answers whether it is new. What is so already is not disturbed.
     pub(crate) async fn put_proxy(&self, spec: ProxySpec, caller: &Caller) -> Result<(ProxyInfo, bool), Refusal> {
-        let made = made(&spec).await?;
+        let made = self.made(&spec).await?;
         let (info, new, changed) = {
             let mut inner = self.open().await?;
             let new = !inner.proxies.contains_key(&spec.name);
@@ -116,6 +148,9 @@ impl Registry {
                 return Err(Refusal::invalid(field, message));
             }
         }
+        if let Some(upstream) = &patch.upstream {
+            self.allow_upstream(upstream).await?;
+        }
         let listen = match patch.listen.as_deref() {
             Some(text) => Some((text, resolved(text).await?)),
             None => None,
@@ -138,10 +173,16 @@ impl Registry {
         let entry = {
             let mut inner = self.open().await?;
             inner.entry(name)?;
-            inner.leases.allow(name, caller.lease.as_ref(), Instant::now())?;
+            inner.policy.allow_touching(name)?;
+            inner.leases.allow(name, caller.lease.as_ref(), caller, Instant::now())?;
             let Some(entry) = inner.proxies.remove(name) else { return Err(inner.unknown(name)) };
-            audit("proxy deleted", caller, &inner.leases, &About { proxy: Some(name), ..About::default() });
+            inner.audit(Change::ProxyDeleted, caller, &About { proxy: Some(name), ..About::default() });
             inner.leases.forget_proxy(name);
+            for terms in &entry.faults {
+                let (fault, lease) = (Some(terms.fault.name().as_str()), terms.lease.as_ref());
+                let about = About { proxy: Some(name), fault, lease, ..About::default() };
+                inner.audit(Change::FaultRemovedWithProxy, caller, &about);
+            }
             entry
         };
         let stopping = async {
@@ -174,6 +215,9 @@ impl Inner {
         registry: &Registry,
         caller: &Caller,
     ) -> Result<(), Refusal> {
+        if !caller.is_agent() {
+            self.policy.allow_touching(&spec.name)?;
+        }
         if self.proxies.len() >= MAX_PROXIES {
             return Err(Refusal::forbidden(format!(
                 "this agent keeps at most {MAX_PROXIES} proxies: delete some first"
@@ -184,7 +228,7 @@ impl Inner {
         let detail = format!("{} -> {}", proxy.listen_addr(), spec.upstream);
         self.proxies.insert(spec.name.clone(), Entry::new(proxy, spec));
         let about = About { proxy: Some(&spec.name), detail: Some(&detail), ..About::default() };
-        audit("proxy created", caller, &self.leases, &about);
+        self.audit(Change::ProxyCreated, caller, &about);
         Ok(())
     }
 
@@ -199,7 +243,14 @@ impl Inner {
         if listen.is_none() && upstream.is_none() && enabled.is_none() && tls.is_none() {
             return Ok(false);
         }
-        self.leases.allow(name, caller.lease.as_ref(), Instant::now())?;
+        if !caller.is_agent() {
+            self.policy.allow_touching(name)?;
+        }
+        // To shut a proxy is to hurt whoever uses it.
+        if enabled == Some(false) {
+            self.not_halted()?;
+        }
+        self.leases.allow(name, caller.lease.as_ref(), caller, Instant::now())?;
         let entry = self.entry_mut(name)?;
         if let Some((_, bind)) = listen {
             bounded(entry.proxy.rebind(&bind.to_string())).await?;
@@ -229,7 +280,7 @@ impl Inner {
         let state = if entry.proxy.is_enabled() { "enabled" } else { "disabled" };
         let detail = format!("{} -> {}, {state}", entry.proxy.listen_addr(), entry.proxy.upstream());
         let about = About { proxy: Some(name), detail: Some(&detail), ..About::default() };
-        audit("proxy changed", caller, &self.leases, &about);
+        self.audit(Change::ProxyChanged, caller, &about);
         Ok(true)
     }
 
@@ -286,12 +337,6 @@ async fn take_back(name: &ProxyName, proxy: &Proxy, bound: SocketAddr) {
 pub(super) struct Made {
     pub(super) bind: SocketAddr,
     pub(super) tls: Tls,
-}
-
-/// Checks a specification, resolves its name and reads its files. To be done before the lock is taken.
-pub(super) async fn made(spec: &ProxySpec) -> Result<Made, Refusal> {
-    check(spec)?;
-    Ok(Made { bind: resolved(&spec.listen).await?, tls: tls_of(spec).await? })
 }
 
 async fn tls_of(spec: &ProxySpec) -> Result<Tls, Refusal> {
