@@ -84,8 +84,8 @@ pub(super) fn table(proxies: &[ProxyInfo]) -> Table {
         let faults: Vec<_> = proxy.faults.iter().map(|fault| format!("{} ({} %)", fault.name, fault.percent)).collect();
         table.add_row([
             format!("  {}", proxy.name),
-            proxy.listen.clone(),
-            proxy.upstream.clone(),
+            with_tls(&proxy.listen, proxy.listen_tls.is_some()),
+            with_tls(&proxy.upstream, proxy.upstream_tls.is_some()),
             if proxy.enabled { "enabled" } else { "disabled" }.to_owned(),
             proxy.counters.open_connections.to_string(),
             proxy.counters.connections.to_string(),
@@ -93,6 +93,10 @@ pub(super) fn table(proxies: &[ProxyInfo]) -> Table {
         ]);
     }
     table
+}
+
+fn with_tls(address: &str, encrypted: bool) -> String {
+    if encrypted { format!("{address} (TLS)") } else { address.to_owned() }
 }
 
 fn short(span: squall_wire::Span) -> String {
