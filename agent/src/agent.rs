@@ -94,6 +94,7 @@ impl Agent {
             dial_timeout: config.dial_timeout,
             max_connections: config.max_connections,
             upstreams: config.policy.upstreams.clone(),
+            udp_idle: config.udp_idle,
             ..PlaneLimits::default()
         });
         let registry = Registry::new(plane, limits(&config), config.state.clone(), halt.clone());

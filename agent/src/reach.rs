@@ -32,9 +32,9 @@ pub(crate) async fn dial(shared: &Shared) -> io::Result<Stream> {
     Ok(upstream)
 }
 
-/// Writes to the log why an upstream was not reached: what somebody has set up wrong for all to see, but not all of it.
+/// Says why the upstream could not be reached, as loudly as the reason deserves.
 pub(crate) fn tell_unreached(shared: &Shared, error: &io::Error) {
-    let (plane, upstream) = (&shared.plane, shared.upstream());
+    let (upstream, plane) = (shared.upstream(), &shared.plane);
     if is_of_tls(error) {
         plane.tell_tls_failure(error, &upstream, "failed to reach the upstream");
     } else if error.get_ref().is_none_or(|inner| !inner.is::<Forbidden>()) {

@@ -129,9 +129,21 @@ pub(crate) async fn acknowledged(stream: &Stream) {
 }
 
 /// Resolves `HOST:PORT` and connects to the first address that answers, all within `limit`.
+pub(crate) async fn dial(target: &str, limit: Duration, rules: &Upstreams) -> io::Result<TcpStream> {
+    let stream = first_reached(target, limit, rules, TcpStream::connect).await?;
+    prepare(&stream);
+    Ok(stream)
+}
+
+/// Resolves `HOST:PORT` and takes the first address that can be connected to, all within `limit`.
 ///
 /// Each address is held against the rules before it is dialled, for a name may mean another one each time.
-pub(crate) async fn dial(target: &str, limit: Duration, rules: &Upstreams) -> io::Result<TcpStream> {
+pub(crate) async fn first_reached<T, F: Future<Output = io::Result<T>>>(
+    target: &str,
+    limit: Duration,
+    rules: &Upstreams,
+    connect: impl Fn(SocketAddr) -> F,
+) -> io::Result<T> {
     let host = host_of(target);
     let attempt = async {
         let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
@@ -140,11 +152,8 @@ pub(crate) async fn dial(target: &str, limit: Duration, rules: &Upstreams) -> io
                 last = io::Error::new(ErrorKind::PermissionDenied, forbidden);
                 continue;
             }
-            match TcpStream::connect(address).await {
-                Ok(stream) => {
-                    prepare(&stream);
-                    return Ok(stream);
-                }
+            match connect(address).await {
+                Ok(reached) => return Ok(reached),
                 Err(error) => last = error,
             }
         }
