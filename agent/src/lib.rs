@@ -26,6 +26,7 @@ pub mod plane;
 pub mod proxy;
 mod registry;
 mod socket;
+mod splice;
 pub mod state;
 mod timer;
 mod toxiproxy;

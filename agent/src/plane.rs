@@ -1,10 +1,10 @@
-//! What all proxies of one agent share: the precise timer, the memory of delay lines, and the limits.
+//! What all proxies of one agent share: the precise timer, the memory of delay lines, the pipes, and the limits.
 //!
 //! Made once by the agent and handed to each proxy (`proxy/`). Two planes in one process know nothing of each other.
 //!
 //! Invariant: no connection is accepted without a slot of `max_connections`, and each gives its slot back when it ends.
 
-use crate::{budget::Budget, timer::Timer};
+use crate::{budget::Budget, splice::PipePool, timer::Timer};
 use std::{fmt, sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
 
@@ -31,6 +31,7 @@ pub struct DataPlane {
     pub(crate) timer: Timer,
     pub(crate) budget: Arc<Budget>,
     pub(crate) slots: Arc<Semaphore>,
+    pub(crate) pipes: Arc<PipePool>,
 }
 
 impl DataPlane {
@@ -41,6 +42,7 @@ impl DataPlane {
             timer: Timer::start(),
             budget: Budget::new(limits.latency_budget),
             slots: Arc::new(Semaphore::new(limits.max_connections.clamp(1, Semaphore::MAX_PERMITS))),
+            pipes: Arc::default(),
             limits,
         })
     }

@@ -1,7 +1,7 @@
 //! What a link and a listener do to sockets, and what they ask the kernel about them.
 //!
 //! Reads go through one large buffer a thread, so that an idle connection holds none: `copy_through` is the fast path
-//! (the seam where `splice(2)` can come in), `read_chunk` hands out exactly what was read. [`queues`] asks
+//! (`splice.rs` has that for bulk), `read_chunk` hands out exactly what was read. [`queues`] asks
 //! `sock_diag(7)` for the length of a listen queue, or of what a peer has not acknowledged yet.
 //!
 //! Invariant: nothing here blocks; `WouldBlock` is an answer like any other.
@@ -14,7 +14,7 @@ use std::{
     net::{IpAddr, Shutdown, SocketAddr},
     time::Duration,
 };
-use tokio::{net::TcpStream, task::coop::consume_budget};
+use tokio::{io::Interest, net::TcpStream, task::coop::consume_budget};
 
 /// Large, for a copy costs by the call: 256 KiB take 0.4 s of CPU a GB where 64 KiB take 0.65 s.
 const BUFFER: usize = 256 * 1024;
@@ -46,7 +46,7 @@ pub(crate) enum Copied {
 /// Reads once and writes as much of it as the sink takes.
 pub(crate) fn copy_through(source: &TcpStream, sink: &TcpStream) -> io::Result<Copied> {
     SCRATCH.with_borrow_mut(|buffer| {
-        let read = source.try_read(buffer)?;
+        let read = read_some(source, buffer)?;
         if read == 0 {
             return Ok(Copied::Eof);
         }
@@ -69,9 +69,24 @@ pub(crate) fn copy_through(source: &TcpStream, sink: &TcpStream) -> io::Result<C
 /// Reads one chunk; an empty one is the end of the stream.
 pub(crate) fn read_chunk(source: &TcpStream) -> io::Result<Bytes> {
     SCRATCH.with_borrow_mut(|buffer| {
-        let read = source.try_read(&mut buffer[..CHUNK])?;
+        let read = read_some(source, &mut buffer[..CHUNK])?;
         Ok(Bytes::copy_from_slice(&buffer[..read]))
     })
+}
+
+/// Reads once. Less than the buffer takes is all that there was, so the socket counts as empty until it tells of more:
+/// that saves a second read, which would only be told so.
+fn read_some(source: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    let (mut short, room) = (None, buffer.len());
+    let result = source.try_io(Interest::READABLE, || {
+        let read = rustix::io::read(source, &mut *buffer)?;
+        if read == 0 || read == room {
+            return Ok(read);
+        }
+        short = Some(read);
+        Err(ErrorKind::WouldBlock.into())
+    });
+    short.map_or(result, Ok)
 }
 
 /// Makes closing this socket an RST.

@@ -56,7 +56,7 @@ impl Scale {
             idle: at_most(5_000),
             requests: 20_000,
             proxies: 1_000,
-            faults: [0, 10, 100],
+            faults: [0, 25, 100],
         }
     }
 
