@@ -160,13 +160,8 @@ fn proxy(text: &str) -> Result<ProxySpec, String> {
     let wrong = "write NAME=LISTEN->UPSTREAM, such as `db=127.0.0.1:0->db.internal:5432`";
     let (name, addresses) = text.split_once('=').ok_or(wrong)?;
     let (listen, upstream) = addresses.split_once("->").ok_or(wrong)?;
-    Ok(ProxySpec {
-        name: name.trim().parse().map_err(|error| format!("{error}"))?,
-        listen: listen.trim().to_owned(),
-        upstream: upstream.trim().to_owned(),
-        protocol: squall_wire::Protocol::default(),
-        enabled: true,
-    })
+    let name = name.trim().parse().map_err(|error| format!("{error}"))?;
+    Ok(ProxySpec { listen: listen.trim().to_owned(), ..ProxySpec::tcp(name, upstream.trim().to_owned()) })
 }
 
 fn label(text: &str) -> Result<(String, String), String> {

@@ -7,7 +7,7 @@ use crate::{
     address::{Purpose, mistake},
     toxiproxy::{ProxyInput, prepared},
 };
-use squall_wire::{ProxyName, ProxySpec, Span};
+use squall_wire::{Protocol, ProxyName, ProxySpec, Span};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{Ipv4Addr, SocketAddr},
@@ -169,7 +169,18 @@ pub(crate) fn spec_mistakes(spec: &ProxySpec) -> Vec<(&'static str, String)> {
     let upstream = mistake(&spec.upstream, Purpose::Upstream).map(|message| ("upstream", message));
     let looped = (spec.listen == spec.upstream)
         .then(|| ("upstream", "a proxy cannot be its own upstream: each connection would open another".to_owned()));
-    listen.into_iter().chain(upstream).chain(looped).collect()
+    listen.into_iter().chain(upstream).chain(looped).chain(spec.mistakes()).chain(unserved(spec)).collect()
+}
+
+/// What this agent cannot do of a proxy.
+fn unserved(spec: &ProxySpec) -> Option<(&'static str, String)> {
+    let not_yet = |what: &str| format!("this agent does not serve {what} yet");
+    match spec.protocol {
+        Protocol::Tcp if spec.listen_tls.is_some() => Some(("listen_tls", not_yet("TLS"))),
+        Protocol::Tcp if spec.upstream_tls.is_some() => Some(("upstream_tls", not_yet("TLS"))),
+        Protocol::Tcp => None,
+        other => Some(("protocol", not_yet(&format!("`{other}`")))),
+    }
 }
 
 fn host_name() -> String {

@@ -13,6 +13,7 @@ use crate::{
     link::{Between, Link, Peer},
     proxy::{Membership, Shared, Ticket},
     socket,
+    stream::Stream,
 };
 use std::{
     io,
@@ -33,7 +34,7 @@ pub(crate) struct Connection {
     shared: Arc<Shared>,
     /// Its slot and its place in the roster, given back with it.
     _ticket: Ticket,
-    client: TcpStream,
+    client: Stream,
     up: Link,
     down: Link,
     between: Between,
@@ -42,7 +43,7 @@ pub(crate) struct Connection {
 /// How a phase came to its end.
 enum Phase {
     /// The upstream is there.
-    Reached(TcpStream),
+    Reached(Stream),
     /// The upstream is not to be had.
     Unreached(io::Error),
     /// A fault began or ceased to answer in its place.
@@ -61,7 +62,7 @@ impl Connection {
             down: Link::new(false, &shared.plane, membership, &totals.downstream),
             shared: Arc::clone(shared),
             _ticket: ticket,
-            client,
+            client: Stream::Plain(client),
             between: Between::default(),
         }
     }
@@ -87,7 +88,7 @@ impl Connection {
         drop(self);
     }
 
-    async fn relay(&mut self, reached: &mut Option<TcpStream>) -> Ending {
+    async fn relay(&mut self, reached: &mut Option<Stream>) -> Ending {
         self.follow_plan();
         loop {
             match self.reach().await {
@@ -123,7 +124,7 @@ impl Connection {
             ending = links => Phase::Over(ending),
             () = self.between.replaced_changed.notified() => Phase::Replaced,
             result = Box::pin(socket::dial(&target, limit)), if dial => match result {
-                Ok(upstream) => Phase::Reached(upstream),
+                Ok(upstream) => Phase::Reached(Stream::Plain(upstream)),
                 Err(error) => Phase::Unreached(error),
             },
         }
@@ -135,13 +136,7 @@ impl Connection {
 }
 
 /// Runs both links until one of them says how the connection ends.
-async fn run_links(
-    up: &mut Link,
-    down: &mut Link,
-    client: &TcpStream,
-    upstream: Peer<'_>,
-    between: &Between,
-) -> Ending {
+async fn run_links(up: &mut Link, down: &mut Link, client: &Stream, upstream: Peer<'_>, between: &Between) -> Ending {
     tokio::select! {
         ending = up.run(Peer::Open(client), upstream, between) => ending,
         ending = down.run(upstream, Peer::Open(client), between) => ending,
@@ -149,7 +144,7 @@ async fn run_links(
 }
 
 /// Ends both sockets.
-async fn finish(client: &TcpStream, upstream: Option<&TcpStream>, ending: Ending) {
+async fn finish(client: &Stream, upstream: Option<&Stream>, ending: Ending) {
     let both = || std::iter::once(client).chain(upstream);
     match ending {
         // Both ends were passed on already.

@@ -17,6 +17,7 @@ use crate::{
     proxy::{Flow, Membership},
     socket::{self, Copied},
     splice::{self, Conduit},
+    stream::Stream,
 };
 use bytes::Bytes;
 use std::{
@@ -56,7 +57,7 @@ pub(crate) enum Peer<'a> {
     /// Not there yet: what is for it waits.
     Pending,
     /// Connected.
-    Open(&'a TcpStream),
+    Open(&'a Stream),
     /// Never to come: what is for it is thrown away.
     Gone,
 }
@@ -231,8 +232,9 @@ impl Link {
     }
 
     /// The fast path: what does not fit into the sink now is what the pipeline gets.
-    fn read_through(&mut self, source: &TcpStream, sink: &TcpStream, between: &Between) -> io::Result<Option<Item>> {
+    fn read_through(&mut self, source: &Stream, sink: &Stream, between: &Between) -> io::Result<Option<Item>> {
         if self.bulk >= BULK_READS
+            && let (Some(source), Some(sink)) = (source.plain(), sink.plain())
             && let Some(conduit) = self.plane.pipes.take()
         {
             return self.splice_through(conduit, source, sink, between);
@@ -321,8 +323,10 @@ impl Link {
 
     /// Writes what the sink takes.
     fn flush(&mut self, sink: Peer<'_>, between: &Between) {
-        if let Peer::Open(stream) = sink {
-            self.pour(stream, between);
+        if let Peer::Open(sink) = sink
+            && let Some(sink) = sink.plain()
+        {
+            self.pour(sink, between);
         }
         // Bounded, so that a fast reader of a long queue does not keep the other tasks waiting.
         for _ in 0..WRITES {
@@ -407,16 +411,14 @@ async fn ready(peer: Peer<'_>, interest: Interest) {
     }
 }
 
-// A socket is read by one link and written by one, both of one task, so the one waker that a socket has for each of the
-// two will do. A future that registers another costs an idle connection a few hundred bytes.
 fn poll_readable(peer: Peer<'_>, context: &mut Context<'_>) -> Poll<()> {
     let Peer::Open(stream) = peer else { return Poll::Pending };
-    stream.poll_read_ready(context).map(drop)
+    stream.poll_readable(context)
 }
 
 fn poll_writable(peer: Peer<'_>, context: &mut Context<'_>) -> Poll<()> {
     let Peer::Open(stream) = peer else { return Poll::Pending };
-    stream.poll_write_ready(context).map(drop)
+    stream.poll_writable(context)
 }
 
 fn due(future: &mut Option<Pin<Box<impl Future<Output = ()>>>>, context: &mut Context<'_>) -> bool {

@@ -6,6 +6,7 @@
 //!
 //! Invariant: nothing here blocks; `WouldBlock` is an answer like any other.
 
+use crate::stream::Stream;
 use bytes::Bytes;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{
@@ -44,9 +45,9 @@ pub(crate) enum Copied {
 }
 
 /// Reads once and writes as much of it as the sink takes.
-pub(crate) fn copy_through(source: &TcpStream, sink: &TcpStream) -> io::Result<Copied> {
+pub(crate) fn copy_through(source: &Stream, sink: &Stream) -> io::Result<Copied> {
     SCRATCH.with_borrow_mut(|buffer| {
-        let read = read_some(source, buffer)?;
+        let read = source.try_read(buffer)?;
         if read == 0 {
             return Ok(Copied::Eof);
         }
@@ -67,31 +68,16 @@ pub(crate) fn copy_through(source: &TcpStream, sink: &TcpStream) -> io::Result<C
 }
 
 /// Reads one chunk; an empty one is the end of the stream.
-pub(crate) fn read_chunk(source: &TcpStream) -> io::Result<Bytes> {
+pub(crate) fn read_chunk(source: &Stream) -> io::Result<Bytes> {
     SCRATCH.with_borrow_mut(|buffer| {
-        let read = read_some(source, &mut buffer[..CHUNK])?;
+        let read = source.try_read(&mut buffer[..CHUNK])?;
         Ok(Bytes::copy_from_slice(&buffer[..read]))
     })
 }
 
-/// Reads once. Less than the buffer takes is all that there was, so the socket counts as empty until it tells of more:
-/// that saves a second read, which would only be told so.
-fn read_some(source: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
-    let (mut short, room) = (None, buffer.len());
-    let result = source.try_io(Interest::READABLE, || {
-        let read = rustix::io::read(source, &mut *buffer)?;
-        if read == 0 || read == room {
-            return Ok(read);
-        }
-        short = Some(read);
-        Err(ErrorKind::WouldBlock.into())
-    });
-    short.map_or(result, Ok)
-}
-
 /// Makes closing this socket an RST.
-pub(crate) fn reset_on_close(stream: &TcpStream) {
-    if let Err(error) = stream.set_zero_linger() {
+pub(crate) fn reset_on_close(stream: &Stream) {
+    if let Err(error) = stream.tcp().set_zero_linger() {
         tracing::debug!(%error, "failed to make the close an RST");
     }
 }
@@ -107,15 +93,15 @@ pub(crate) fn prepare(stream: &TcpStream) {
 }
 
 /// Passes an end in order on.
-pub(crate) fn shut_down(stream: &TcpStream) {
-    if let Err(error) = socket2::SockRef::from(stream).shutdown(Shutdown::Write) {
+pub(crate) fn shut_down(stream: &Stream) {
+    if let Err(error) = socket2::SockRef::from(stream.tcp()).shutdown(Shutdown::Write) {
         tracing::trace!(%error, "a peer that was gone when its end was passed on");
     }
 }
 
 /// Reads and throws away until the peer ends.
-pub(crate) async fn read_out(stream: &TcpStream) {
-    while stream.readable().await.is_ok() {
+pub(crate) async fn read_out(stream: &Stream) {
+    while stream.ready(Interest::READABLE).await.is_ok() {
         // A peer that sends on and on must not keep other tasks waiting.
         consume_budget().await;
         match read_chunk(stream) {
@@ -127,12 +113,12 @@ pub(crate) async fn read_out(stream: &TcpStream) {
 }
 
 /// Waits until the peer has acknowledged everything that was sent. The caller sets the limit.
-pub(crate) async fn acknowledged(stream: &TcpStream) {
-    let (Ok(local), Ok(peer)) = (stream.local_addr(), stream.peer_addr()) else { return };
+pub(crate) async fn acknowledged(stream: &Stream) {
+    let (Ok(local), Ok(peer)) = (stream.tcp().local_addr(), stream.tcp().peer_addr()) else { return };
     // Nobody tells when the queue is empty, so it is asked for, less and less often.
     let mut pause = Duration::from_millis(1);
     // A peer that reset meanwhile is connected no longer, and the kernel would tell of the listening socket instead.
-    while stream.peer_addr().is_ok() && queues(local, Some(peer)).is_ok_and(|queues| queues.send > 0) {
+    while stream.tcp().peer_addr().is_ok() && queues(local, Some(peer)).is_ok_and(|queues| queues.send > 0) {
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_millis(50));
     }

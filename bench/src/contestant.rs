@@ -153,13 +153,7 @@ pub(crate) fn start_agent(idle_proxies: usize) -> Result<(Process, SocketAddr), 
 
 /// A proxy, enabled and on a port of the system's choice.
 pub(crate) fn proxy_spec(name: &str, upstream: SocketAddr, protocol: Protocol) -> Result<ProxySpec, BenchError> {
-    Ok(ProxySpec {
-        name: parsed(name)?,
-        listen: "127.0.0.1:0".to_owned(),
-        upstream: upstream.to_string(),
-        protocol,
-        enabled: true,
-    })
+    Ok(ProxySpec { protocol, ..ProxySpec::tcp(parsed(name)?, upstream.to_string()) })
 }
 
 fn through_agent(runtime: &Runtime, upstream: SocketAddr, protocol: Protocol) -> Result<Way, BenchError> {

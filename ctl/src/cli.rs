@@ -1,7 +1,7 @@
 //! The command line as types: what can be typed, and what each word means.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use squall_wire::{FaultName, ProxyName, Span};
+use squall_wire::{FaultName, Protocol, ProxyName, Span};
 use std::path::PathBuf;
 
 /// Runs chaos experiments and says honestly whether the system held.
@@ -247,6 +247,9 @@ pub enum ProxyCommand {
         /// Where the traffic goes
         #[arg(long)]
         upstream: String,
+        /// What is spoken: tcp, http or udp
+        #[arg(long, default_value = "tcp")]
+        protocol: Protocol,
         /// Which agent.
         #[command(flatten)]
         agent: AgentChoice,

@@ -10,7 +10,7 @@ use crate::exit::Failure;
 use squall_agent::{Agent, AgentConfig};
 use squall_engine::agent_client::AgentTarget;
 use squall_shop::{Dependency, DependencyConfig, DependencyKind, Origin, Pattern, Shop, ShopConfig, ShutdownConfig};
-use squall_wire::{Protocol, ProxySpec};
+use squall_wire::ProxySpec;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{Ipv4Addr, SocketAddr},
@@ -157,13 +157,8 @@ fn patterns(names: &[String]) -> Result<BTreeSet<Pattern>, Failure> {
 async fn bind_agent(upstreams: &BTreeMap<DependencyKind, SocketAddr>) -> Result<Agent, Failure> {
     let mut proxies = Vec::new();
     for (kind, upstream) in upstreams {
-        proxies.push(ProxySpec {
-            name: kind.name().parse().map_err(|e| Failure::failed(format!("a bug in the sandbox: {e}")))?,
-            listen: ANY_PORT.to_string(),
-            upstream: upstream.to_string(),
-            protocol: Protocol::Tcp,
-            enabled: true,
-        });
+        let name = kind.name().parse().map_err(|e| Failure::failed(format!("a bug in the sandbox: {e}")))?;
+        proxies.push(ProxySpec { listen: ANY_PORT.to_string(), ..ProxySpec::tcp(name, upstream.to_string()) });
     }
     let drain = Duration::from_secs(1);
     let config = AgentConfig { name: NAME.to_owned(), listen: ANY_PORT, proxies, drain, ..AgentConfig::default() };

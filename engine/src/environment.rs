@@ -21,7 +21,10 @@ use crate::{
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
-use squall_wire::{Protocol, ProxyName, ProxySpec};
+use squall_wire::{
+    Protocol, ProxyName, ProxySpec,
+    proxy::{HostHeader, ListenTls, UpstreamTls},
+};
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 /// An environment, ready to use.
@@ -139,6 +142,15 @@ pub struct ProxyDoc {
     /// What is spoken.
     #[serde(default)]
     pub protocol: Protocol,
+    /// TLS that clients speak and that ends at the proxy.
+    #[serde(default)]
+    pub listen_tls: Option<ListenTls>,
+    /// TLS that starts at the proxy, towards the upstream.
+    #[serde(default)]
+    pub upstream_tls: Option<UpstreamTls>,
+    /// What becomes of the `Host` header.
+    #[serde(default)]
+    pub host: HostHeader,
 }
 
 /// Reads an environment's text.
@@ -254,11 +266,20 @@ fn proxies(doc: &EnvironmentDoc, root: Spot<'_>, report: &mut Reporter<'_>) -> V
             }
         }
         let listen = proxy.listen.clone().unwrap_or_else(|| "127.0.0.1:0".to_owned());
-        let (name, upstream, protocol) = (proxy.name.clone(), proxy.upstream.clone(), proxy.protocol);
-        found.push(ProxyEntry {
-            agent: proxy.agent.clone(),
-            spec: ProxySpec { name, listen, upstream, protocol, enabled: true },
-        });
+        let spec = ProxySpec {
+            name: proxy.name.clone(),
+            listen,
+            upstream: proxy.upstream.clone(),
+            protocol: proxy.protocol,
+            enabled: true,
+            listen_tls: proxy.listen_tls.clone(),
+            upstream_tls: proxy.upstream_tls.clone(),
+            host: proxy.host,
+        };
+        for (field, message) in spec.mistakes() {
+            report.error(spot.key(field).mark(), message);
+        }
+        found.push(ProxyEntry { agent: proxy.agent.clone(), spec });
     }
     found
 }

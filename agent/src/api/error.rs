@@ -92,6 +92,9 @@ impl From<Refusal> for ApiError {
             Refusal::Limit { field, hint, .. } => {
                 (StatusCode::FORBIDDEN, Code::Forbidden, Some(field.to_owned()), Some(hint))
             }
+            Refusal::Unavailable { .. } => {
+                (StatusCode::NOT_IMPLEMENTED, Code::Unavailable, Some("fault".to_owned()), None)
+            }
             Refusal::Proxy(error) => of_proxy(&error),
             Refusal::Unhealed { .. } | Refusal::NotSaved(_) => {
                 let hint = "the agent goes on trying; its log says how it goes";

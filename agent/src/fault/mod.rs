@@ -241,7 +241,17 @@ pub(crate) fn stage(context: &StageContext<'_>) -> Option<Box<dyn Stage>> {
         FaultKind::Garbage(_) if context.upstream => Box::new(garbage::Ear::new(context)),
         FaultKind::Garbage(garbage) => Box::new(garbage::Mouth::new(garbage, context)),
         FaultKind::Corrupt(corrupt) => Box::new(corrupt::Corruption::new(corrupt, context)),
-        FaultKind::SlowAccept(_) | FaultKind::Refuse(_) => return None,
+        FaultKind::SlowAccept(_)
+        | FaultKind::Refuse(_)
+        | FaultKind::HttpStatus(_)
+        | FaultKind::HttpLatency(_)
+        | FaultKind::HttpHeaders(_)
+        | FaultKind::HttpBody(_)
+        | FaultKind::HttpUnauthorized(_)
+        | FaultKind::PacketLoss(_)
+        | FaultKind::Loss(_)
+        | FaultKind::Duplicate(_)
+        | FaultKind::Reorder(_) => return None,
     })
 }
 
@@ -264,7 +274,28 @@ pub(crate) const fn acts_on_listener(kind: &FaultKind) -> bool {
     matches!(kind, FaultKind::Refuse(_) | FaultKind::SlowAccept(_) | FaultKind::Flap(_))
 }
 
-/// Whether this kind works on connections that are open.
+/// Whether this kind works on the bytes or the end of connections that are open.
 pub(crate) const fn acts_on_links(kind: &FaultKind) -> bool {
-    !matches!(kind, FaultKind::Refuse(_) | FaultKind::SlowAccept(_))
+    !matches!(
+        kind,
+        FaultKind::Refuse(_)
+            | FaultKind::SlowAccept(_)
+            | FaultKind::HttpStatus(_)
+            | FaultKind::HttpLatency(_)
+            | FaultKind::HttpHeaders(_)
+            | FaultKind::HttpBody(_)
+            | FaultKind::HttpUnauthorized(_)
+            | FaultKind::PacketLoss(_)
+            | FaultKind::Loss(_)
+            | FaultKind::Duplicate(_)
+            | FaultKind::Reorder(_)
+    )
+}
+
+/// Why this agent, on this machine, cannot set a fault of this kind.
+pub(crate) fn unavailable(kind: &FaultKind) -> Option<String> {
+    match kind {
+        FaultKind::PacketLoss(_) => Some("this agent does not drop packets yet".to_owned()),
+        _ => None,
+    }
 }

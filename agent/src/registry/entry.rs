@@ -6,7 +6,7 @@
 
 use super::Refusal;
 use crate::{ActiveFault, Proxy, ProxyError, toxiproxy::Toxic};
-use squall_wire::{FaultName, LeaseId, Protocol, ProxyName, ProxySpec, RemovedFault};
+use squall_wire::{FaultName, LeaseId, ProxyName, ProxySpec, RemovedFault};
 use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout};
 
@@ -21,9 +21,8 @@ const LAST_RETRY: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) proxy: Arc<Proxy>,
-    /// The address that was asked for, which may be a name or end in port 0.
-    pub(super) asked: String,
-    pub(super) protocol: Protocol,
+    /// As it was asked for: its address may be a name or end in port 0.
+    pub(super) spec: ProxySpec,
     /// In the order in which they apply.
     pub(super) faults: Vec<Terms>,
     /// Those set in Toxiproxy's words.
@@ -101,7 +100,7 @@ pub(super) async fn bounded<T>(work: impl Future<Output = Result<T, ProxyError>>
 
 impl Entry {
     pub(super) fn new(proxy: Arc<Proxy>, spec: &ProxySpec) -> Self {
-        Self { proxy, asked: spec.listen.clone(), protocol: spec.protocol, faults: Vec::new(), toxics: Vec::new() }
+        Self { proxy, spec: spec.clone(), faults: Vec::new(), toxics: Vec::new() }
     }
 
     pub(super) fn terms(&self, name: &FaultName) -> Option<&Terms> {

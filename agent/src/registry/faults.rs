@@ -8,9 +8,10 @@ use super::{
     About, Caller, Inner, MAX_FAULTS, Refusal, Registry, audit,
     entry::{End, Entry, Healing, Terms, bounded},
 };
-use crate::ActiveFault;
+use crate::{ActiveFault, fault::unavailable};
 use squall_wire::{
-    FaultInfo, FaultKind, FaultName, FaultPatch, FaultSpec, Healed, ProxyName, RemovedFault, Span, fault::InvalidFault,
+    FaultInfo, FaultKind, FaultName, FaultPatch, FaultSpec, Healed, Protocol, ProxyName, RemovedFault, Span,
+    fault::InvalidFault,
 };
 use std::time::Duration;
 use tokio::time::Instant;
@@ -26,11 +27,13 @@ impl Registry {
         mut spec: FaultSpec,
         caller: &Caller,
     ) -> Result<FaultInfo, Refusal> {
-        refuse_mistakes(&spec)?;
         let life = self.life(spec.expires_in, Duration::ZERO)?;
         spec.lease = agreed(spec.lease.take(), caller)?;
         let mut inner = self.open().await?;
-        inner.entry(proxy)?;
+        refuse(spec.mistakes_on(inner.entry(proxy)?.spec.protocol))?;
+        if let Some(why) = unavailable(&spec.fault) {
+            return Err(Refusal::Unavailable { what: format!("`{}`", spec.fault.name()), why });
+        }
         let now = Instant::now();
         inner.leases.allow(proxy, spec.lease.as_ref(), now)?;
         let name = inner.place_fault(proxy, &spec, life, caller).await?;
@@ -50,7 +53,7 @@ impl Registry {
         let now = Instant::now();
         let terms = inner.terms(proxy, name)?;
         inner.leases.allow(proxy, caller.lease.as_ref(), now)?;
-        refuse_patch(&terms.fault, &patch)?;
+        refuse_patch(&terms.fault, &patch, inner.entry(proxy)?.spec.protocol)?;
         let life = match patch.expires_in {
             Some(_) => Some(self.life(patch.expires_in, now.saturating_duration_since(terms.born))?),
             None => None,
@@ -227,7 +230,7 @@ fn agreed(asked: Option<squall_wire::LeaseId>, caller: &Caller) -> Result<Option
     }
 }
 
-fn refuse_patch(fault: &ActiveFault, patch: &FaultPatch) -> Result<(), Refusal> {
+fn refuse_patch(fault: &ActiveFault, patch: &FaultPatch, protocol: Protocol) -> Result<(), Refusal> {
     let now = fault.kind();
     if let Some(kind) = &patch.fault
         && kind.name() != now.name()
@@ -243,11 +246,14 @@ fn refuse_patch(fault: &ActiveFault, patch: &FaultPatch) -> Result<(), Refusal> 
     let mut after = FaultSpec::of(patch.fault.clone().unwrap_or(now));
     after.percent = patch.percent.unwrap_or_else(|| fault.percent());
     after.only = fault.only().clone();
-    refuse_mistakes(&after)
+    if after.fault.fixed_direction().is_some_and(|direction| direction != fault.direction()) {
+        let message = format!("`{}` would act on the other direction: remove it and set another", fault.name());
+        return Err(Refusal::invalid("fault", message));
+    }
+    refuse(after.mistakes_on(protocol))
 }
 
-fn refuse_mistakes(spec: &FaultSpec) -> Result<(), Refusal> {
-    let mistakes = spec.mistakes();
+fn refuse(mistakes: Vec<InvalidFault>) -> Result<(), Refusal> {
     let Some(InvalidFault { field, .. }) = mistakes.first() else { return Ok(()) };
     let all: Vec<_> = mistakes.iter().map(|mistake| format!("{}: {}", mistake.field, mistake.message)).collect();
     Err(Refusal::invalid(field, all.join("; ")))

@@ -69,6 +69,7 @@ impl Registry {
                 inner.start(&spec, bind, self, caller).await?;
                 true
             } else {
+                inner.entry(&spec.name)?.keeps_its_shape(&spec)?;
                 let wish = Wish {
                     listen: Some((&spec.listen, bind)),
                     upstream: Some(&spec.upstream),
@@ -206,7 +207,7 @@ impl Inner {
             entry.proxy.set_upstream(upstream.to_owned());
         }
         if let Some((text, _)) = listen {
-            entry.asked = text.to_owned();
+            text.clone_into(&mut entry.spec.listen);
         }
         if wish.drop_connections && (listen.is_some() || upstream.is_some()) {
             entry.proxy.drop_connections().await;
@@ -235,10 +236,25 @@ impl Inner {
 }
 
 impl Entry {
+    /// What a proxy speaks stays as long as it lives: its connections and faults are made for it.
+    fn keeps_its_shape(&self, wanted: &ProxySpec) -> Result<(), Refusal> {
+        let now = &self.spec;
+        let field = match () {
+            () if now.protocol != wanted.protocol => "protocol",
+            () if now.listen_tls != wanted.listen_tls => "listen_tls",
+            () if now.upstream_tls != wanted.upstream_tls => "upstream_tls",
+            () if now.host != wanted.host => "host",
+            () => return Ok(()),
+        };
+        let message =
+            format!("the `{field}` of proxy `{}` stays as it is: delete the proxy, and make it anew", now.name);
+        Err(Refusal::invalid(field, message))
+    }
+
     /// Whether it listens already on what is asked for, as written and as resolved.
     pub(super) fn listens_on(&self, text: &str, bind: SocketAddr) -> bool {
         let bound = self.proxy.listen_addr();
-        satisfies(&self.asked, bound, text) || satisfies(&self.asked, bound, &bind.to_string())
+        satisfies(&self.spec.listen, bound, text) || satisfies(&self.spec.listen, bound, &bind.to_string())
     }
 }
 

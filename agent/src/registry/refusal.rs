@@ -67,6 +67,14 @@ pub(crate) enum Refusal {
         /// How to stay within it.
         hint: String,
     },
+    /// This agent, on this machine, cannot do it.
+    #[error("{what} cannot be had here: {why}")]
+    Unavailable {
+        /// What was asked for.
+        what: String,
+        /// Why not.
+        why: String,
+    },
     /// The data plane could not do it: an address is taken or cannot be resolved.
     #[error(transparent)]
     Proxy(#[from] ProxyError),

@@ -56,13 +56,13 @@ impl Registry {
         let inner = self.inner.lock().await;
         let spec = |(name, entry): (&squall_wire::ProxyName, &super::Entry)| ProxySpec {
             name: name.clone(),
-            listen: match entry.asked.ends_with(":0") {
+            listen: match entry.spec.listen.ends_with(":0") {
                 true => entry.proxy.listen_addr().to_string(),
-                false => entry.asked.clone(),
+                false => entry.spec.listen.clone(),
             },
             upstream: entry.proxy.upstream(),
-            protocol: entry.protocol,
             enabled: entry.proxy.is_enabled(),
+            ..entry.spec.clone()
         };
         inner.proxies.iter().map(spec).collect()
     }

@@ -24,6 +24,8 @@ pub(crate) struct Overview {
     pub(crate) received: Vec<[u64; 2]>,
     /// Leases that live.
     pub(crate) leases: usize,
+    /// Bytes that delay lines hold.
+    pub(crate) held: u64,
 }
 
 impl Registry {
@@ -44,6 +46,7 @@ impl Registry {
             proxies: inner.all_proxies(),
             received: inner.proxies.values().map(|entry| entry.proxy.received()).collect(),
             leases: inner.leases.ids().count(),
+            held: self.plane.budget.used(),
         }
     }
 
@@ -89,8 +92,11 @@ impl Inner {
             name: name.clone(),
             listen: entry.proxy.listen_addr().to_string(),
             upstream: entry.proxy.upstream(),
-            protocol: entry.protocol,
+            protocol: entry.spec.protocol,
             enabled: entry.proxy.is_enabled(),
+            listen_tls: entry.spec.listen_tls.clone(),
+            upstream_tls: entry.spec.upstream_tls.clone(),
+            host: entry.spec.host,
             faults: entry.faults.iter().map(|terms| terms.described(now)).collect(),
             lease: self.leases.holder(name).cloned(),
             counters: entry.proxy.counters(),

@@ -5,7 +5,7 @@
 
 use super::{Others, Toxic, ToxicInput, ToxicView, ToxiproxyMistake};
 use serde::{Deserialize, Serialize};
-use squall_wire::{Protocol, ProxyName, ProxySpec};
+use squall_wire::{ProxyName, ProxySpec};
 use std::net::IpAddr;
 
 /// A proxy as it is asked for, in a request or in Toxiproxy's configuration file.
@@ -70,12 +70,11 @@ impl ProxyInput {
         };
         let name = given("name", &self.name)?;
         let upstream = given("upstream", &self.upstream)?;
+        let name = name.parse().map_err(|error| ToxiproxyMistake::Body(format!("{error}")))?;
         Ok(ProxySpec {
-            name: name.parse().map_err(|error| ToxiproxyMistake::Body(format!("{error}")))?,
             listen: listen_or(self.listen.as_deref(), home),
-            upstream,
-            protocol: Protocol::default(),
             enabled: self.enabled.unwrap_or(true),
+            ..ProxySpec::tcp(name, upstream)
         })
     }
 }

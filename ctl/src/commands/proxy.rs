@@ -5,19 +5,17 @@ use crate::{
     cli::{AgentChoice, Common, Format, ProxyCommand},
     connect, output,
 };
-use squall_wire::{Protocol, ProxyInfo, ProxyName, ProxyPatch, ProxySpec};
+use squall_wire::{ProxyInfo, ProxyName, ProxyPatch, ProxySpec};
 
 /// Lists, makes, changes or removes a proxy.
 pub async fn proxy(command: &ProxyCommand, common: &Common) -> Outcome {
     match command {
         ProxyCommand::List(agent) => show(&connect::agent(agent)?.proxies().await?, common),
-        ProxyCommand::Set { name, listen, upstream, agent } => {
+        ProxyCommand::Set { name, listen, upstream, protocol, agent } => {
             let spec = ProxySpec {
-                name: name.clone(),
                 listen: listen.clone(),
-                upstream: upstream.clone(),
-                protocol: Protocol::Tcp,
-                enabled: true,
+                protocol: *protocol,
+                ..ProxySpec::tcp(name.clone(), upstream.clone())
             };
             show(&[connect::agent(agent)?.put_proxy(&spec).await?], common);
         }

@@ -3,8 +3,8 @@
 //! Serde has already refused wrong shapes; here are the rules between fields. The agent checks before it sets a
 //! fault, and the experiment before anything is touched, by this one function.
 
-use super::{Direction, FaultKind, FaultSpec, Flap, GarbageStyle};
-use crate::{ByteRate, ByteSize, Span, SpanOrForever};
+use super::{Blackhole, Direction, FaultKind, FaultSpec, Flap, GarbageStyle, HttpBody, HttpHeaders, HttpStatus};
+use crate::{ByteRate, ByteSize, Protocol, Span, SpanOrForever};
 use std::time::Duration;
 
 /// A field of a fault that is wrong, as a path from the fault, and why.
@@ -53,7 +53,35 @@ impl FaultSpec {
             FaultKind::SlowAccept(_) if !self.only.is_everything() => {
                 wrong("where", "`slow_accept` acts before the client's address is known: leave `where` out".into());
             }
+            kind if self.only.names_requests() && acts_before_requests(kind) => {
+                let message = format!("`{}` acts before a request is known: only `client` goes here", kind.name());
+                wrong("where", message);
+            }
             _ => {}
+        }
+        found
+    }
+
+    /// Every rule that this fault breaks on a proxy of this protocol; those of [`Self::mistakes`] are among them.
+    #[must_use]
+    pub fn mistakes_on(&self, protocol: Protocol) -> Vec<InvalidFault> {
+        let mut found = self.mistakes();
+        let kind = self.fault.name();
+        if !self.fault.protocols().contains(&protocol) {
+            let fitting: Vec<_> = self.fault.protocols().iter().map(|protocol| format!("`{protocol}`")).collect();
+            let message = format!("`{kind}` runs on {} proxies, and this one is `{protocol}`", fitting.join(" and "));
+            found.push(InvalidFault { field: format!("fault.{kind}"), message });
+        }
+        if self.only.names_requests() && protocol != Protocol::Http {
+            let message =
+                format!("a `{protocol}` proxy sees no requests: only `client` goes here, or use `protocol: http`");
+            found.push(InvalidFault { field: "where".into(), message });
+        }
+        if protocol == Protocol::Udp
+            && let FaultKind::Blackhole(Blackhole { close_after: Some(_) }) = self.fault
+        {
+            let message = "datagrams have no connection to close: leave `close_after` out".into();
+            found.push(InvalidFault { field: "fault.blackhole.close_after".into(), message });
         }
         found
     }
@@ -70,6 +98,11 @@ impl FaultSpec {
             wrong(field, format!("`{}` {what}; use `reset` to hit some connections", self.fault.name()));
         }
     }
+}
+
+/// Kinds that act when a connection comes, or on all of it.
+const fn acts_before_requests(kind: &FaultKind) -> bool {
+    matches!(kind, FaultKind::ConnectionLimit(_) | FaultKind::PacketLoss(_))
 }
 
 fn acts_on(direction: Direction) -> &'static str {
@@ -131,9 +164,87 @@ impl FaultKind {
             Self::Corrupt(p) if !(p.rate > 0.0 && p.rate <= 1.0) => {
                 Some(("rate", "a share of bytes above 0 and up to 1, such as 0.001 for one in a thousand".into()))
             }
+            Self::HttpStatus(p) => p.mistake(),
+            Self::HttpLatency(p) if p.delay.is_zero() && p.jitter.is_zero() => {
+                Some(("delay", "a delay of `0s` without jitter does nothing: write one such as `800ms`".into()))
+            }
+            Self::HttpHeaders(p) => p.mistake(),
+            Self::HttpBody(p) => p.mistake(),
+            Self::PacketLoss(p) if p.loss.get() <= 0.0 => {
+                Some(("loss", "a loss of 0 % does nothing: write a percentage such as 5".into()))
+            }
+            Self::Duplicate(p) if p.copies == 0 || p.copies > 100 => {
+                Some(("copies", "from 1 to 100 more of each datagram".into()))
+            }
+            Self::Reorder(p) if p.depth == 0 || p.depth > 1000 => Some(("depth", "from 1 to 1000 datagrams".into())),
             _ => None,
         }
     }
+}
+
+impl HttpStatus {
+    fn mistake(&self) -> Option<(&'static str, String)> {
+        if !(200..=599).contains(&self.status) {
+            return Some(("status", format!("{} is not a final status: from 200 to 599", self.status)));
+        }
+        if self.retry_after.is_some_and(|span| span.get().subsec_nanos() > 0) {
+            return Some(("retry_after", "`Retry-After` is told in whole seconds: write one such as `5s`".into()));
+        }
+        self.headers.iter().find_map(|(name, value)| bad_header(name, value)).map(|message| ("headers", message))
+    }
+}
+
+impl HttpHeaders {
+    fn mistake(&self) -> Option<(&'static str, String)> {
+        if self.set.is_empty() && self.remove.is_empty() {
+            return Some(("set", "nothing would be changed: give `set: {Name: value}` or `remove: [Name]`".into()));
+        }
+        let set = self.set.iter().find_map(|(name, value)| bad_header(name, value)).map(|message| ("set", message));
+        let removed = || self.remove.iter().find_map(|name| bad_header(name, "")).map(|message| ("remove", message));
+        set.or_else(removed)
+    }
+}
+
+impl HttpBody {
+    fn mistake(&self) -> Option<(&'static str, String)> {
+        let ways = [self.replace.is_some(), self.truncate.is_some(), self.hang, self.oversize.is_some()];
+        let (many, content_type) = (ways.into_iter().filter(|way| *way).count(), self.content_type.is_some());
+        match many {
+            0 if !content_type => Some((
+                "replace",
+                "nothing would be changed: give one of `replace`, `truncate`, `hang`, `oversize` and `content_type`"
+                    .into(),
+            )),
+            0 if self.mismatch => {
+                Some(("mismatch", "the body's length stays, so `Content-Length` cannot be wrong".into()))
+            }
+            0 | 1 if self.oversize.is_some_and(|more| more.get() == 0) => {
+                Some(("oversize", "0 more bytes change nothing: write a size such as `50MB`".into()))
+            }
+            0 | 1 => self
+                .content_type
+                .as_ref()
+                .and_then(|value| bad_header("Content-Type", value))
+                .map(|m| ("content_type", m)),
+            _ => Some(("replace", "give one of `replace`, `truncate`, `hang` and `oversize`, not several".into())),
+        }
+    }
+}
+
+/// Why this cannot be a header, or would cut the message into other ones.
+fn bad_header(name: &str, value: &str) -> Option<String> {
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if name.is_empty() || !name.bytes().all(token) {
+        return Some(format!("`{}` is not a header's name: letters, digits and hyphens", name.escape_debug()));
+    }
+    let framing = ["content-length", "transfer-encoding"];
+    if framing.iter().any(|framing| name.eq_ignore_ascii_case(framing)) {
+        return Some(format!(
+            "`{name}` says where a message ends: use `http_body` with `mismatch: true` to make it wrong"
+        ));
+    }
+    let broken = value.chars().any(|c| (c.is_control() && c != '\t') || !c.is_ascii());
+    broken.then(|| format!("the value of `{name}` is not one of a header: printable ASCII on one line"))
 }
 
 impl Flap {
@@ -232,6 +343,80 @@ mod tests {
             let schema = serde_json::to_string(&schemars::schema_for!(crate::FaultKind)).unwrap();
             assert!(schema.contains(&format!("\"{}\"", kind.name)), "{} is not in the schema", kind.name);
         }
-        assert_eq!(crate::FaultKind::CATALOGUE.len(), 15);
+        assert_eq!(crate::FaultKind::CATALOGUE.len(), 24);
+    }
+
+    #[test]
+    fn every_example_of_the_catalogue_is_a_sound_fault_of_its_kind_and_protocols() {
+        for info in crate::FaultKind::CATALOGUE {
+            let kind: crate::FaultKind = serde_saphyr::from_str(info.example).unwrap();
+            assert_eq!((kind.name(), kind.protocols()), (info.name, info.protocols), "{}", info.example);
+            let spec = FaultSpec::of(kind);
+            assert!(spec.mistakes_on(info.protocols[0]).is_empty(), "{}", info.example);
+        }
+    }
+
+    #[test]
+    fn a_fault_on_a_proxy_of_another_protocol_is_told() {
+        let on = |json: &str, protocol| {
+            let spec: FaultSpec = serde_json::from_str(json).unwrap();
+            spec.mistakes_on(protocol).into_iter().map(|m| format!("{}: {}", m.field, m.message)).collect::<Vec<_>>()
+        };
+        let (tcp, http, udp) = (crate::Protocol::Tcp, crate::Protocol::Http, crate::Protocol::Udp);
+        assert_eq!(
+            on(r#"{"fault": {"http_status": {"status": 503}}}"#, tcp),
+            ["fault.http_status: `http_status` runs on `http` proxies, and this one is `tcp`"]
+        );
+        assert!(on(r#"{"fault": {"http_status": {"status": 503}}, "where": {"path": "/x"}}"#, http).is_empty());
+        assert_eq!(
+            on(r#"{"fault": {"latency": {"delay": "1s"}}, "where": {"method": ["GET"]}}"#, udp),
+            ["where: a `udp` proxy sees no requests: only `client` goes here, or use `protocol: http`"]
+        );
+        assert_eq!(on(r#"{"fault": {"reset": {}}}"#, udp).len(), 1);
+        assert_eq!(on(r#"{"fault": {"blackhole": {"close_after": "1s"}}}"#, udp).len(), 1);
+        assert_eq!(
+            on(r#"{"fault": {"connection_limit": {"max": 1}}, "where": {"path": "/"}}"#, http),
+            ["where: `connection_limit` acts before a request is known: only `client` goes here"]
+        );
+    }
+
+    #[test]
+    fn http_faults_that_would_do_nothing_or_break_the_framing_are_told() {
+        for (json, expected) in [
+            (
+                r#"{"http_status": {"status": 101}}"#,
+                "fault.http_status.status: 101 is not a final status: from 200 to 599",
+            ),
+            (
+                r#"{"http_status": {"status": 503, "retry_after": "1.5s"}}"#,
+                "fault.http_status.retry_after: `Retry-After` is told in whole seconds: write one such as `5s`",
+            ),
+            (
+                r#"{"http_headers": {"set": {"a b": "x"}}}"#,
+                "fault.http_headers.set: `a b` is not a header's name: letters, digits and hyphens",
+            ),
+            (
+                r#"{"http_headers": {"set": {"a": "x\r\ny: z"}}}"#,
+                "fault.http_headers.set: the value of `a` is not one of a header: printable ASCII on one line",
+            ),
+            (
+                r#"{"http_body": {"hang": true, "truncate": "1KiB"}}"#,
+                "fault.http_body.replace: give one of `replace`, `truncate`, `hang` and `oversize`, not several",
+            ),
+        ] {
+            assert_eq!(mistakes(&format!(r#"{{"fault": {json}}}"#)), [expected], "{json}");
+        }
+        for json in [
+            r#"{"http_headers": {}}"#,
+            r#"{"http_headers": {"remove": ["Content-Length"]}}"#,
+            r#"{"http_body": {}}"#,
+            r#"{"http_body": {"oversize": "0B"}}"#,
+            r#"{"http_body": {"content_type": "a/b", "mismatch": true}}"#,
+            r#"{"duplicate": {"copies": 0}}"#,
+            r#"{"reorder": {"depth": 0}}"#,
+            r#"{"packet_loss": {"loss": 0}}"#,
+        ] {
+            assert_eq!(mistakes(&format!(r#"{{"fault": {json}}}"#)).len(), 1, "{json}");
+        }
     }
 }

@@ -6,9 +6,11 @@
 //! Invariant: everything that knows the kinds by name follows from this enum.
 
 use super::{
-    Bandwidth, Blackhole, ConnectionLimit, Corrupt, Direction, Drip, Flap, Garbage, Latency, Nothing, Reset,
-    SlowAccept, SlowClose, Stall, Truncate,
+    Bandwidth, Blackhole, ConnectionLimit, Corrupt, Direction, Drip, Duplicate, Flap, Garbage, HttpBody, HttpHeaders,
+    HttpLatency, HttpStatus, Latency, Loss, Nothing, PacketLoss, Reorder, Reset, SlowAccept, SlowClose, Stall,
+    Truncate,
 };
+use crate::Protocol;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +48,24 @@ pub enum FaultKind {
     Garbage(Garbage),
     /// Bytes that pass are changed; their number is not.
     Corrupt(Corrupt),
+    /// Answered with this status; the upstream is not asked.
+    HttpStatus(HttpStatus),
+    /// A part of the exchange is late.
+    HttpLatency(HttpLatency),
+    /// Headers are changed.
+    HttpHeaders(HttpHeaders),
+    /// The body is changed, cut, kept back or blown up.
+    HttpBody(HttpBody),
+    /// Answered 401 with a challenge, whatever the credentials.
+    HttpUnauthorized(Nothing),
+    /// Real segments are dropped in the kernel.
+    PacketLoss(PacketLoss),
+    /// Datagrams are thrown away.
+    Loss(Loss),
+    /// Datagrams come more than once.
+    Duplicate(Duplicate),
+    /// Datagrams come later than those sent after them.
+    Reorder(Reorder),
 }
 
 impl FaultKind {
@@ -68,6 +88,15 @@ impl FaultKind {
             Self::Flap(_) => "flap",
             Self::Garbage(_) => "garbage",
             Self::Corrupt(_) => "corrupt",
+            Self::HttpStatus(_) => "http_status",
+            Self::HttpLatency(_) => "http_latency",
+            Self::HttpHeaders(_) => "http_headers",
+            Self::HttpBody(_) => "http_body",
+            Self::HttpUnauthorized(_) => "http_unauthorized",
+            Self::PacketLoss(_) => "packet_loss",
+            Self::Loss(_) => "loss",
+            Self::Duplicate(_) => "duplicate",
+            Self::Reorder(_) => "reorder",
         }
     }
 
@@ -85,15 +114,35 @@ impl FaultKind {
     pub const fn fixed_direction(&self) -> Option<Direction> {
         match self {
             Self::SlowAccept(_) | Self::Refuse(_) | Self::ConnectionLimit(_) | Self::Flap(_) => Some(Direction::Both),
-            Self::Garbage(_) => Some(Direction::Downstream),
+            Self::Garbage(_) | Self::HttpStatus(_) | Self::HttpUnauthorized(_) => Some(Direction::Downstream),
+            Self::HttpLatency(latency) => Some(latency.at.direction()),
+            Self::HttpHeaders(headers) => Some(headers.on.direction()),
+            Self::HttpBody(body) => Some(body.on.direction()),
             _ => None,
         }
     }
 
+    /// The protocols on which it runs.
+    #[must_use]
+    pub const fn protocols(&self) -> &'static [Protocol] {
+        match self {
+            Self::Latency(_) | Self::Bandwidth(_) | Self::Blackhole(_) | Self::Corrupt(_) => {
+                &[Protocol::Tcp, Protocol::Http, Protocol::Udp]
+            }
+            Self::HttpStatus(_)
+            | Self::HttpLatency(_)
+            | Self::HttpHeaders(_)
+            | Self::HttpBody(_)
+            | Self::HttpUnauthorized(_) => &[Protocol::Http],
+            Self::Loss(_) | Self::Duplicate(_) | Self::Reorder(_) => &[Protocol::Udp],
+            _ => &[Protocol::Tcp, Protocol::Http],
+        }
+    }
+
     /// Whether the agent can see each unit that it hits. A refused connection is refused by the kernel, so of a
-    /// proxy that flaps only those that are reset are seen.
+    /// proxy that flaps only those that are reset are seen; and a lost packet is lost in the kernel.
     #[must_use]
     pub const fn counts_hits(&self) -> bool {
-        !matches!(self, Self::Refuse(_) | Self::Flap(_))
+        !matches!(self, Self::Refuse(_) | Self::Flap(_) | Self::PacketLoss(_))
     }
 }

@@ -1,25 +1,29 @@
 //! A fault: one thing that goes wrong on one proxy. A value: a kind with its parameters, and what every fault has.
 //!
 //! `kind.rs` is one enum, one variant a kind, from which the REST JSON, the experiment YAML and the JSON Schema follow;
-//! `parameters.rs` has what each kind can be told, `catalogue.rs` what `squall faults` says of it. `selection.rs` says
+//! `parameters.rs`, `http.rs` and `packets.rs` have what each kind can be told, `catalogue.rs` what `squall faults` says of it. `selection.rs` says
 //! which units are hit. `check.rs` refuses what makes no sense.
 //!
 //! Invariant: the same value means the same thing in a file, in a request and in the journal.
 
 mod catalogue;
 mod check;
+mod http;
 mod kind;
+mod packets;
 mod parameters;
 mod selection;
 
 pub use catalogue::{KindInfo, ParameterInfo};
 pub use check::InvalidFault;
+pub use http::{HttpBody, HttpHeaders, HttpLatency, HttpMessage, HttpPart, HttpStatus};
 pub use kind::FaultKind;
+pub use packets::{Duplicate, Loss, PacketLoss, Reorder};
 pub use parameters::{
     Bandwidth, Blackhole, ConnectionLimit, Corrupt, CorruptHow, Distribution, Drip, Flap, Garbage, GarbageStyle,
     GarbageThen, Latency, LimitThen, Nothing, RateScope, Reset, SlowAccept, SlowClose, Stall, Truncate, TruncateThen,
 };
-pub use selection::{Where, unit_draw};
+pub use selection::{RequestLine, Where, unit_draw};
 
 use crate::{FaultName, LeaseId, Percent, Span};
 use schemars::JsonSchema;

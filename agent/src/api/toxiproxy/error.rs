@@ -52,6 +52,7 @@ impl From<Refusal> for ToxiproxyError {
             Refusal::Unhealed { .. } | Refusal::NotSaved(_) | Refusal::Stuck { .. } => {
                 (StatusCode::INTERNAL_SERVER_ERROR, message)
             }
+            Refusal::Unavailable { .. } => (StatusCode::NOT_IMPLEMENTED, message),
             Refusal::Closed => (StatusCode::SERVICE_UNAVAILABLE, message),
         };
         Self::new(status, message)

@@ -1,0 +1,91 @@
+//! A proxied connection's socket as links see it: what can be tried without waiting, and when to try again.
+//!
+//! `connection.rs` owns two of them, `link.rs` reads one and writes the other, `socket.rs` does what concerns the TCP
+//! socket beneath.
+//!
+//! Invariant: nothing here waits but [`Stream::ready`] and what polls, and what one side of a stream does never blocks the other.
+
+use std::{
+    io::{self, ErrorKind, IoSlice},
+    task::{Context, Poll},
+};
+use tokio::{
+    io::{Interest, Ready},
+    net::TcpStream,
+};
+
+/// One end of a proxied connection.
+#[derive(Debug)]
+pub(crate) enum Stream {
+    /// Bytes as they are on the wire.
+    Plain(TcpStream),
+}
+
+impl Stream {
+    /// The TCP socket beneath, for its options, its addresses and its end.
+    pub(crate) fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Plain(tcp) => tcp,
+        }
+    }
+
+    /// The TCP socket, where the stream is nothing else: then bytes may go past us, from socket to socket.
+    pub(crate) fn plain(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Plain(tcp) => Some(tcp),
+        }
+    }
+
+    /// Reads what is there; 0 is the end of the stream.
+    pub(crate) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(tcp) => read_some(tcp, buffer),
+        }
+    }
+
+    /// Writes what fits.
+    pub(crate) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(tcp) => tcp.try_write(bytes),
+        }
+    }
+
+    /// Writes what fits, of several pieces.
+    pub(crate) fn try_write_vectored(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Self::Plain(tcp) => tcp.try_write_vectored(pieces),
+        }
+    }
+
+    /// Ready when it is worth reading. The socket has one waker for its one reader, and a connection is one task, so an
+    /// idle connection holds no future for it, which would cost it a few hundred bytes.
+    pub(crate) fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
+        // An error of the socket is seen by the read that follows.
+        self.tcp().poll_read_ready(context).map(drop)
+    }
+
+    /// Ready when it is worth writing, by the waker of its one writer.
+    pub(crate) fn poll_writable(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.tcp().poll_write_ready(context).map(drop)
+    }
+
+    /// Returns when it is worth trying again: for what waits seldom, or beside the reader and the writer.
+    pub(crate) fn ready(&self, interest: Interest) -> impl Future<Output = io::Result<Ready>> + '_ {
+        self.tcp().ready(interest)
+    }
+}
+
+/// Reads once. Less than the buffer takes is all that there was, so the socket counts as empty until it tells of more:
+/// that saves a second read, which would only be told so.
+fn read_some(tcp: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    let (mut short, room) = (None, buffer.len());
+    let result = tcp.try_io(Interest::READABLE, || {
+        let read = rustix::io::read(tcp, &mut *buffer)?;
+        if read == 0 || read == room {
+            return Ok(read);
+        }
+        short = Some(read);
+        Err(ErrorKind::WouldBlock.into())
+    });
+    short.map_or(result, Ok)
+}
