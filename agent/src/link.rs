@@ -15,6 +15,7 @@ use crate::{
     pipeline::{Appetite, Pipeline},
     plane::DataPlane,
     proxy::{Flow, Membership},
+    reach,
     socket::{self, Copied},
     splice::{self, Conduit},
     stream::Stream,
@@ -165,7 +166,7 @@ impl Link {
     }
 
     async fn wait(&self, source: Peer<'_>, sink: Peer<'_>) -> Woke {
-        let writing = self.is_writing();
+        let writing = self.is_writing(sink);
         let reading = self.conduit.is_none() && !self.source_ended && self.pipeline.appetite() != Appetite::Full;
         let wake = self.pipeline.next_wake(Instant::now());
         // Boxed, for an idle connection waits for neither.
@@ -193,8 +194,8 @@ impl Link {
     }
 
     /// Whether something is ready to be written.
-    fn is_writing(&self) -> bool {
-        self.conduit.is_some() || !self.pipeline.output().is_empty()
+    fn is_writing(&self, sink: Peer<'_>) -> bool {
+        self.conduit.is_some() || !self.pipeline.output().is_empty() || self.is_pending(sink)
     }
 
     fn read(&mut self, source: Peer<'_>, sink: Peer<'_>, between: &Between) {
@@ -218,16 +219,28 @@ impl Link {
                 Item::End(if reset { Ending::Reset } else { Ending::Eof })
             }
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => return,
-            Err(_) => {
+            Err(error) => {
                 (self.source_ended, self.source_reset) = (true, true);
-                between.failed.store(true, Relaxed);
+                self.note_failure(&error, between);
                 Item::End(Ending::Reset)
             }
         };
         self.pipeline.push(item, Instant::now());
-        if self.pipeline.replaces_upstream() {
-            // What was heard here is answered on the other direction.
+        // What was heard here is answered on the other direction; and what its TLS has to say to it is flushed there.
+        if self.pipeline.replaces_upstream() || source.has_pending() {
             self.membership.wake();
+        }
+    }
+
+    /// A source that did not end in order. Clients commonly leave TLS without saying so, which is no error of theirs;
+    /// but the upstream cannot know that nothing is missing, so for it the connection is reset all the same.
+    fn note_failure(&self, error: &io::Error, between: &Between) {
+        if !(self.upstream && error.kind() == ErrorKind::UnexpectedEof) {
+            between.failed.store(true, Relaxed);
+        }
+        if reach::is_of_tls(error) {
+            let from = if self.upstream { "client" } else { "upstream" };
+            self.plane.tell_tls_failure(error, from, "TLS broke off");
         }
     }
 
@@ -321,8 +334,24 @@ impl Link {
         }
     }
 
+    /// Whether the sink has something to send that it took before.
+    fn is_pending(&self, sink: Peer<'_>) -> bool {
+        matches!(sink, Peer::Open(stream) if !self.sink_gone && stream.has_pending())
+    }
+
+    fn flush_pending(&mut self, sink: Peer<'_>, between: &Between) {
+        if let Peer::Open(stream) = sink
+            && self.is_pending(sink)
+            && let Err(error) = stream.try_flush()
+            && error.kind() != ErrorKind::WouldBlock
+        {
+            self.lose_sink(between);
+        }
+    }
+
     /// Writes what the sink takes.
     fn flush(&mut self, sink: Peer<'_>, between: &Between) {
+        self.flush_pending(sink, between);
         if let Peer::Open(sink) = sink
             && let Some(sink) = sink.plain()
         {
@@ -381,7 +410,7 @@ impl Link {
         if ending == Ending::Abort || (ending != Ending::Eof && unheard && matches!(sink, Peer::Pending)) {
             return Some(ending);
         }
-        if self.is_writing() {
+        if self.is_writing(sink) {
             return None;
         }
         if ending != Ending::Eof {
@@ -391,10 +420,16 @@ impl Link {
             match sink {
                 // Nobody will hear the end, and the client is gone: it need not be kept for a dial to come.
                 Peer::Pending => return between.reset[0].load(Relaxed).then_some(Ending::Reset),
-                Peer::Open(stream) if !self.sink_gone => socket::shut_down(stream),
+                Peer::Open(stream) if !self.sink_gone => stream.shut_down(),
                 _ => {}
             }
             self.sink_shut = true;
+        }
+        // Over TLS the end is something to send, too.
+        if self.is_pending(sink) {
+            return None;
+        }
+        if !finished(self.upstream) {
             between.finished[usize::from(self.upstream)].store(true, Relaxed);
             self.membership.wake();
         }

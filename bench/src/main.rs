@@ -13,6 +13,7 @@ mod api;
 mod contestant;
 mod error;
 mod figures;
+mod framing;
 mod lab;
 mod machine;
 mod measure;
@@ -46,7 +47,7 @@ struct Cli {
     #[command(subcommand)]
     mode: Option<Mode>,
     /// Tiny sizes: shows that everything works, not how fast it is
-    #[arg(long)]
+    #[arg(long, global = true)]
     quick: bool,
     /// Take this measurement only; repeatable
     #[arg(long, value_name = "NAME", value_parser = clap::builder::PossibleValuesParser::new(measure::NAMES))]
@@ -71,6 +72,8 @@ enum Mode {
         #[arg(long, default_value_t = 0)]
         proxies: usize,
     },
+    /// HTTP requests a second by our framing and by hyper, in memory, on one thread
+    Framing,
 }
 
 fn main() -> ExitCode {
@@ -78,6 +81,7 @@ fn main() -> ExitCode {
     machine::raise_file_limit();
     let outcome = match cli.mode {
         Some(Mode::ServeAgent { proxies }) => agent_mode::serve(proxies),
+        Some(Mode::Framing) => framing::run(cli.quick),
         None => bench(&cli),
     };
     let Err(failure) = outcome else { return ExitCode::SUCCESS };
