@@ -106,6 +106,10 @@ async fn run(agent: Agent, signals: &mut Signals) -> Result<(), Failure> {
 fn read_again(outcome: Result<Result<(), ConfigError>, tokio::task::JoinError>) {
     match outcome {
         Ok(Ok(())) => tracing::info!("read tokens and certificates again"),
+        // A line of the log for each.
+        Ok(Err(ConfigError::Mistakes { found })) => {
+            found.iter().for_each(|mistake| tracing::error!(%mistake, "kept the tokens and certificates from before"))
+        }
         Ok(Err(error)) => tracing::error!(%error, "kept the tokens and certificates from before"),
         Err(error) => tracing::error!(%error, "failed to read tokens and certificates again"),
     }
