@@ -82,6 +82,8 @@ pub enum Command {
     Fault(FaultCommand),
     /// Take faults away: all on an agent, or one
     Heal(Heal),
+    /// The big red switch: heal agents, and make them refuse new faults until that is lifted
+    Halt(Halt),
     /// List the runs in the journal
     History(History),
     /// Show one run of the journal
@@ -230,6 +232,18 @@ pub struct AgentChoice {
     /// The environment that names agents
     #[arg(long, env = "SQUALL_ENV")]
     pub env: Option<String>,
+    /// The file with the agent's token; by default the variable SQUALL_TOKEN, or what the environment says
+    #[arg(long, env = "SQUALL_TOKEN_FILE", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// The authority that signed the agent's certificate (PEM)
+    #[arg(long, env = "SQUALL_CA", value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// The certificate to show the agent (PEM)
+    #[arg(long, env = "SQUALL_CERT", value_name = "FILE", requires = "key")]
+    pub cert: Option<PathBuf>,
+    /// The key of --cert (PEM)
+    #[arg(long, env = "SQUALL_KEY", value_name = "FILE", requires = "cert")]
+    pub key: Option<PathBuf>,
 }
 
 /// `squall proxy`
@@ -362,6 +376,20 @@ pub struct Heal {
     pub agent: AgentChoice,
 }
 
+/// `squall halt`
+#[derive(Debug, Args)]
+pub struct Halt {
+    /// Why, for those whose faults are refused
+    #[arg(long, default_value = "by hand")]
+    pub reason: String,
+    /// Take faults again
+    #[arg(long, conflicts_with = "reason")]
+    pub lift: bool,
+    /// Which agents.
+    #[command(flatten)]
+    pub agent: AgentChoice,
+}
+
 /// `squall history`
 #[derive(Debug, Args)]
 pub struct History {
@@ -434,7 +462,7 @@ pub struct Recover {
     /// Which journal.
     #[command(flatten)]
     pub journal: JournalChoice,
-    /// Tokens for agents that want one, from this environment
+    /// Tokens and certificates for agents that want them, from this environment
     #[arg(long, env = "SQUALL_ENV")]
     pub env: Option<String>,
 }
