@@ -95,6 +95,18 @@ impl Stream {
         }
     }
 
+    /// Passes on an end of TLS that was not announced, after what is pending; false where there is no way to say it, so
+    /// that it would look like an end in order.
+    pub(crate) fn cut_off(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Tls(tls) => {
+                tls.cut_off();
+                true
+            }
+        }
+    }
+
     /// Returns when it is worth trying again. The socket's own future and no layer around it: each idle connection
     /// holds several.
     pub(crate) fn ready(&self, interest: Interest) -> impl Future<Output = io::Result<Ready>> + '_ {
