@@ -19,6 +19,8 @@ mod connection;
 pub mod fault;
 #[expect(dead_code, unused_imports, reason = "the HTTP proxy, its user, comes next")]
 mod http;
+#[doc(hidden)]
+pub mod inside;
 mod lease;
 mod link;
 mod listener;

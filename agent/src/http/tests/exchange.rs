@@ -1,18 +1,16 @@
 //! A framer over the life of a connection: pauses, tunnels, limits, and what it holds.
 
-use super::{
-    BadMessage, Framer, GET, HEAD, Limits, ResponseTo, Told, drain, expecting, finish, requests, responses, tell,
-};
+use super::{BadMessage, Framer, GET, HEAD, Limits, ResponseTo, Transcript, expecting, requests, responses, tell};
 use crate::http::{LAST_CHUNK, Piece, chunk};
 use bytes::Bytes;
 
 const UPGRADE: &str = "GET / HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
 
-fn fed(stream: &str) -> (Framer, Told) {
+fn fed(stream: &str) -> (Framer, Transcript) {
     let mut framer = Framer::requests(Limits::default());
-    let mut told = Told::default();
+    let mut told = Transcript::default();
     framer.push(Bytes::copy_from_slice(stream.as_bytes()));
-    drain(&mut framer, &mut told);
+    told.take_all(&mut framer);
     (framer, told)
 }
 
@@ -21,11 +19,11 @@ fn behind_a_switch_everything_passes_however_it_looks() {
     let (mut framer, mut told) = fed(&format!("{UPGRADE}GET / HTTP/9\n\0"));
     assert!(framer.is_paused());
     framer.tunnel();
-    drain(&mut framer, &mut told);
+    told.take_all(&mut framer);
     framer.push(Bytes::from_static(b"\r\n\r\n"));
-    drain(&mut framer, &mut told);
-    finish(&mut framer, &mut told);
-    assert_eq!(told.line(), "GET / none keeps upgrades | end | body GET / HTTP/9\n\0\r\n\r\n | end");
+    told.take_all(&mut framer);
+    told.take_end(&mut framer);
+    assert_eq!(told.to_string(), "GET / none keeps upgrades | end | body GET / HTTP/9\n\0\r\n\r\n | end");
     assert!(framer.is_closed());
 }
 
@@ -33,8 +31,8 @@ fn behind_a_switch_everything_passes_however_it_looks() {
 fn behind_a_refused_switch_requests_go_on() {
     let (mut framer, mut told) = fed(&format!("{UPGRADE}GET /b HTTP/1.1\r\n\r\n"));
     framer.resume();
-    drain(&mut framer, &mut told);
-    assert_eq!(told.line(), "GET / none keeps upgrades | end | GET /b none keeps | end");
+    told.take_all(&mut framer);
+    assert_eq!(told.to_string(), "GET / none keeps upgrades | end | GET /b none keeps | end");
     assert!(framer.is_idle());
 }
 
@@ -44,8 +42,8 @@ fn a_switch_may_be_refused_before_the_request_is_whole() {
         fed("POST / HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: x\r\nContent-Length: 2\r\n\r\na");
     framer.resume();
     framer.push(Bytes::from_static(b"bGET / HTTP/1.1\r\n\r\n"));
-    drain(&mut framer, &mut told);
-    assert_eq!(told.line(), "POST / length=2 keeps upgrades | body ab | end | GET / none keeps | end");
+    told.take_all(&mut framer);
+    assert_eq!(told.to_string(), "POST / length=2 keeps upgrades | body ab | end | GET / none keeps | end");
 }
 
 #[test]
@@ -53,8 +51,8 @@ fn a_last_request_stays_the_last_when_its_switch_is_refused() {
     let (mut framer, mut told) = fed("CONNECT a:1 HTTP/1.1\r\nConnection: close\r\n\r\nGET / HTTP/1.1\r\n\r\n");
     assert!(framer.is_paused());
     framer.resume();
-    drain(&mut framer, &mut told);
-    assert_eq!(told.line(), "CONNECT a:1 none | end");
+    told.take_all(&mut framer);
+    assert_eq!(told.to_string(), "CONNECT a:1 none | end");
     assert!(framer.is_closed());
 }
 
@@ -63,14 +61,17 @@ fn nothing_but_a_request_for_a_switch_can_make_a_tunnel() {
     let (mut framer, mut told) = fed("GET / HTTP/1.1\r\n\r\n");
     framer.tunnel();
     framer.push(Bytes::from_static(b"\0"));
-    drain(&mut framer, &mut told);
-    assert_eq!(told.line(), "GET / none keeps | end | error ControlByte(0)");
+    told.take_all(&mut framer);
+    assert_eq!(told.to_string(), "GET / none keeps | end | error ControlByte(0)");
 }
 
 #[test]
 fn responses_answer_in_the_order_of_the_requests() {
     let stream = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc";
-    assert_eq!(responses(stream, &[HEAD, GET]).line(), "200 none keeps | end | 200 length=3 keeps | body abc | end");
+    assert_eq!(
+        responses(stream, &[HEAD, GET]).to_string(),
+        "200 none keeps | end | 200 length=3 keeps | body abc | end"
+    );
     assert_eq!(responses(stream, &[HEAD, GET, GET]).error, Some(BadMessage::Unanswered));
 }
 
@@ -80,7 +81,7 @@ fn so_many_responses_may_be_due_and_no_more() {
     assert!(!framer.expect(GET));
     assert_eq!(framer.awaited(), 64);
     framer.push(Bytes::from_static(b"HTTP/1.1 204 No Content\r\n\r\n"));
-    drain(&mut framer, &mut Told::default());
+    Transcript::default().take_all(&mut framer);
     assert!(framer.expect(ResponseTo::default()));
 }
 
@@ -109,9 +110,9 @@ fn limits_are_met_to_the_byte() {
 fn what_lies_behind_the_last_message_is_not_kept() {
     let (mut framer, mut told) = fed("GET / HTTP/1.0\r\n\r\nrest");
     framer.push(Bytes::from_static(b"more"));
-    drain(&mut framer, &mut told);
-    finish(&mut framer, &mut told);
-    assert_eq!((told.line().as_str(), framer.is_closed()), ("GET / none | end", true));
+    told.take_all(&mut framer);
+    told.take_end(&mut framer);
+    assert_eq!((told.to_string().as_str(), framer.is_closed()), ("GET / none | end", true));
 }
 
 #[test]

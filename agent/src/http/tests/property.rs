@@ -1,6 +1,6 @@
 //! Properties over made and broken streams: no byte lost, none moved, and no cut that changes what is told.
 
-use super::{Framer, GET, HEAD, Limits, ResponseTo, Told, expecting, tell};
+use super::{Framer, GET, HEAD, Limits, ResponseTo, Transcript, expecting, tell};
 use proptest::prelude::{Just, Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest};
 use proptest::sample::Index;
 
@@ -87,7 +87,7 @@ fn small() -> Limits {
     Limits { head: 120, chunk_line: 24, trailers: 40 }
 }
 
-fn both(mut make: impl FnMut() -> Framer, stream: &[u8], cuts: Vec<usize>) -> (Told, Told) {
+fn both(mut make: impl FnMut() -> Framer, stream: &[u8], cuts: Vec<usize>) -> (Transcript, Transcript) {
     (tell(make(), stream, std::iter::empty()), tell(make(), stream, cuts.into_iter()))
 }
 

@@ -192,7 +192,7 @@ const REQUESTS: &[(&str, &str, &str)] = &[
 #[test]
 fn requests_are_framed_as_the_rfc_says() {
     for (rule, rest, expected) in REQUESTS {
-        assert_eq!(requests(format!("{POST}{rest}").as_bytes()).line(), *expected, "{rule}");
+        assert_eq!(requests(format!("{POST}{rest}").as_bytes()).to_string(), *expected, "{rule}");
     }
 }
 
@@ -226,7 +226,7 @@ const START_LINES: &[(&str, &str, &str)] = &[
 #[test]
 fn request_lines_are_read_as_the_rfc_says() {
     for (rule, stream, expected) in START_LINES {
-        assert_eq!(requests(stream.as_bytes()).line(), *expected, "{rule}");
+        assert_eq!(requests(stream.as_bytes()).to_string(), *expected, "{rule}");
     }
 }
 
@@ -355,7 +355,7 @@ const RESPONSES: &[(&str, ResponseTo, &str, &str)] = &[
 #[test]
 fn responses_are_framed_as_the_rfc_says() {
     for (rule, to, stream, expected) in RESPONSES {
-        assert_eq!(responses(stream.as_bytes(), &[*to]).line(), *expected, "{rule}");
+        assert_eq!(responses(stream.as_bytes(), &[*to]).to_string(), *expected, "{rule}");
     }
 }
 
