@@ -176,9 +176,9 @@ pub(crate) fn spec_mistakes(spec: &ProxySpec) -> Vec<(&'static str, String)> {
 fn unserved(spec: &ProxySpec) -> Option<(&'static str, String)> {
     let not_yet = |what: &str| format!("this agent does not serve {what} yet");
     match spec.protocol {
-        Protocol::Tcp if spec.listen_tls.is_some() => Some(("listen_tls", not_yet("TLS"))),
-        Protocol::Tcp if spec.upstream_tls.is_some() => Some(("upstream_tls", not_yet("TLS"))),
-        Protocol::Tcp => None,
+        Protocol::Tcp | Protocol::Http if spec.listen_tls.is_some() => Some(("listen_tls", not_yet("TLS"))),
+        Protocol::Tcp | Protocol::Http if spec.upstream_tls.is_some() => Some(("upstream_tls", not_yet("TLS"))),
+        Protocol::Tcp | Protocol::Http => None,
         other => Some(("protocol", not_yet(&format!("`{other}`")))),
     }
 }

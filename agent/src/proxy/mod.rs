@@ -118,7 +118,7 @@ impl Proxy {
     pub async fn start(spec: &ProxySpec, plane: &Arc<DataPlane>) -> Result<Self, ProxyError> {
         let port = bind(&spec.listen).await?;
         let proxy = Self {
-            shared: Shared::new(plane, spec.upstream.clone()),
+            shared: Shared::new(plane, spec),
             seen: Mutex::new(Seen { addr: port.addr(), enabled: spec.enabled }),
             control: tokio::sync::Mutex::new(Control { entrance: Some(Entrance::new(port)), closing: false }),
         };

@@ -6,9 +6,14 @@
 //! task is in the tracker all the while.
 
 use super::roster::{Membership, Roster};
-use crate::{connection::Connection, fault::ConnectionMark, plane::DataPlane};
+use crate::{
+    connection::Connection,
+    fault::ConnectionMark,
+    http::{HttpConnection, RequestTotals},
+    plane::DataPlane,
+};
 use parking_lot::Mutex;
-use squall_wire::ProxyCounters;
+use squall_wire::{Protocol, ProxyCounters, ProxySpec};
 use std::{
     net::SocketAddr,
     sync::{
@@ -26,6 +31,7 @@ pub(crate) struct Totals {
     connections: AtomicU64,
     connections_hit: Arc<AtomicU64>,
     pub(crate) connection_errors: AtomicU64,
+    pub(crate) requests: Arc<RequestTotals>,
     pub(crate) upstream: Arc<Flow>,
     pub(crate) downstream: Arc<Flow>,
 }
@@ -44,6 +50,9 @@ pub(crate) struct Shared {
     pub(crate) plane: Arc<DataPlane>,
     pub(crate) roster: Mutex<Roster>,
     pub(crate) totals: Totals,
+    protocol: Protocol,
+    /// Whether the Host header becomes the upstream's.
+    pub(crate) rewrites_host: bool,
     upstream: Mutex<String>,
     tasks: TaskTracker,
     // Replaced when it was cancelled, so that a proxy that was disabled can be enabled again.
@@ -65,12 +74,14 @@ impl Drop for Ticket {
 }
 
 impl Shared {
-    pub(crate) fn new(plane: &Arc<DataPlane>, upstream: String) -> Arc<Self> {
+    pub(crate) fn new(plane: &Arc<DataPlane>, spec: &ProxySpec) -> Arc<Self> {
         Arc::new(Self {
             plane: Arc::clone(plane),
-            roster: Mutex::default(),
+            roster: Mutex::new(Roster::of(spec.protocol)),
             totals: Totals::default(),
-            upstream: Mutex::new(upstream),
+            protocol: spec.protocol,
+            rewrites_host: !spec.host.is_kept(),
+            upstream: Mutex::new(spec.upstream.clone()),
             tasks: TaskTracker::new(),
             stop: Mutex::default(),
         })
@@ -90,6 +101,9 @@ impl Shared {
             connections: self.totals.connections.load(Relaxed),
             connections_hit: self.totals.connections_hit.load(Relaxed),
             connection_errors: self.totals.connection_errors.load(Relaxed),
+            requests: self.totals.requests.requests.load(Relaxed),
+            requests_hit: self.totals.requests.hit.load(Relaxed),
+            request_errors: self.totals.requests.errors.load(Relaxed),
             bytes_upstream: self.totals.upstream.delivered.load(Relaxed),
             bytes_downstream: self.totals.downstream.delivered.load(Relaxed),
         }
@@ -114,10 +128,17 @@ impl Shared {
         slot: OwnedSemaphorePermit,
     ) {
         self.totals.connections.fetch_add(1, Relaxed);
-        let (id, membership) = self.roster.lock().enter(from.ip(), mark);
+        let (id, membership) = self.roster.lock().enter(from.ip(), Arc::clone(&mark));
         let ticket = Ticket { id, shared: Arc::clone(self), membership, _slot: slot };
         let stop = self.stop.lock().clone();
-        self.tasks.spawn(Box::new(Connection::new(self, ticket, client)).run(stop));
+        match self.protocol {
+            Protocol::Http => {
+                self.tasks.spawn(Box::new(HttpConnection::new(self, ticket, client, mark)).run(stop));
+            }
+            Protocol::Tcp | Protocol::Udp => {
+                self.tasks.spawn(Box::new(Connection::new(self, ticket, client)).run(stop));
+            }
+        }
     }
 
     /// Ends every connection that is open, and waits for their tasks, for `limit` at most.
