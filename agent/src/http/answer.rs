@@ -112,20 +112,17 @@ mod tests {
 
     #[test]
     fn an_answer_fits_what_it_answers() {
-        insta::assert_debug_snapshot!(
-            [
-                to("GET / HTTP/1.1\r\n\r\n", 503, &[("Retry-After", "5")]),
-                to("HEAD / HTTP/1.1\r\n\r\n", 503, &[]),
-                to("GET / HTTP/1.1\r\n\r\n", 204, &[]),
-                to("GET / HTTP/1.1\r\n\r\n", 205, &[]),
-                to("GET / HTTP/1.1\r\n\r\n", 304, &[("ETag", "\"a\"")]),
-                to("GET / HTTP/1.1\r\nConnection: close\r\n\r\n", 500, &[("content-type", "a/b")]),
-                to("GET / HTTP/1.1\r\n\r\n", 599, &[("connection", "x, Close")]),
-                to("GET / HTTP/1.0\r\n\r\n", 500, &[]),
-                to("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", 500, &[]),
-                to("PUT / HTTP/1.1\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n", 500, &[]),
-            ],
-            @""
-        );
+        insta::assert_debug_snapshot!([
+            to("GET / HTTP/1.1\r\n\r\n", 503, &[("Retry-After", "5")]),
+            to("HEAD / HTTP/1.1\r\n\r\n", 503, &[]),
+            to("GET / HTTP/1.1\r\n\r\n", 204, &[]),
+            to("GET / HTTP/1.1\r\n\r\n", 205, &[]),
+            to("GET / HTTP/1.1\r\n\r\n", 304, &[("ETag", "\"a\"")]),
+            to("GET / HTTP/1.1\r\nConnection: close\r\n\r\n", 500, &[("content-type", "a/b")]),
+            to("GET / HTTP/1.1\r\n\r\n", 599, &[("connection", "x, Close")]),
+            to("GET / HTTP/1.0\r\n\r\n", 500, &[]),
+            to("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", 500, &[]),
+            to("PUT / HTTP/1.1\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n", 500, &[]),
+        ]);
     }
 }
