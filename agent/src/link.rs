@@ -88,6 +88,8 @@ pub(crate) struct Link {
     source_ended: bool,
     /// It ended by RST, and not in order.
     source_reset: bool,
+    /// It ended without the word by which TLS says that nothing is missing.
+    source_cut_off: bool,
     sink_gone: bool,
     sink_shut: bool,
     /// Goes up with each read of bulk, to [`BULK_READS`], and down with each other.
@@ -118,6 +120,7 @@ impl Link {
             flow: Arc::clone(flow),
             source_ended: false,
             source_reset: false,
+            source_cut_off: false,
             sink_gone: false,
             sink_shut: false,
             bulk: 0,
@@ -219,6 +222,10 @@ impl Link {
                 Item::End(if reset { Ending::Reset } else { Ending::Eof })
             }
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => return,
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+                (self.source_ended, self.source_cut_off) = (true, true);
+                Item::End(Ending::Eof)
+            }
             Err(error) => {
                 (self.source_ended, self.source_reset) = (true, true);
                 self.note_failure(&error, between);
@@ -232,12 +239,8 @@ impl Link {
         }
     }
 
-    /// A source that did not end in order. Clients commonly leave TLS without saying so, which is no error of theirs;
-    /// but the upstream cannot know that nothing is missing, so for it the connection is reset all the same.
     fn note_failure(&self, error: &io::Error, between: &Between) {
-        if !(self.upstream && error.kind() == ErrorKind::UnexpectedEof) {
-            between.failed.store(true, Relaxed);
-        }
+        between.failed.store(true, Relaxed);
         if reach::is_of_tls(error) {
             let from = if self.upstream { "client" } else { "upstream" };
             self.plane.tell_tls_failure(error, from, "TLS broke off");
@@ -420,7 +423,12 @@ impl Link {
             match sink {
                 // Nobody will hear the end, and the client is gone: it need not be kept for a dial to come.
                 Peer::Pending => return between.reset[0].load(Relaxed).then_some(Ending::Reset),
-                Peer::Open(stream) if !self.sink_gone => stream.shut_down(),
+                Peer::Open(stream) if !self.sink_gone && !self.source_cut_off => stream.shut_down(),
+                Peer::Open(stream) if !self.sink_gone && !stream.cut_off() => {
+                    // Clients commonly leave TLS so, which is no error of theirs.
+                    between.failed.fetch_or(!self.upstream, Relaxed);
+                    return Some(Ending::Reset);
+                }
                 _ => {}
             }
             self.sink_shut = true;

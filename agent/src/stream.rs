@@ -104,6 +104,18 @@ impl Stream {
         }
     }
 
+    /// Passes on an end of TLS that was not announced, after what is pending; false where there is no way to say it, so
+    /// that it would look like an end in order.
+    pub(crate) fn cut_off(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Tls(tls) => {
+                tls.cut_off();
+                true
+            }
+        }
+    }
+
     /// Ready when it is worth reading. The socket has one waker for its one reader, and a connection is one task, so an
     /// idle connection holds no future for it, which would cost it a few hundred bytes.
     pub(crate) fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
