@@ -8,6 +8,7 @@ use crate::{
     address::{Purpose, host_of, mistake},
     config_file::ConfigError,
     policy::Policy,
+    tls::{Tls, TlsMistake},
     toxiproxy::{ProxyInput, prepared},
 };
 use squall_wire::{Protocol, ProxyName, ProxySpec, Span};
@@ -174,6 +175,10 @@ impl AgentConfig {
     /// What the files of tokens and certificates say, when nothing is wrong in all of it.
     pub(crate) fn sound(&self) -> Result<Access, ConfigError> {
         let mut found = self.mistakes();
+        found.extend(self.proxies.iter().enumerate().filter_map(|(index, spec)| {
+            let TlsMistake { field, message } = Tls::read(spec).err()?;
+            Some(Mistake { field: format!("proxies[{index}].{field}"), message })
+        }));
         match Access::open(self) {
             Ok(access) if found.is_empty() => return Ok(access),
             Ok(_) => {}

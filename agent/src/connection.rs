@@ -95,8 +95,10 @@ impl Connection {
         if matches!(self.client, Stream::Tls(_))
             && let Err(error) = Box::pin(reach::welcome(&self.shared, &self.client)).await
         {
-            self.shared.plane.tell_tls_failure(&error, "client", "failed to agree on TLS");
-            self.between.failed.store(true, Relaxed);
+            if error.kind() != io::ErrorKind::NotConnected {
+                self.shared.plane.tell_tls_failure(&error, "client", "failed to agree on TLS");
+                self.between.failed.store(true, Relaxed);
+            }
             return Ending::Close;
         }
         self.follow_plan();

@@ -120,7 +120,8 @@ fn announce(agent: &Agent, ready_file: Option<&Path>) -> Result<(), Failure> {
     tracing::info!(address = %agent.local_addr(), "the API listens");
     let proxies = agent.proxies();
     for proxy in &proxies {
-        tracing::info!(proxy = %proxy.name, address = proxy.listen, upstream = proxy.upstream, "a proxy listens");
+        let (address, upstream, protocol) = (&proxy.listen, &proxy.upstream, proxy.protocol);
+        tracing::info!(proxy = %proxy.name, address, upstream, %protocol, "a proxy listens");
     }
     let Some(path) = ready_file else { return Ok(()) };
     let addresses: BTreeMap<_, _> = proxies.iter().map(|proxy| (proxy.name.as_str(), proxy.listen.as_str())).collect();

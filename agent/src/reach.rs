@@ -16,7 +16,7 @@ pub(crate) fn accepted(shared: &Shared, socket: TcpStream) -> io::Result<Stream>
     shared.tls().accepted(socket)
 }
 
-/// Agrees with the client on keys, where TLS ends here.
+/// Agrees with the client on keys, where TLS ends here. [`ErrorKind::NotConnected`]: it went without a word.
 pub(crate) async fn welcome(shared: &Shared, client: &Stream) -> io::Result<()> {
     shaken(client, shared.plane.limits.dial_timeout, "the client did not finish its TLS handshake in time").await
 }

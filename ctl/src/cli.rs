@@ -264,6 +264,9 @@ pub enum ProxyCommand {
         /// What is spoken: tcp, http or udp
         #[arg(long, default_value = "tcp")]
         protocol: Protocol,
+        /// How it is encrypted.
+        #[command(flatten)]
+        tls: TlsChoice,
         /// Which agent.
         #[command(flatten)]
         agent: AgentChoice,
@@ -292,6 +295,33 @@ pub enum ProxyCommand {
         #[command(flatten)]
         agent: AgentChoice,
     },
+}
+
+/// TLS of a proxy. Files are on the agent's machine.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "TLS (files are on the agent's machine)")]
+pub struct TlsChoice {
+    /// End TLS here: the certificate chain that clients are shown, a PEM file
+    #[arg(long, value_name = "FILE", requires = "listen_key")]
+    pub listen_cert: Option<String>,
+    /// Its private key, a PEM file
+    #[arg(long, value_name = "FILE", requires = "listen_cert")]
+    pub listen_key: Option<String>,
+    /// Start TLS towards the upstream, and verify its certificate; the options below imply it
+    #[arg(long)]
+    pub upstream_tls: bool,
+    /// Trust these authorities, a PEM file [default: the machine's own]
+    #[arg(long, value_name = "FILE")]
+    pub upstream_ca: Option<String>,
+    /// Show the upstream this client certificate, a PEM file
+    #[arg(long, value_name = "FILE", requires = "upstream_key")]
+    pub upstream_cert: Option<String>,
+    /// Its private key, a PEM file
+    #[arg(long, value_name = "FILE", requires = "upstream_cert")]
+    pub upstream_key: Option<String>,
+    /// The name that the upstream's certificate must have [default: the upstream's host]
+    #[arg(long, value_name = "NAME")]
+    pub upstream_name: Option<String>,
 }
 
 /// `squall fault`

@@ -30,6 +30,8 @@ struct Session {
     tls: Connection,
     broken: Option<Broken>,
     closing: Closing,
+    /// Something has come.
+    heard: bool,
 }
 
 /// Why nothing can be read any more; the kernel tells of an error once only.
@@ -49,7 +51,7 @@ enum Closing {
 
 impl TlsStream {
     pub(super) fn new(tcp: TcpStream, tls: Connection) -> Self {
-        Self { tcp, session: Mutex::new(Session { tls, broken: None, closing: Closing::Open }) }
+        Self { tcp, session: Mutex::new(Session { tls, broken: None, closing: Closing::Open, heard: false }) }
     }
 
     /// The socket beneath.
@@ -57,7 +59,8 @@ impl TlsStream {
         &self.tcp
     }
 
-    /// Returns when both sides have agreed on keys. The caller sets the limit.
+    /// Returns when both sides have agreed on keys. The caller sets the limit. A client that goes without a word, as
+    /// those do that only look whether somebody listens, is [`ErrorKind::NotConnected`].
     pub(crate) async fn shake_hands(&self) -> io::Result<()> {
         loop {
             // A peer that sends on and on must not keep other tasks waiting.
@@ -135,8 +138,11 @@ impl Session {
                 return Ok(None);
             }
             match self.take_in(tcp) {
-                Ok(0) => return Err(io::Error::new(ErrorKind::UnexpectedEof, "the peer left during the handshake")),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Some(Interest::READABLE)),
+                Ok(0) | Err(_) if !self.heard && matches!(self.tls, Connection::Server(_)) => {
+                    return Err(io::Error::new(ErrorKind::NotConnected, "the client left without a word"));
+                }
+                Ok(0) => return Err(io::Error::new(ErrorKind::UnexpectedEof, "the peer left in the middle of it")),
                 result => drop(result?),
             }
         }
@@ -168,6 +174,7 @@ impl Session {
                 }
             }
         };
+        self.heard |= taken > 0;
         let deciphered = self.tls.process_new_packets();
         // An answer to the peer's TLS, or the alert that says why this ends. What does not fit stays pending, and an
         // error of the socket is said by the next write.

@@ -1,7 +1,7 @@
 //! The first phase: reaches every agent and checks everything that can be known before anything is touched.
 //!
 //! `squall plan` stops here and prints it. What can be refused is refused here: foreign leases, limits, unknown
-//! proxies. Neighbours: `lease` takes what the plan names.
+//! proxies, faults that a proxy's protocol does not know. Neighbours: `lease` takes what the plan names.
 
 use super::{Refusal, lease::is_refusal};
 use crate::{
@@ -145,6 +145,11 @@ impl Plan {
         }
         if let Some(refusal) = refused_by(&agent.info, inject) {
             return Err(Refusal(format!("step `{step}`: agent `{name}` refuses it: {refusal}")).into());
+        }
+        let protocol = agent.proxies.iter().find(|known| known.name == inject.proxy).map(|known| known.protocol);
+        let mistakes = protocol.map(|protocol| inject.fault.mistakes_on(protocol)).unwrap_or_default();
+        if let Some(mistake) = mistakes.first() {
+            return Err(failed(format!("proxy `{}`: {mistake}", inject.proxy)));
         }
         if inject.lasting > agent.info.max_fault_duration.get() {
             return Err(Refusal(format!(
