@@ -267,7 +267,7 @@ pub enum ProxyCommand {
         protocol: Protocol,
         /// How it is encrypted.
         #[command(flatten)]
-        tls: TlsChoice,
+        tls: Box<TlsChoice>,
         /// Which agent.
         #[command(flatten)]
         agent: AgentChoice,

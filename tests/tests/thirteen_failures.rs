@@ -2,6 +2,8 @@
 //! a fault, and each is seen here from a real client's side, as a plain socket (errno, elapsed time, bytes) and as an
 //! HTTP client, through a real agent process. Then it is healed, and the client is served as before.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use reqwest::Method;
 use rustix::io::Errno;
 use serde_json::{Value, json};

@@ -44,8 +44,8 @@ enum Broken {
 #[derive(PartialEq, Eq)]
 enum Closing {
     Open,
-    /// `close_notify` is among the pending ciphertext, and the socket is shut down after it.
-    Announced,
+    /// The socket is shut down after the pending ciphertext, `close_notify` among it if the end is in order.
+    Due,
     Shut,
 }
 
@@ -105,7 +105,7 @@ impl TlsStream {
     /// Whether ciphertext waits for the socket.
     pub(crate) fn has_pending(&self) -> bool {
         let session = self.session.lock();
-        session.tls.wants_write() || session.closing == Closing::Announced
+        session.tls.wants_write() || session.closing == Closing::Due
     }
 
     /// Writes what the socket takes of the pending ciphertext.
@@ -115,10 +115,21 @@ impl TlsStream {
 
     /// Announces the end of what we say; the socket is shut down when that has been sent.
     pub(crate) fn shut_down(&self) {
+        self.end(true);
+    }
+
+    /// Shuts the socket down, after what is pending, and does not announce it.
+    pub(crate) fn cut_off(&self) {
+        self.end(false);
+    }
+
+    fn end(&self, announced: bool) {
         let mut session = self.session.lock();
         if session.closing == Closing::Open {
-            session.tls.send_close_notify();
-            session.closing = Closing::Announced;
+            if announced {
+                session.tls.send_close_notify();
+            }
+            session.closing = Closing::Due;
         }
         if let Err(error) = session.flush(&self.tcp) {
             tracing::trace!(%error, "an end that has not been sent yet, or never will");
@@ -194,7 +205,7 @@ impl Session {
                 _ => {}
             }
         }
-        if self.closing == Closing::Announced {
+        if self.closing == Closing::Due {
             self.closing = Closing::Shut;
             socket2::SockRef::from(tcp).shutdown(Shutdown::Write)?;
         }
