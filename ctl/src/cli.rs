@@ -248,7 +248,6 @@ pub struct AgentChoice {
 
 /// `squall proxy`
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one of it, read once from the command line")]
 pub enum ProxyCommand {
     /// List the proxies
     List(AgentChoice),
