@@ -37,6 +37,7 @@ pub mod proxy;
 mod reach;
 mod registry;
 mod socket;
+mod splice;
 pub mod state;
 mod stream;
 mod throttle;

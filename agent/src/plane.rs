@@ -1,10 +1,10 @@
-//! What all proxies of one agent share: the precise timer, the memory of delay lines, and the limits.
+//! What all proxies of one agent share: the precise timer, the memory of delay lines, the pipes, and the limits.
 //!
 //! Made once by the agent and handed to each proxy (`proxy/`). Two planes in one process know nothing of each other.
 //!
 //! Invariant: no connection is accepted without a slot of `max_connections`, and each gives its slot back when it ends.
 
-use crate::{budget::Budget, policy::Upstreams, throttle::Throttle, timer::Timer};
+use crate::{budget::Budget, policy::Upstreams, splice::PipePool, throttle::Throttle, timer::Timer};
 use std::{
     fmt, io,
     sync::Arc,
@@ -47,6 +47,7 @@ pub struct DataPlane {
     pub(crate) timer: Timer,
     pub(crate) budget: Arc<Budget>,
     pub(crate) slots: Arc<Semaphore>,
+    pub(crate) pipes: Arc<PipePool>,
     /// How many refused upstreams the log takes.
     pub(crate) refused: Throttle,
     /// How many failures of TLS the log takes.
@@ -61,6 +62,7 @@ impl DataPlane {
             timer: Timer::start(),
             budget: Budget::new(limits.latency_budget),
             slots: Arc::new(Semaphore::new(limits.max_connections.clamp(1, Semaphore::MAX_PERMITS))),
+            pipes: Arc::default(),
             refused: Throttle::default(),
             tls_failures: Throttle::default(),
             limits,

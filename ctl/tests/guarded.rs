@@ -6,6 +6,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedN
 use squall_agent::{
     Agent, AgentConfig,
     access::{Role, TlsFiles},
+    policy::Policy,
 };
 use std::{
     net::SocketAddr,
@@ -35,6 +36,10 @@ struct World {
 
 impl World {
     fn start() -> Self {
+        Self::with(Policy::default())
+    }
+
+    fn with(policy: Policy) -> Self {
         let runtime = Runtime::new().unwrap();
         let directory = tempfile::tempdir().unwrap();
         let tls = certificates(directory.path());
@@ -48,6 +53,7 @@ impl World {
             proxies: vec![serde_json::from_str(&proxy).unwrap()],
             tls: Some(tls),
             tokens: Some(tokens),
+            policy,
             client_roles: [("ops".to_owned(), Role::Admin)].into(),
             ..AgentConfig::default()
         };
@@ -222,6 +228,25 @@ fn who_is_not_known_is_refused_with_exit_10_and_what_to_do() {
     let output = world.run();
     assert_eq!(output.status.code(), Some(7), "{}", printed(&output));
     assert!(printed(&output).contains("certificate"), "{}", printed(&output));
+}
+
+#[test]
+fn what_the_policy_forbids_is_refused_before_anything_is_touched_and_the_rule_is_named() {
+    for (rule, policy) in [
+        ("policy.max_percent", r#"{"max_percent": 50}"#),
+        ("policy.kinds", r#"{"kinds": ["reset"]}"#),
+        ("policy.protected", r#"{"protected": ["web"]}"#),
+    ] {
+        let world = World::with(serde_json::from_str(policy).unwrap());
+        world.environment(", ca: ca.pem, cert: ci.pem, key: ci.key");
+        let output = world.run();
+        assert_eq!(output.status.code(), Some(10), "{}", printed(&output));
+        assert!(
+            printed(&output).contains(rule) && !printed(&output).contains("lease on agent"),
+            "{}",
+            printed(&output)
+        );
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ use crate::{
     fault::{ActiveFault, Claim, Comes, ConnectionMark, acts_on_links},
     udp::Plan,
 };
+use futures::task::AtomicWaker;
 use parking_lot::Mutex;
 use squall_wire::FaultKind;
 use std::{
@@ -17,17 +18,40 @@ use std::{
     net::IpAddr,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    task::{Context, Poll},
 };
-use tokio::sync::Notify;
 
 /// What a connection has of its proxy: the faults that are in its way, and the bell that tells of others.
 #[derive(Debug, Default)]
 pub(crate) struct Membership {
     plan: Mutex<Arc<[Arc<Claim>]>>,
     version: AtomicU64,
-    bells: [Notify; 2],
+    bells: [Bell; 2],
+}
+
+/// Rung once for whoever listens, now or later. A link waits for several things at once with one waker, so this has
+/// no future of its own that each idle connection would hold.
+#[derive(Debug, Default)]
+struct Bell {
+    rung: AtomicBool,
+    listener: AtomicWaker,
+}
+
+impl Bell {
+    fn ring(&self) {
+        self.rung.store(true, Ordering::Release);
+        self.listener.wake();
+    }
+
+    fn poll(&self, context: &Context<'_>) -> Poll<()> {
+        // Most often nothing is new, and the listener is known from the time before.
+        if !self.rung.load(Ordering::Acquire) {
+            self.listener.register(context.waker());
+        }
+        if self.rung.swap(false, Ordering::AcqRel) { Poll::Ready(()) } else { Poll::Pending }
+    }
 }
 
 impl Membership {
@@ -41,14 +65,14 @@ impl Membership {
         self.version.load(Ordering::Acquire)
     }
 
-    /// Returns when the link of this direction has something new to look at.
-    pub(crate) async fn changed(&self, upstream: bool) {
-        self.bells[usize::from(upstream)].notified().await;
+    /// Ready when the link of this direction has something new to look at. One task at a time listens.
+    pub(crate) fn poll_changed(&self, upstream: bool, context: &Context<'_>) -> Poll<()> {
+        self.bells[usize::from(upstream)].poll(context)
     }
 
     /// Wakes both links.
     pub(crate) fn wake(&self) {
-        self.bells.iter().for_each(Notify::notify_one);
+        self.bells.iter().for_each(Bell::ring);
     }
 
     fn publish(&self, plan: Vec<Arc<Claim>>) {

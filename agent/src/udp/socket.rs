@@ -34,7 +34,8 @@ pub(super) fn bind(addr: SocketAddr) -> io::Result<UdpSocket> {
 
 /// Resolves `HOST:PORT` and makes a socket to the first address that can be had, all within `limit`.
 pub(super) async fn connect(target: &str, limit: Duration, rules: &Upstreams) -> io::Result<UdpSocket> {
-    first_reached(target, limit, rules, |address| std::future::ready(connected(address))).await
+    let attempt = first_reached(target, rules, |address| std::future::ready(connected(address)));
+    tokio::time::timeout(limit, attempt).await.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
 }
 
 fn connected(addr: SocketAddr) -> io::Result<UdpSocket> {
