@@ -108,7 +108,8 @@ impl HostHeader {
 pub struct ProxySpec {
     /// Unique on its agent.
     pub name: ProxyName,
-    /// Where clients connect, `HOST:PORT`; port 0 takes a free one, which the answer names.
+    /// Where clients connect, `HOST:PORT`; port 0 takes a free one, which the answer names. On `udp`, name the address
+    /// that clients send to and not a wildcard, for answers come from it.
     #[serde(default = "any_loopback_port")]
     pub listen: String,
     /// Where the traffic goes, `HOST:PORT`. Names are resolved for each connection.
