@@ -11,7 +11,7 @@ use crate::{
     tls::{Tls, TlsMistake},
     toxiproxy::{ProxyInput, prepared},
 };
-use squall_wire::{Protocol, ProxyName, ProxySpec, Span};
+use squall_wire::{ProxyName, ProxySpec, Span};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{Ipv4Addr, SocketAddr},
@@ -235,17 +235,7 @@ pub(crate) fn spec_mistakes(spec: &ProxySpec) -> Vec<(&'static str, String)> {
     let upstream = mistake(&spec.upstream, Purpose::Upstream).map(|message| ("upstream", message));
     let looped = (spec.listen == spec.upstream)
         .then(|| ("upstream", "a proxy cannot be its own upstream: each connection would open another".to_owned()));
-    listen.into_iter().chain(upstream).chain(looped).chain(spec.mistakes()).chain(unserved(spec)).collect()
-}
-
-/// What this agent cannot do of a proxy.
-fn unserved(spec: &ProxySpec) -> Option<(&'static str, String)> {
-    let not_yet = |what: &str| format!("this agent does not serve {what} yet");
-    match spec.protocol {
-        Protocol::Tcp => None,
-        Protocol::Udp => None,
-        Protocol::Http => Some(("protocol", not_yet("`http`"))),
-    }
+    listen.into_iter().chain(upstream).chain(looped).chain(spec.mistakes()).collect()
 }
 
 fn host_name() -> String {

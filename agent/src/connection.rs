@@ -156,11 +156,11 @@ async fn run_links(up: &mut Link, down: &mut Link, client: &Stream, upstream: Pe
 }
 
 /// Ends both sockets.
-async fn finish(client: &Stream, upstream: Option<&Stream>, ending: Ending) {
+pub(crate) async fn finish(client: &Stream, upstream: Option<&Stream>, ending: Ending) {
     let both = || std::iter::once(client).chain(upstream);
     match ending {
         // Both ends were passed on already.
-        Ending::Eof => {}
+        Ending::Message | Ending::Eof => {}
         Ending::Abort => both().for_each(socket::reset_on_close),
         Ending::Reset => {
             // At once where nothing is on its way.

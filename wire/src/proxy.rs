@@ -247,6 +247,12 @@ pub struct ProxyCounters {
     /// Connections that ended with an error: upstream not reached, reset by either side. On `udp` each datagram that
     /// could not be sent or was refused, for a session goes on.
     pub connection_errors: u64,
+    /// Requests that came; on `http` only.
+    pub requests: u64,
+    /// Requests on which at least one fault acted.
+    pub requests_hit: u64,
+    /// Requests that failed: answered 5xx, whoever said so, refused as no HTTP, or never answered whole.
+    pub request_errors: u64,
     /// Bytes delivered from client to server.
     pub bytes_upstream: u64,
     /// Bytes delivered from server to client.

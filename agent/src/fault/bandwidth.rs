@@ -86,7 +86,8 @@ pub(crate) type SharedBuckets = [Mutex<Bucket>; 2];
 /// The pacing of one direction.
 pub(crate) struct Pacer {
     pace: Pace,
-    own: Bucket,
+    /// The buckets of the connection.
+    own: Arc<SharedBuckets>,
     /// Has the bucket of the proxy, if that is the scope.
     fault: Arc<ActiveFault>,
     shared: bool,
@@ -100,7 +101,7 @@ impl Pacer {
     pub(crate) fn new(bandwidth: &Bandwidth, context: &StageContext<'_>) -> Self {
         Self {
             pace: Pace::of(bandwidth),
-            own: Bucket::default(),
+            own: context.buckets(),
             fault: Arc::clone(context.fault()),
             shared: bandwidth.scope == RateScope::Proxy,
             upstream: context.upstream,
@@ -115,11 +116,8 @@ impl Pacer {
             return;
         }
         let bytes = self.pace.piece.min(self.hold.bytes() as u64);
-        let leave = if self.shared {
-            self.fault.buckets()[usize::from(self.upstream)].lock().book(bytes, &self.pace, now)
-        } else {
-            self.own.book(bytes, &self.pace, now)
-        };
+        let buckets = if self.shared { self.fault.buckets() } else { &self.own };
+        let leave = buckets[usize::from(self.upstream)].lock().book(bytes, &self.pace, now);
         self.booked = Some((leave, bytes));
     }
 }
@@ -152,7 +150,7 @@ impl Stage for Pacer {
     fn due(&self, now: Instant) -> Option<Instant> {
         match self.hold.front()? {
             Item::End(_) => Some(now),
-            Item::Bytes(_) => self.booked.map(|(leave, _)| leave),
+            _ => self.booked.map(|(leave, _)| leave),
         }
     }
 

@@ -7,12 +7,12 @@
 //! Invariant: a fault numbers its units in the order of the connections, those first that were there before it.
 
 use crate::{
-    fault::{ActiveFault, Claim, Comes, ConnectionMark, acts_on_links},
+    fault::{ActiveFault, Claim, Comes, ConnectionMark, acts_on_links, counts_connections},
     udp::Plan,
 };
 use futures::task::AtomicWaker;
 use parking_lot::Mutex;
-use squall_wire::FaultKind;
+use squall_wire::{FaultKind, Protocol};
 use std::{
     collections::BTreeMap,
     net::IpAddr,
@@ -27,6 +27,8 @@ use std::{
 #[derive(Debug, Default)]
 pub(crate) struct Membership {
     plan: Mutex<Arc<[Arc<Claim>]>>,
+    /// Those that number requests, on `http`; the connection numbers its own as they come.
+    for_requests: Mutex<Arc<[Arc<ActiveFault>]>>,
     version: AtomicU64,
     bells: [Bell; 2],
 }
@@ -60,6 +62,11 @@ impl Membership {
         Arc::clone(&self.plan.lock())
     }
 
+    /// The faults that may hit requests of this connection, in order; on `http` only.
+    pub(crate) fn for_requests(&self) -> Arc<[Arc<ActiveFault>]> {
+        Arc::clone(&self.for_requests.lock())
+    }
+
     /// Goes up with every new plan; 0 is the empty one.
     pub(crate) fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
@@ -75,13 +82,14 @@ impl Membership {
         self.bells.iter().for_each(Bell::ring);
     }
 
-    fn publish(&self, plan: Vec<Arc<Claim>>) {
-        let mut current = self.plan.lock();
-        if current.is_empty() && plan.is_empty() {
+    fn publish(&self, plan: Vec<Arc<Claim>>, for_requests: Vec<Arc<ActiveFault>>) {
+        let (mut claims, mut faults) = (self.plan.lock(), self.for_requests.lock());
+        if claims.is_empty() && plan.is_empty() && faults.is_empty() && for_requests.is_empty() {
             return;
         }
-        *current = plan.into();
-        drop(current);
+        *claims = plan.into();
+        *faults = for_requests.into();
+        drop((claims, faults));
         self.version.fetch_add(1, Ordering::Release);
         self.wake();
     }
@@ -109,9 +117,15 @@ pub(crate) struct Roster {
     // The same, on a proxy for datagrams.
     sessions: BTreeMap<u64, Session>,
     next: u64,
+    protocol: Protocol,
 }
 
 impl Roster {
+    /// Of a proxy that speaks this.
+    pub(crate) fn of(protocol: Protocol) -> Self {
+        Self { protocol, ..Self::default() }
+    }
+
     /// The faults, in the order of their addition.
     pub(crate) fn faults(&self) -> &[Arc<ActiveFault>] {
         &self.faults
@@ -126,7 +140,7 @@ impl Roster {
     /// Works out every connection's plan anew, in their order, and wakes them.
     pub(crate) fn refresh(&mut self) {
         for (id, live) in &mut self.live {
-            live.assign(*id, &self.faults, Comes::Before);
+            live.assign(*id, &self.faults, Comes::Before, self.protocol);
         }
         for session in self.sessions.values() {
             session.assign(&self.faults);
@@ -138,7 +152,7 @@ impl Roster {
         let membership = Arc::new(Membership::default());
         let mut live = Live { client, membership: Arc::clone(&membership), mark, claims: BTreeMap::new() };
         let id = self.next_id();
-        live.assign(id, &self.faults, Comes::Since);
+        live.assign(id, &self.faults, Comes::Since, self.protocol);
         self.live.insert(id, live);
         (id, membership)
     }
@@ -166,7 +180,7 @@ impl Roster {
             let next = claim.fault.turnstile().leave(id, limit.max);
             for id in next {
                 if let Some(live) = self.live.get_mut(&id) {
-                    live.assign(id, &self.faults, Comes::Since);
+                    live.assign(id, &self.faults, Comes::Since, self.protocol);
                 }
             }
         }
@@ -187,12 +201,16 @@ impl Session {
 
 impl Live {
     /// `comes`: when this connection came, for faults that do not know it yet.
-    fn assign(&mut self, id: u64, faults: &[Arc<ActiveFault>], comes: Comes) {
+    fn assign(&mut self, id: u64, faults: &[Arc<ActiveFault>], comes: Comes, protocol: Protocol) {
         self.claims.retain(|id, _| faults.iter().any(|fault| fault.id() == *id));
-        let mut plan = Vec::new();
+        let (mut plan, mut for_requests) = (Vec::new(), Vec::new());
         for fault in faults {
             let kind = fault.kind();
             if !acts_on_links(&kind) || !fault.only().matches(self.client) {
+                continue;
+            }
+            if protocol == Protocol::Http && !counts_connections(&kind) {
+                for_requests.push(Arc::clone(fault));
                 continue;
             }
             let comes = if self.claims.contains_key(&fault.id()) { Comes::Since } else { comes };
@@ -208,7 +226,7 @@ impl Live {
                 plan.push(Arc::clone(claim));
             }
         }
-        self.membership.publish(plan);
+        self.membership.publish(plan, for_requests);
     }
 }
 
