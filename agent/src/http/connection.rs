@@ -219,7 +219,7 @@ impl HttpConnection {
         match socket::read_chunk(&self.client) {
             Ok(bytes) if !bytes.is_empty() => {
                 self.shared.totals.upstream.received.fetch_add(bytes.len() as u64, Relaxed);
-                self.session.from_client(bytes, now);
+                self.session.take_from_client(bytes, now);
             }
             Ok(_) => self.session.end_client(if self.to_client.lost { Ending::Reset } else { Ending::Eof }, now),
             Err(error) if passes(&error) => {}
@@ -238,7 +238,7 @@ impl HttpConnection {
         match socket::read_chunk(stream) {
             Ok(bytes) if !bytes.is_empty() => {
                 self.shared.totals.downstream.received.fetch_add(bytes.len() as u64, Relaxed);
-                self.session.from_upstream(bytes);
+                self.session.take_from_upstream(bytes);
             }
             // An RST that a write was told of reads as an ordinary end afterwards.
             Ok(_) => self.session.end_upstream(if self.to_upstream.lost { Ending::Reset } else { Ending::Eof }, now),
@@ -325,7 +325,9 @@ impl HttpConnection {
         }
         // Nobody but faults has answered, all of it, and no upstream will end what the client has ended.
         let unneeded = matches!(upstream, Upstream::Unasked) && self.session.up_is_over() && self.session.is_idle();
-        let over = (self.to_client.shut && self.to_upstream.shut) || unneeded;
+        // A peer that has closed altogether answers with RST to whatever comes; so do we.
+        let left = (self.to_client.shut && self.to_upstream.lost) || (self.to_upstream.shut && self.to_client.lost);
+        let over = (self.to_client.shut && self.to_upstream.shut) || unneeded || left;
         let lost = self.to_client.lost || self.to_upstream.lost;
         over.then_some(if lost { Ending::Reset } else { Ending::Eof })
     }
