@@ -4,9 +4,10 @@
 //! has the defaults and finds the mistakes. Invariant: the command line wins over the file, and the file over defaults.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use squall_agent::access::TlsFiles;
 use squall_agent::config::{AgentConfig, Mistake};
 use squall_agent::config_file::{ConfigError, ConfigFile};
-use squall_wire::{ProxySpec, Span};
+use squall_wire::{Protocol, ProxySpec, Span};
 use std::{
     ffi::OsString,
     net::{IpAddr, SocketAddr, ToSocketAddrs},
@@ -65,16 +66,32 @@ pub(crate) struct Serve {
     /// Whether Toxiproxy's own paths are answered, so that its clients work unchanged [default: on]
     #[arg(long, env = "SQUALL_AGENT_TOXIPROXY", value_enum, value_name = "WHETHER")]
     toxiproxy: Option<Switch>,
-    /// Allow an address that is not the loopback: whoever reaches it may inject faults
+    /// Allow an address that is not the loopback without tokens or client certificates: whoever reaches it may
+    /// inject faults
     #[arg(long, env = "SQUALL_AGENT_INSECURE")]
     insecure: bool,
     /// Read this configuration first: YAML, or the JSON list of Toxiproxy's server
     #[arg(long, env = "SQUALL_AGENT_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Keep the proxies here over a restart (never faults)
+    /// Ask for a bearer token: a YAML list of `{name, role, token}` or `{name, role, sha256}`; roles are read, inject
+    /// and admin
+    #[arg(long, env = "SQUALL_AGENT_TOKENS", value_name = "FILE")]
+    tokens: Option<PathBuf>,
+    /// Serve the API by TLS with this certificate chain (PEM)
+    #[arg(long, env = "SQUALL_AGENT_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The key of --tls-cert (PEM)
+    #[arg(long, env = "SQUALL_AGENT_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Know clients by certificates that this authority signed (PEM); they have the role inject unless `client_roles`
+    /// of the configuration says otherwise
+    #[arg(long, env = "SQUALL_AGENT_CLIENT_CA", value_name = "FILE")]
+    client_ca: Option<PathBuf>,
+    /// Keep the proxies, and a halt, here over a restart (never faults)
     #[arg(long, env = "SQUALL_AGENT_STATE", value_name = "FILE")]
     state: Option<PathBuf>,
-    /// A proxy to start with, such as `payment=127.0.0.1:7001->payment.internal:443`; repeatable
+    /// A proxy to start with, such as `payment=127.0.0.1:7001->payment.internal:443`, or
+    /// `dns=udp://127.0.0.1:5300->127.0.0.1:53` for another protocol than tcp; repeatable
     #[arg(long = "proxy", env = "SQUALL_AGENT_PROXY", value_name = "NAME=LISTEN->UPSTREAM", value_delimiter = ',', value_parser = proxy)]
     proxies: Vec<ProxySpec>,
     /// What the agent calls itself [default: the host's name]
@@ -132,6 +149,15 @@ impl Serve {
         config.listen.set_port(self.port.unwrap_or(config.listen.port()));
         config.toxiproxy = self.toxiproxy.map_or(config.toxiproxy, |switch| switch == Switch::On);
         config.insecure = self.insecure;
+        config.tokens = self.tokens.or(config.tokens);
+        if let (Some(cert), Some(key)) = (self.tls_cert, self.tls_key) {
+            let client_ca = config.tls.and_then(|files| files.client_ca);
+            config.tls = Some(TlsFiles { cert, key, client_ca });
+        }
+        if let Some(authority) = self.client_ca {
+            let files = config.tls.as_mut().ok_or_else(no_certificate)?;
+            files.client_ca = Some(authority);
+        }
         config.state = self.state.or(config.state);
         config.name = self.name.unwrap_or(config.name);
         config.drain = self.drain.map_or(config.drain, Span::get);
@@ -143,6 +169,11 @@ impl Serve {
         config.proxies.extend(self.proxies);
         Ok(config)
     }
+}
+
+fn no_certificate() -> ConfigError {
+    let message = "clients show certificates by TLS only: give --tls-cert and --tls-key as well".to_owned();
+    ConfigError::Mistakes { found: vec![Mistake { field: "client-ca".into(), message }] }
 }
 
 /// An address by itself or by name, an IPv4 address before an IPv6 one.
@@ -161,7 +192,12 @@ fn proxy(text: &str) -> Result<ProxySpec, String> {
     let (name, addresses) = text.split_once('=').ok_or(wrong)?;
     let (listen, upstream) = addresses.split_once("->").ok_or(wrong)?;
     let name = name.trim().parse().map_err(|error| format!("{error}"))?;
-    Ok(ProxySpec { listen: listen.trim().to_owned(), ..ProxySpec::tcp(name, upstream.trim().to_owned()) })
+    let (protocol, listen) = match listen.split_once("://") {
+        Some((protocol, listen)) => (protocol.trim().parse()?, listen),
+        None => (Protocol::Tcp, listen),
+    };
+    let listen = listen.trim().to_owned();
+    Ok(ProxySpec { listen, protocol, ..ProxySpec::tcp(name, upstream.trim().to_owned()) })
 }
 
 fn label(text: &str) -> Result<(String, String), String> {
@@ -213,6 +249,16 @@ mod tests {
         let told: Vec<_> = config.mistakes().into_iter().map(|mistake| mistake.to_string()).collect();
         assert_eq!(told, ["populate: missing required field: upstream at proxy 1"]);
         assert!(!config.toxiproxy);
+    }
+
+    #[test]
+    fn a_proxy_speaks_tcp_unless_told_otherwise() {
+        let arguments = ["squall-agent", "--proxy", "a=127.0.0.1:0->b:1", "--proxy", "d=udp://127.0.0.1:0->b:53"];
+        let config = Cli::try_parse_from(arguments).unwrap().serve.into_config().unwrap();
+        let proxies: Vec<_> = config.proxies.iter().map(|spec| (spec.protocol.name(), spec.listen.as_str())).collect();
+        assert_eq!(proxies, [("tcp", "127.0.0.1:0"), ("udp", "127.0.0.1:0")]);
+        let error = Cli::try_parse_from(["squall-agent", "--proxy", "a=sctp://127.0.0.1:0->b:1"]).unwrap_err();
+        assert!(error.to_string().contains("`sctp` is not a protocol"), "{error}");
     }
 
     #[test]

@@ -4,10 +4,14 @@
 //! Invariant: a configuration without `mistakes` can fail only at what the machine refuses: an address, a file.
 
 use crate::{
-    address::{Purpose, mistake},
+    access::{Access, Role, TlsFiles, is_loopback},
+    address::{Purpose, host_of, mistake},
+    config_file::ConfigError,
+    policy::Policy,
+    tls::{Tls, TlsMistake},
     toxiproxy::{ProxyInput, prepared},
 };
-use squall_wire::{Protocol, ProxyName, ProxySpec, Span};
+use squall_wire::{ProxyName, ProxySpec, Span};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{Ipv4Addr, SocketAddr},
@@ -28,8 +32,16 @@ pub struct AgentConfig {
     pub name: String,
     /// Where the API listens; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// Whether it may listen on another address than the loopback, where anybody who reaches it may use it.
+    /// Whether it may listen on another address than the loopback without asking anybody who they are.
     pub insecure: bool,
+    /// Who has which token and which role; nobody is asked for one when absent.
+    pub tokens: Option<PathBuf>,
+    /// Certificates and keys; the API speaks plain HTTP when absent.
+    pub tls: Option<TlsFiles>,
+    /// The roles of client certificates by the name in them, `*` for all others; `inject` for whom it does not name.
+    pub client_roles: BTreeMap<String, Role>,
+    /// What this agent will never do, whoever asks.
+    pub policy: Policy,
     /// The proxies to start with.
     pub proxies: Vec<ProxySpec>,
     /// Proxies, and toxics on them, in Toxiproxy's words: made after the others.
@@ -50,6 +62,8 @@ pub struct AgentConfig {
     pub dial_timeout: Duration,
     /// Proxied connections at once, over all proxies.
     pub max_connections: usize,
+    /// A session of datagrams ends when nothing came or went for so long.
+    pub udp_idle: Duration,
     /// Connections to the API at once.
     pub max_api_connections: usize,
     /// How long a client of the API may take to send a head, to send a body, or to take an answer.
@@ -64,6 +78,10 @@ impl Default for AgentConfig {
             name: host_name(),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT)),
             insecure: false,
+            tokens: None,
+            tls: None,
+            client_roles: BTreeMap::new(),
+            policy: Policy::default(),
             proxies: Vec::new(),
             populate: Vec::new(),
             toxiproxy: true,
@@ -74,6 +92,7 @@ impl Default for AgentConfig {
             drain: Duration::from_secs(10),
             dial_timeout: Duration::from_secs(10),
             max_connections: 50_000,
+            udp_idle: Duration::from_secs(60),
             max_api_connections: 256,
             api_timeout: Duration::from_secs(10),
             max_body: 1 << 20,
@@ -100,12 +119,13 @@ impl AgentConfig {
         if self.name.trim().is_empty() {
             wrong("name", "an agent needs a name".into());
         }
-        if !self.insecure && !self.listen.ip().to_canonical().is_loopback() {
+        if !self.insecure && !is_loopback(self.listen) && self.tokens.is_none() && !self.asks_certificates() {
             wrong(
                 "listen",
                 format!(
-                    "{} is not a loopback address, and whoever reaches it could inject faults: \
-                     listen on 127.0.0.1:{DEFAULT_PORT}, or type --insecure to allow it",
+                    "{} is not a loopback address, and whoever reaches it could inject faults: ask for tokens \
+                     (--tokens) or client certificates (--client-ca), listen on 127.0.0.1:{DEFAULT_PORT}, or type \
+                     --insecure to allow it",
                     self.listen
                 ),
             );
@@ -114,6 +134,7 @@ impl AgentConfig {
             ("max_fault_duration", self.max_fault_duration),
             ("max_lease", self.max_lease),
             ("dial_timeout", self.dial_timeout),
+            ("udp_idle", self.udp_idle),
             ("api_timeout", self.api_timeout),
         ] {
             if limit.is_zero() {
@@ -132,21 +153,66 @@ impl AgentConfig {
                 wrong(field, "must be at least 1".into());
             }
         }
+        if !self.client_roles.is_empty() && !self.asks_certificates() {
+            wrong("client_roles", "there are no client certificates without `tls.client_ca`".into());
+        }
+        found.extend(self.policy.mistakes());
         found.extend(proxy_mistakes(&self.proxies));
+        found.extend(self.forbidden_upstreams());
         let populate = prepared(&self.populate, self.listen.ip()).err();
         found.extend(populate.map(|mistake| Mistake { field: "populate".into(), message: mistake.to_string() }));
         found
     }
 
+    /// Every mistake in it, and in the files of tokens and certificates that it names.
+    ///
+    /// # Errors
+    /// When there is any.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        self.sound().map(drop)
+    }
+
+    /// What the files of tokens and certificates say, when nothing is wrong in all of it.
+    pub(crate) fn sound(&self) -> Result<Access, ConfigError> {
+        let mut found = self.mistakes();
+        found.extend(self.proxies.iter().enumerate().filter_map(|(index, spec)| {
+            let TlsMistake { field, message } = Tls::read(spec).err()?;
+            Some(Mistake { field: format!("proxies[{index}].{field}"), message })
+        }));
+        match Access::open(self) {
+            Ok(access) if found.is_empty() => return Ok(access),
+            Ok(_) => {}
+            Err(in_files) => found.extend(in_files),
+        }
+        Err(ConfigError::Mistakes { found })
+    }
+
+    /// Whether clients are known by certificates.
+    pub(crate) fn asks_certificates(&self) -> bool {
+        self.tls.as_ref().is_some_and(|files| files.client_ca.is_some())
+    }
+
+    /// Proxies of the configuration that its own policy forbids, as far as that can be said without looking names up.
+    fn forbidden_upstreams(&self) -> impl Iterator<Item = Mistake> {
+        self.proxies.iter().enumerate().filter_map(|(index, spec)| {
+            let forbidden = self.policy.upstreams.check_written(host_of(&spec.upstream))?.err()?;
+            let message = format!("{}: {forbidden}", forbidden.rule());
+            Some(Mistake { field: format!("proxies[{index}].upstream"), message })
+        })
+    }
+
     /// The limits as the API tells them: longest fault, longest lease.
     pub(crate) fn limits(&self) -> (Span, Span) {
-        (self.max_fault_duration.into(), self.max_lease.into())
+        let of_policy = self.policy.max_fault_duration.map(Span::get);
+        let longest = of_policy.map_or(self.max_fault_duration, |most| most.min(self.max_fault_duration));
+        (longest.into(), self.max_lease.into())
     }
 }
 
 fn proxy_mistakes(proxies: &[ProxySpec]) -> Vec<Mistake> {
     let mut found = Vec::new();
-    let (mut names, mut addresses) = (BTreeSet::<&ProxyName>::new(), BTreeSet::<&str>::new());
+    // A port for connections and one for datagrams may have the same number, as name servers do.
+    let (mut names, mut addresses) = (BTreeSet::<&ProxyName>::new(), BTreeSet::<(bool, &str)>::new());
     for (index, spec) in proxies.iter().enumerate() {
         let mut wrong =
             |field: &str, message: String| found.push(Mistake { field: format!("proxies[{index}].{field}"), message });
@@ -156,7 +222,7 @@ fn proxy_mistakes(proxies: &[ProxySpec]) -> Vec<Mistake> {
         for (field, message) in spec_mistakes(spec) {
             wrong(field, message);
         }
-        if !spec.listen.ends_with(":0") && !addresses.insert(&spec.listen) {
+        if !spec.listen.ends_with(":0") && !addresses.insert((spec.protocol.has_connections(), &spec.listen)) {
             wrong("listen", format!("two proxies listen on {}: give each an address of its own", spec.listen));
         }
     }
@@ -169,18 +235,7 @@ pub(crate) fn spec_mistakes(spec: &ProxySpec) -> Vec<(&'static str, String)> {
     let upstream = mistake(&spec.upstream, Purpose::Upstream).map(|message| ("upstream", message));
     let looped = (spec.listen == spec.upstream)
         .then(|| ("upstream", "a proxy cannot be its own upstream: each connection would open another".to_owned()));
-    listen.into_iter().chain(upstream).chain(looped).chain(spec.mistakes()).chain(unserved(spec)).collect()
-}
-
-/// What this agent cannot do of a proxy.
-fn unserved(spec: &ProxySpec) -> Option<(&'static str, String)> {
-    let not_yet = |what: &str| format!("this agent does not serve {what} yet");
-    match spec.protocol {
-        Protocol::Tcp | Protocol::Http if spec.listen_tls.is_some() => Some(("listen_tls", not_yet("TLS"))),
-        Protocol::Tcp | Protocol::Http if spec.upstream_tls.is_some() => Some(("upstream_tls", not_yet("TLS"))),
-        Protocol::Tcp | Protocol::Http => None,
-        other => Some(("protocol", not_yet(&format!("`{other}`")))),
-    }
+    listen.into_iter().chain(upstream).chain(looped).chain(spec.mistakes()).collect()
 }
 
 fn host_name() -> String {
@@ -208,6 +263,19 @@ mod tests {
         assert!(config.mistakes()[0].message.contains("--insecure"));
         config.insecure = true;
         assert!(config.mistakes().is_empty());
+    }
+
+    #[test]
+    fn connections_and_datagrams_may_share_a_port_number() {
+        let spec = |name: &str, protocol: &str| {
+            let spec =
+                serde_json::json!({"name": name, "listen": "127.0.0.1:53", "upstream": "a:53", "protocol": protocol});
+            serde_json::from_value(spec).unwrap()
+        };
+        let proxies = vec![spec("a", "tcp"), spec("b", "udp")];
+        assert!(AgentConfig { proxies, ..AgentConfig::default() }.mistakes().is_empty());
+        let proxies = vec![spec("a", "udp"), spec("b", "udp")];
+        assert_eq!(AgentConfig { proxies, ..AgentConfig::default() }.mistakes().len(), 1);
     }
 
     #[test]

@@ -12,8 +12,12 @@
 //! Neighbours: `config` has the values and their defaults; the binary's `cli` lays the command line over both.
 //! Invariant: a key that is not known is a mistake, never ignored, and the message points at its line.
 
+mod sections;
+
 use crate::{
+    access::{Role, TlsFiles},
     config::{AgentConfig, Mistake},
+    policy::Policy,
     toxiproxy::ProxyInput,
 };
 use serde::Deserialize;
@@ -76,6 +80,13 @@ pub struct ConfigFile {
     drain: Option<Span>,
     dial_timeout: Option<Span>,
     max_connections: Option<usize>,
+    udp_idle: Option<Span>,
+    tokens: Option<PathBuf>,
+    tls: Option<TlsFiles>,
+    #[serde(default)]
+    client_roles: BTreeMap<String, Role>,
+    #[serde(default)]
+    policy: Policy,
     toxiproxy: Option<bool>,
     #[serde(default)]
     proxies: Vec<ProxySpec>,
@@ -105,13 +116,9 @@ impl ConfigFile {
                 .map_err(|error| format!("not a list of proxies as Toxiproxy has it: {error}"))?;
             return Ok(Self { populate, ..Self::default() });
         }
-        let options = serde_saphyr::options! { strict_booleans: true };
-        serde_saphyr::from_str_with_options(text, options).map_err(|error| {
-            let message = error.render();
-            match suggestion(&message) {
-                Some(word) => format!("{message}\ndid you mean `{word}`?"),
-                None => message,
-            }
+        serde_saphyr::from_str_with_options(text, options()).map_err(|first| {
+            let all = sections::mistakes(text);
+            if all.len() > 1 { format!("{} mistakes\n{}", all.len(), all.join("\n")) } else { told(&first) }
         })
     }
 
@@ -126,14 +133,32 @@ impl ConfigFile {
         set(&mut config.max_lease, self.max_lease);
         set(&mut config.drain, self.drain);
         set(&mut config.dial_timeout, self.dial_timeout);
+        set(&mut config.udp_idle, self.udp_idle);
         config.listen = self.listen.unwrap_or(config.listen);
         config.name = self.name.unwrap_or_else(|| std::mem::take(&mut config.name));
         config.state = self.state.or_else(|| config.state.take());
         config.max_connections = self.max_connections.unwrap_or(config.max_connections);
+        config.tokens = self.tokens.or_else(|| config.tokens.take());
+        config.tls = self.tls.or_else(|| config.tls.take());
+        config.client_roles.extend(self.client_roles);
+        config.policy = self.policy;
         config.labels.extend(self.labels);
         config.toxiproxy = self.toxiproxy.unwrap_or(config.toxiproxy);
         config.proxies.extend(self.proxies);
         config.populate.extend(self.populate);
+    }
+}
+
+fn options() -> serde_saphyr::Options {
+    serde_saphyr::options! { strict_booleans: true }
+}
+
+/// A mistake with its place, and the word that was meant.
+fn told(error: &serde_saphyr::Error) -> String {
+    let message = error.render();
+    match suggestion(&message) {
+        Some(word) => format!("{message}\ndid you mean `{word}`?"),
+        None => message,
     }
 }
 
@@ -163,11 +188,11 @@ mod tests {
     fn a_whole_file_is_understood() {
         let config = parsed(
             "listen: 127.0.0.1:9000\nname: edge\nlabels: {zone: a}\nstate: /var/lib/s.json\nmax_fault_duration: 10m\n\
-             max_lease: 1m\ndrain: 3s\ndial_timeout: 2s\nmax_connections: 100\ntoxiproxy: false\nproxies:\n\
+             max_lease: 1m\ndrain: 3s\ndial_timeout: 2s\nmax_connections: 100\nudp_idle: 5s\ntoxiproxy: false\nproxies:\n\
              - {name: db, listen: 127.0.0.1:0, upstream: 'localhost:5432', enabled: false}\n",
         );
         assert_eq!((config.name.as_str(), config.listen.port(), config.max_connections), ("edge", 9000, 100));
-        assert_eq!(config.max_lease.as_secs(), 60);
+        assert_eq!((config.max_lease.as_secs(), config.udp_idle.as_secs()), (60, 5));
         assert!(!config.proxies[0].enabled && !config.toxiproxy && config.mistakes().is_empty());
     }
 

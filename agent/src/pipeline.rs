@@ -141,19 +141,16 @@ impl Pipeline {
         self.advance(now);
     }
 
-    /// Moves everything on that is due.
+    /// Moves everything on that is due. What moves is followed down the chain first, so that an item costs each stage
+    /// one visit on its way and one afterwards, however long the chain is.
     pub(crate) fn advance(&mut self, now: Instant) {
-        loop {
-            let mut moved = false;
-            let mut at = self.slots.len();
-            while at > 0 {
-                at -= 1;
-                moved |= self.drain_stage(at, now);
-                // A stage whose claim was refused is gone, and the one after it stands here now.
-                at = at.min(self.slots.len());
-            }
-            if !moved {
-                return;
+        let mut at = self.slots.len();
+        while at > 0 {
+            at -= 1;
+            if self.drain_stage(at, now) {
+                // To the next stage, which got something, and back here after it, for it may have room again. A stage
+                // whose claim was refused is gone, and the one after it stands here now, so the end is counted anew.
+                at = (at + 2).min(self.slots.len());
             }
         }
     }

@@ -1,18 +1,18 @@
 //! What a link and a listener do to sockets, and what they ask the kernel about them.
 //!
 //! Reads go through one large buffer a thread, so that an idle connection holds none: `copy_through` is the fast path
-//! (the seam where `splice(2)` can come in), `read_chunk` hands out exactly what was read. [`queues`] asks
+//! (`splice.rs` has that for bulk), `read_chunk` hands out exactly what was read. [`queues`] asks
 //! `sock_diag(7)` for the length of a listen queue, or of what a peer has not acknowledged yet.
 //!
 //! Invariant: nothing here blocks; `WouldBlock` is an answer like any other.
 
-use crate::stream::Stream;
+use crate::{address::host_of, policy::Upstreams, stream::Stream};
 use bytes::Bytes;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::{
     cell::RefCell,
     io::{self, ErrorKind, Read},
-    net::{IpAddr, Shutdown, SocketAddr},
+    net::{IpAddr, SocketAddr},
     time::Duration,
 };
 use tokio::{io::Interest, net::TcpStream, task::coop::consume_budget};
@@ -21,7 +21,8 @@ use tokio::{io::Interest, net::TcpStream, task::coop::consume_budget};
 const BUFFER: usize = 256 * 1024;
 
 /// What one read takes when a fault looks at the bytes: small enough to be paced, large enough to be cheap.
-const CHUNK: usize = 64 * 1024;
+/// Nine fit into a page of the allocator (512 KiB), where of 64 KiB, with its own head, only seven do.
+const CHUNK: usize = 56 * 1024;
 
 thread_local! {
     // Used within one synchronous call only, never across an await.
@@ -82,30 +83,35 @@ pub(crate) fn reset_on_close(stream: &Stream) {
     }
 }
 
-/// What every proxied socket gets: no delay of small writes, and a probe that notices a peer that vanished.
-pub(crate) fn prepare(stream: &TcpStream) {
+/// What every proxied socket gets: no delay of small writes, and a probe that notices a peer that vanished. One that is
+/// accepted has it from the socket that listens.
+pub(crate) fn prepare<'a>(socket: impl Into<SockRef<'a>>) {
+    let socket = socket.into();
     let keepalive =
         socket2::TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15));
-    let set = stream.set_nodelay(true).and_then(|()| socket2::SockRef::from(stream).set_tcp_keepalive(&keepalive));
-    if let Err(error) = set {
+    if let Err(error) = socket.set_tcp_nodelay(true).and_then(|()| socket.set_tcp_keepalive(&keepalive)) {
         tracing::debug!(%error, "a socket that ended before it was set up");
     }
 }
 
-/// Passes an end in order on.
-pub(crate) fn shut_down(stream: &Stream) {
-    if let Err(error) = socket2::SockRef::from(stream.tcp()).shutdown(Shutdown::Write) {
-        tracing::trace!(%error, "a peer that was gone when its end was passed on");
-    }
-}
-
-/// Reads and throws away until the peer ends.
+/// Sends what is pending after an end was passed on, then reads and throws away until the peer ends. What it says is
+/// not even deciphered.
 pub(crate) async fn read_out(stream: &Stream) {
+    while stream.has_pending() {
+        match stream.try_flush() {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(_) => return,
+            Ok(()) => break,
+        }
+        if stream.ready(Interest::WRITABLE).await.is_err() {
+            return;
+        }
+    }
     while stream.ready(Interest::READABLE).await.is_ok() {
         // A peer that sends on and on must not keep other tasks waiting.
         consume_budget().await;
-        match read_chunk(stream) {
-            Ok(bytes) if !bytes.is_empty() => {}
+        match SCRATCH.with_borrow_mut(|buffer| stream.tcp().try_read(buffer)) {
+            Ok(read) if read > 0 => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             _ => return,
         }
@@ -124,22 +130,34 @@ pub(crate) async fn acknowledged(stream: &Stream) {
     }
 }
 
-/// Resolves `HOST:PORT` and connects to the first address that answers, all within `limit`.
-pub(crate) async fn dial(target: &str, limit: Duration) -> io::Result<TcpStream> {
-    let attempt = async {
-        let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
-        for address in tokio::net::lookup_host(target).await? {
-            match TcpStream::connect(address).await {
-                Ok(stream) => {
-                    prepare(&stream);
-                    return Ok(stream);
-                }
-                Err(error) => last = error,
-            }
+/// Resolves `HOST:PORT` and connects to the first address that answers. The caller sets the limit.
+pub(crate) async fn dial(target: &str, rules: &Upstreams) -> io::Result<TcpStream> {
+    let stream = first_reached(target, rules, TcpStream::connect).await?;
+    prepare(&stream);
+    Ok(stream)
+}
+
+/// Resolves `HOST:PORT` and takes the first address that can be connected to. The caller sets the limit.
+///
+/// Each address is held against the rules before it is dialled, for a name may mean another one each time.
+pub(crate) async fn first_reached<T, F: Future<Output = io::Result<T>>>(
+    target: &str,
+    rules: &Upstreams,
+    connect: impl Fn(SocketAddr) -> F,
+) -> io::Result<T> {
+    let host = host_of(target);
+    let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
+    for address in tokio::net::lookup_host(target).await? {
+        if let Err(forbidden) = rules.check(host, address.ip()) {
+            last = io::Error::new(ErrorKind::PermissionDenied, forbidden);
+            continue;
         }
-        Err(last)
-    };
-    tokio::time::timeout(limit, attempt).await.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
+        match connect(address).await {
+            Ok(reached) => return Ok(reached),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }
 
 /// The kernel's two queues of a TCP socket.

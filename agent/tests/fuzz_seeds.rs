@@ -2,18 +2,18 @@
 #![expect(clippy::unwrap_used, reason = "helpers of a test")]
 
 use squall_agent::inside;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 fn run_all(target: &str, check: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds").join(target);
-    let mut seeds: Vec<_> = folder.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut seeds: Vec<PathBuf> = folder.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
     seeds.sort();
     assert!(seeds.len() >= 10, "the seeds are in {}", folder.display());
-    for seed in seeds {
-        // Shown only if it is the last line before a failure.
-        println!("{}", seed.display());
-        check(&std::fs::read(&seed).unwrap());
-    }
+    let broken = |seed: &PathBuf| {
+        let bytes = std::fs::read(seed).unwrap();
+        std::panic::catch_unwind(|| check(&bytes)).is_err()
+    };
+    assert_eq!(seeds.into_iter().filter(broken).collect::<Vec<_>>(), Vec::<PathBuf>::new());
 }
 
 #[test]

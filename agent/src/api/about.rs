@@ -18,12 +18,15 @@ pub(super) async fn agent(State(api): State<Arc<Api>>) -> axum::Json<AgentInfo> 
     axum::Json(AgentInfo {
         name: api.config.name.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        commit: option_env!("SQUALL_COMMIT").map(str::to_owned),
         instance: api.instance.clone(),
         labels: api.config.labels.clone(),
         uptime: crate::registry::to_the_milli(api.started.elapsed()),
         max_fault_duration,
         max_lease,
         faults: FaultKind::CATALOGUE.iter().map(|kind| kind.name.to_owned()).collect(),
+        policy: api.config.policy.info(),
+        halt: api.registry.halt_info().await.halt,
     })
 }
 

@@ -69,7 +69,8 @@ impl Fields {
 
     /// The values of all fields of this name, in order.
     pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-        self.iter().filter(move |(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        let named = move |place: &Place| self.bytes(place).eq_ignore_ascii_case(name.as_bytes());
+        self.places.iter().filter(move |(name, _)| named(name)).map(|(_, value)| self.bytes(value))
     }
 
     /// Whether there is a field of this name.

@@ -34,7 +34,7 @@ pub(crate) use connection::HttpConnection;
 pub(crate) use edit::Edit;
 pub(crate) use error::BadMessage;
 pub(crate) use framing::{Framer, Limits};
-pub(crate) use head::{RequestHead, ResponseHead, ResponseTo, Version};
+pub(crate) use head::{MOST_FIELDS, RequestHead, ResponseHead, ResponseTo, Version};
 pub(crate) use length::BodyKind;
 pub(crate) use part::{Decoder, Head, Part};
 pub(crate) use session::RequestTotals;

@@ -4,7 +4,7 @@
 //! last message; no cut changes what is said; payload put into chunks comes out of them again.
 
 use super::Transcript;
-use crate::http::{Framer, LAST_CHUNK, Limits, Part, ResponseTo, chunk};
+use crate::http::{Framer, Head, LAST_CHUNK, Limits, Part, ResponseTo, chunk};
 use bytes::Bytes;
 
 /// What a response may answer, as far as it matters for where it ends.
@@ -74,16 +74,38 @@ fn in_chunks(payload: &[u8]) {
     assert!(told.error.is_none() && told.raw == stream && told.payload == payload, "chunks lost payload");
 }
 
-/// How many requests are in a stream that comes in these pieces; for measurements. Ends at the first bad one.
-#[must_use]
-pub fn count_requests(pieces: impl IntoIterator<Item = Bytes>) -> usize {
-    let mut framer = Framer::requests(Limits::default());
-    let mut requests = 0;
-    for piece in pieces {
-        framer.push(piece);
-        while let Ok(Some(part)) = framer.next() {
-            requests += usize::from(matches!(part, Part::End));
-        }
+/// A stream of requests that is only counted; for measurements.
+#[derive(Debug)]
+pub struct RequestCounter {
+    framer: Framer,
+    /// Bytes of targets, so that heads are really looked into.
+    targets: usize,
+}
+
+impl Default for RequestCounter {
+    fn default() -> Self {
+        Self { framer: Framer::requests(Limits::default()), targets: 0 }
     }
-    requests
+}
+
+impl RequestCounter {
+    /// Takes what was read; how many requests ended in it. A bad one ends the count.
+    pub fn push(&mut self, bytes: Bytes) -> usize {
+        self.framer.push(bytes);
+        let mut ended = 0;
+        while let Ok(Some(part)) = self.framer.next() {
+            match part {
+                Part::Head(Head::Request(head)) => self.targets += head.target().len(),
+                Part::Head(Head::Response(_)) | Part::Body(_) => {}
+                Part::End => ended += 1,
+            }
+        }
+        ended
+    }
+
+    /// Bytes of the targets of all requests.
+    #[must_use]
+    pub fn targets(&self) -> usize {
+        self.targets
+    }
 }

@@ -6,7 +6,11 @@
 //!
 //! Invariant: a fault numbers its units in the order of the connections, those first that were there before it.
 
-use crate::fault::{ActiveFault, Claim, Comes, ConnectionMark, acts_on_links, counts_connections};
+use crate::{
+    fault::{ActiveFault, Claim, Comes, ConnectionMark, acts_on_links, counts_connections},
+    udp::Plan,
+};
+use futures::task::AtomicWaker;
 use parking_lot::Mutex;
 use squall_wire::{FaultKind, Protocol};
 use std::{
@@ -14,10 +18,10 @@ use std::{
     net::IpAddr,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    task::{Context, Poll},
 };
-use tokio::sync::Notify;
 
 /// What a connection has of its proxy: the faults that are in its way, and the bell that tells of others.
 #[derive(Debug, Default)]
@@ -26,7 +30,30 @@ pub(crate) struct Membership {
     /// Those that number requests, on `http`; the connection numbers its own as they come.
     for_requests: Mutex<Arc<[Arc<ActiveFault>]>>,
     version: AtomicU64,
-    bells: [Notify; 2],
+    bells: [Bell; 2],
+}
+
+/// Rung once for whoever listens, now or later. A link waits for several things at once with one waker, so this has
+/// no future of its own that each idle connection would hold.
+#[derive(Debug, Default)]
+struct Bell {
+    rung: AtomicBool,
+    listener: AtomicWaker,
+}
+
+impl Bell {
+    fn ring(&self) {
+        self.rung.store(true, Ordering::Release);
+        self.listener.wake();
+    }
+
+    fn poll(&self, context: &Context<'_>) -> Poll<()> {
+        // Most often nothing is new, and the listener is known from the time before.
+        if !self.rung.load(Ordering::Acquire) {
+            self.listener.register(context.waker());
+        }
+        if self.rung.swap(false, Ordering::AcqRel) { Poll::Ready(()) } else { Poll::Pending }
+    }
 }
 
 impl Membership {
@@ -45,14 +72,14 @@ impl Membership {
         self.version.load(Ordering::Acquire)
     }
 
-    /// Returns when the link of this direction has something new to look at.
-    pub(crate) async fn changed(&self, upstream: bool) {
-        self.bells[usize::from(upstream)].notified().await;
+    /// Ready when the link of this direction has something new to look at. One task at a time listens.
+    pub(crate) fn poll_changed(&self, upstream: bool, context: &Context<'_>) -> Poll<()> {
+        self.bells[usize::from(upstream)].poll(context)
     }
 
     /// Wakes both links.
     pub(crate) fn wake(&self) {
-        self.bells.iter().for_each(Notify::notify_one);
+        self.bells.iter().for_each(Bell::ring);
     }
 
     fn publish(&self, plan: Vec<Arc<Claim>>, for_requests: Vec<Arc<ActiveFault>>) {
@@ -75,12 +102,20 @@ struct Live {
     claims: BTreeMap<u64, Arc<Claim>>,
 }
 
+/// A session of datagrams. Faults number its datagrams and not itself, so it has no claims.
+struct Session {
+    client: IpAddr,
+    plan: Arc<Plan>,
+}
+
 /// Faults and connections of one proxy.
 #[derive(Default)]
 pub(crate) struct Roster {
     faults: Vec<Arc<ActiveFault>>,
     // As many as `max_connections` at most.
     live: BTreeMap<u64, Live>,
+    // The same, on a proxy for datagrams.
+    sessions: BTreeMap<u64, Session>,
     next: u64,
     protocol: Protocol,
 }
@@ -107,21 +142,38 @@ impl Roster {
         for (id, live) in &mut self.live {
             live.assign(*id, &self.faults, Comes::Before, self.protocol);
         }
+        for session in self.sessions.values() {
+            session.assign(&self.faults);
+        }
     }
 
     /// A connection from `client` comes in.
     pub(crate) fn enter(&mut self, client: IpAddr, mark: Arc<ConnectionMark>) -> (u64, Arc<Membership>) {
         let membership = Arc::new(Membership::default());
         let mut live = Live { client, membership: Arc::clone(&membership), mark, claims: BTreeMap::new() };
-        let id = self.next;
-        self.next += 1;
+        let id = self.next_id();
         live.assign(id, &self.faults, Comes::Since, self.protocol);
         self.live.insert(id, live);
         (id, membership)
     }
 
+    /// A session of datagrams from `client` comes in.
+    pub(crate) fn enter_session(&mut self, client: IpAddr) -> (u64, Arc<Plan>) {
+        let session = Session { client, plan: Arc::default() };
+        session.assign(&self.faults);
+        let (id, plan) = (self.next_id(), Arc::clone(&session.plan));
+        self.sessions.insert(id, session);
+        (id, plan)
+    }
+
+    fn next_id(&mut self) -> u64 {
+        self.next += 1;
+        self.next - 1
+    }
+
     /// It is gone, and others that waited for it come through.
     pub(crate) fn leave(&mut self, id: u64) {
+        self.sessions.remove(&id);
         let Some(gone) = self.live.remove(&id) else { return };
         for claim in gone.claims.values() {
             let FaultKind::ConnectionLimit(limit) = claim.fault.kind() else { continue };
@@ -134,9 +186,16 @@ impl Roster {
         }
     }
 
-    /// How many connections are open.
+    /// How many connections, or sessions, are open.
     pub(crate) fn open(&self) -> usize {
-        self.live.len()
+        self.live.len() + self.sessions.len()
+    }
+}
+
+impl Session {
+    fn assign(&self, faults: &[Arc<ActiveFault>]) {
+        let meant = faults.iter().filter(|fault| fault.only().matches(self.client));
+        self.plan.publish(meant.map(Arc::clone).collect());
     }
 }
 

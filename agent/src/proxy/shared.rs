@@ -11,11 +11,13 @@ use crate::{
     fault::ConnectionMark,
     http::{HttpConnection, RequestTotals},
     plane::DataPlane,
+    tls::Tls,
+    udp::Plan,
 };
 use parking_lot::Mutex;
 use squall_wire::{Protocol, ProxyCounters, ProxySpec};
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -23,7 +25,10 @@ use std::{
     time::Duration,
 };
 use tokio::{net::TcpStream, sync::OwnedSemaphorePermit};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{TaskTracker, task_tracker::TrackedFuture},
+};
 
 /// Counters that only go up.
 #[derive(Debug, Default)]
@@ -32,17 +37,27 @@ pub(crate) struct Totals {
     connections_hit: Arc<AtomicU64>,
     pub(crate) connection_errors: AtomicU64,
     pub(crate) requests: Arc<RequestTotals>,
+    /// Found no room, or nobody to take them.
+    pub(crate) datagrams_dropped: AtomicU64,
     pub(crate) upstream: Arc<Flow>,
     pub(crate) downstream: Arc<Flow>,
 }
 
-/// Bytes of one direction, over all connections.
+/// What went in one direction, over all connections.
 #[derive(Debug, Default)]
 pub(crate) struct Flow {
-    /// Read from the sender.
+    /// Bytes read from the sender.
     pub(crate) received: AtomicU64,
-    /// Written to the receiver.
+    /// Bytes written to the receiver.
     pub(crate) delivered: AtomicU64,
+    /// Datagrams sent to the receiver.
+    pub(crate) datagrams: AtomicU64,
+}
+
+/// Where connections from now on lead, and how they are encrypted.
+struct Target {
+    upstream: String,
+    tls: Tls,
 }
 
 /// What a proxy's tasks share.
@@ -53,7 +68,7 @@ pub(crate) struct Shared {
     protocol: Protocol,
     /// Whether the Host header becomes the upstream's.
     pub(crate) rewrites_host: bool,
-    upstream: Mutex<String>,
+    target: Mutex<Target>,
     tasks: TaskTracker,
     // Replaced when it was cancelled, so that a proxy that was disabled can be enabled again.
     stop: Mutex<CancellationToken>,
@@ -74,25 +89,42 @@ impl Drop for Ticket {
 }
 
 impl Shared {
-    pub(crate) fn new(plane: &Arc<DataPlane>, spec: &ProxySpec) -> Arc<Self> {
+    pub(crate) fn new(plane: &Arc<DataPlane>, spec: &ProxySpec, tls: Tls) -> Arc<Self> {
         Arc::new(Self {
             plane: Arc::clone(plane),
             roster: Mutex::new(Roster::of(spec.protocol)),
             totals: Totals::default(),
             protocol: spec.protocol,
             rewrites_host: !spec.host.is_kept(),
-            upstream: Mutex::new(spec.upstream.clone()),
+            target: Mutex::new(Target { upstream: spec.upstream.clone(), tls }),
             tasks: TaskTracker::new(),
             stop: Mutex::default(),
         })
     }
 
     pub(crate) fn upstream(&self) -> String {
-        self.upstream.lock().clone()
+        self.target.lock().upstream.clone()
     }
 
-    pub(crate) fn set_upstream(&self, upstream: String) {
-        *self.upstream.lock() = upstream;
+    pub(crate) fn tls(&self) -> Tls {
+        self.target.lock().tls.clone()
+    }
+
+    /// The upstream and the TLS to speak to it: both of one moment.
+    pub(crate) fn target(&self) -> (String, Tls) {
+        let target = self.target.lock();
+        (target.upstream.clone(), target.tls.clone())
+    }
+
+    /// What is absent stays.
+    pub(crate) fn set_target(&self, upstream: Option<String>, tls: Option<Tls>) {
+        let mut target = self.target.lock();
+        if let Some(upstream) = upstream {
+            target.upstream = upstream;
+        }
+        if let Some(tls) = tls {
+            target.tls = tls;
+        }
     }
 
     pub(crate) fn counters(&self) -> ProxyCounters {
@@ -106,6 +138,9 @@ impl Shared {
             request_errors: self.totals.requests.errors.load(Relaxed),
             bytes_upstream: self.totals.upstream.delivered.load(Relaxed),
             bytes_downstream: self.totals.downstream.delivered.load(Relaxed),
+            datagrams_upstream: self.totals.upstream.datagrams.load(Relaxed),
+            datagrams_downstream: self.totals.downstream.datagrams.load(Relaxed),
+            datagrams_dropped: self.totals.datagrams_dropped.load(Relaxed),
         }
     }
 
@@ -131,14 +166,30 @@ impl Shared {
         let (id, membership) = self.roster.lock().enter(from.ip(), Arc::clone(&mark));
         let ticket = Ticket { id, shared: Arc::clone(self), membership, _slot: slot };
         let stop = self.stop.lock().clone();
-        match self.protocol {
-            Protocol::Http => {
-                self.tasks.spawn(Box::new(HttpConnection::new(self, ticket, client, mark)).run(stop));
-            }
-            Protocol::Tcp | Protocol::Udp => {
-                self.tasks.spawn(Box::new(Connection::new(self, ticket, client)).run(stop));
-            }
+        let spawned = match self.protocol {
+            Protocol::Http => HttpConnection::new(self, ticket, client, mark)
+                .map(|connection| drop(self.tasks.spawn(Box::new(connection).run(stop)))),
+            Protocol::Tcp | Protocol::Udp => Connection::new(self, ticket, client)
+                .map(|connection| drop(self.tasks.spawn(Box::new(connection).run(stop)))),
+        };
+        if let Err(error) = spawned {
+            tracing::warn!(%error, "failed to take over a connection");
         }
+    }
+
+    /// Takes a session of datagrams into the roster, which it leaves by its number.
+    pub(crate) fn begin_session(&self, client: IpAddr) -> (u64, Arc<Plan>) {
+        self.totals.connections.fetch_add(1, Relaxed);
+        self.roster.lock().enter_session(client)
+    }
+
+    /// A session's task, to be spawned: it is waited for from now on, and ends when its token is cancelled.
+    pub(crate) fn session_task<F: Future<Output = ()>>(
+        &self,
+        session: impl FnOnce(CancellationToken) -> F,
+    ) -> TrackedFuture<F> {
+        let stop = self.stop.lock().clone();
+        self.tasks.track_future(session(stop))
     }
 
     /// Ends every connection that is open, and waits for their tasks, for `limit` at most.

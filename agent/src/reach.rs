@@ -1,0 +1,79 @@
+//! Both ends of a connection brought up: a client that was accepted, and the upstream that is dialled for it.
+//!
+//! Neighbours: `connection.rs` runs what comes of it; `socket` dials, `tls` encrypts, `proxy` says where to and how.
+//! Invariant: within `dial_timeout` each ends in a [`Stream`] that is ready for bytes, or in an error that says why not.
+
+use crate::{policy::Forbidden, proxy::Shared, socket, stream::Stream, timer::Timer};
+use std::{
+    future::Future,
+    io::{self, ErrorKind},
+    time::Instant,
+};
+use tokio::net::TcpStream;
+
+/// A client that was accepted. [`welcome`] comes before its first byte.
+pub(crate) fn accepted(shared: &Shared, socket: TcpStream) -> io::Result<Stream> {
+    // What `socket::prepare` does, it has from the socket that listens.
+    shared.tls().accepted(socket)
+}
+
+/// Agrees with the client on keys, where TLS ends here. [`ErrorKind::NotConnected`]: it went without a word.
+pub(crate) async fn welcome(shared: &Shared, client: &Stream) -> io::Result<()> {
+    let limit = shared.plane.limits.dial_timeout;
+    let late = "the client did not finish its TLS handshake in time";
+    within(&shared.plane.timer, Instant::now() + limit, shaken(client), late).await
+}
+
+/// Reaches the upstream as the proxy has it now.
+pub(crate) async fn dial(shared: &Shared) -> io::Result<Stream> {
+    let (target, tls) = shared.target();
+    let until = Instant::now() + shared.plane.limits.dial_timeout;
+    let dialled = socket::dial(&target, &shared.plane.limits.upstreams);
+    let socket = within(&shared.plane.timer, until, dialled, "the upstream did not answer in time").await?;
+    let upstream = tls.dialled(socket, &target)?;
+    if upstream.plain().is_none() {
+        let late = "the upstream did not finish its TLS handshake in time";
+        within(&shared.plane.timer, until, shaken(&upstream), late).await?;
+    }
+    Ok(upstream)
+}
+
+/// Says why the upstream could not be reached, as loudly as the reason deserves.
+pub(crate) fn tell_unreached(shared: &Shared, error: &io::Error) {
+    let (upstream, plane) = (shared.upstream(), &shared.plane);
+    if is_of_tls(error) {
+        plane.tell_tls_failure(error, &upstream, "failed to reach the upstream");
+    } else if error.get_ref().is_none_or(|inner| !inner.is::<Forbidden>()) {
+        tracing::debug!(%error, upstream, "failed to reach the upstream");
+    } else if let Some(left_out) = plane.refused.lets_through(Instant::now()) {
+        tracing::warn!(%error, upstream, left_out, "a connection was refused its upstream by the policy");
+    }
+}
+
+/// Gives up at `until`. By our own timer, which one more deadline in its far future does not wake.
+async fn within<T>(
+    timer: &Timer,
+    until: Instant,
+    attempt: impl Future<Output = io::Result<T>>,
+    late: &'static str,
+) -> io::Result<T> {
+    tokio::select! {
+        biased;
+        result = attempt => result,
+        () = timer.sleep_until(until) => Err(io::Error::new(ErrorKind::TimedOut, late)),
+    }
+}
+
+/// Whether an error is one of TLS, and no mere socket's.
+pub(crate) fn is_of_tls(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>() || inner.is::<HandshakeError>())
+}
+
+/// What kept the two sides from agreeing on keys.
+#[derive(Debug, thiserror::Error)]
+#[error("the TLS handshake failed: {0}")]
+struct HandshakeError(io::Error);
+
+async fn shaken(stream: &Stream) -> io::Result<()> {
+    stream.shake_hands().await.map_err(|error| io::Error::new(error.kind(), HandshakeError(error)))
+}
