@@ -78,10 +78,15 @@ impl Connection {
         if self.between.failed.load(Relaxed) {
             self.shared.totals.connection_errors.fetch_add(1, Relaxed);
         }
-        let Some(ending) = ending else { return };
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = Box::pin(finish(&self.client, upstream.as_ref(), ending)) => {}
+        if let Some(ending) = ending {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = Box::pin(finish(&self.client, upstream.as_ref(), ending)) => {}
+            }
+        }
+        self.up.stop_losing(&self.client);
+        if let Some(upstream) = &upstream {
+            self.down.stop_losing(upstream);
         }
         // Its slot and its place among the live ones are given back only now that the sockets are done with.
         drop(upstream);

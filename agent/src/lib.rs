@@ -25,6 +25,7 @@ mod pipeline;
 pub mod plane;
 pub mod proxy;
 mod registry;
+mod sieve;
 mod socket;
 pub mod state;
 mod stream;

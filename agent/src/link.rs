@@ -14,6 +14,7 @@ use crate::{
     pipeline::{Appetite, Pipeline},
     plane::DataPlane,
     proxy::{Flow, Membership},
+    sieve::Sieve,
     socket::{self, Copied},
     stream::Stream,
 };
@@ -66,6 +67,7 @@ pub(crate) struct Link {
     plane: Arc<DataPlane>,
     membership: Arc<Membership>,
     seen: u64,
+    sieve: Sieve,
     flow: Arc<Flow>,
     source_ended: bool,
     /// It ended by RST, and not in order.
@@ -91,6 +93,7 @@ impl Link {
             plane: Arc::clone(plane),
             membership: Arc::clone(membership),
             seen: 0,
+            sieve: Sieve::default(),
             flow: Arc::clone(flow),
             source_ended: false,
             source_reset: false,
@@ -115,12 +118,18 @@ impl Link {
 
     /// Runs until the connection is over, and says how it ends. [`Ending::Eof`]: both directions ended in order.
     pub(crate) async fn run(&mut self, source: Peer<'_>, sink: Peer<'_>, between: &Between) -> Ending {
+        // Of which plan the source knows; the first one is empty.
+        let mut sifted = 0;
         loop {
             // Waiting for a socket that is ready takes no turn away by itself, so a busy link would keep its other
             // direction, the stop of its connection and all other tasks of this thread waiting.
             consume_budget().await;
             let now = Instant::now();
             self.follow_plan(between, now);
+            if sifted != self.seen {
+                sifted = self.seen;
+                self.sieve.follow(&self.membership.plan(), self.upstream, source);
+            }
             self.pipeline.advance(now);
             self.flush(sink, between);
             if let Some(ending) = self.conclude(sink, between) {
@@ -133,6 +142,11 @@ impl Link {
                 Woke::Vanished => return Ending::Abort,
             }
         }
+    }
+
+    /// The kernel drops nothing of the source any more.
+    pub(crate) fn stop_losing(&mut self, source: &Stream) {
+        self.sieve.clear(source);
     }
 
     async fn wait(&self, source: Peer<'_>, sink: Peer<'_>) -> Woke {

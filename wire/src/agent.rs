@@ -24,6 +24,9 @@ pub struct AgentInfo {
     pub max_lease: Span,
     /// The kinds of fault that it can set.
     pub faults: Vec<String>,
+    /// The kinds that it cannot set on its machine, and why.
+    #[serde(default)]
+    pub unavailable: BTreeMap<String, String>,
 }
 
 /// One fault that was removed.

@@ -6,7 +6,7 @@
 //!
 //! Invariant: a fault numbers its units in the order of the connections, those first that were there before it.
 
-use crate::fault::{ActiveFault, Claim, Comes, ConnectionMark, acts_on_links};
+use crate::fault::{ActiveFault, Claim, Comes, ConnectionMark, acts_on_connections};
 use parking_lot::Mutex;
 use squall_wire::FaultKind;
 use std::{
@@ -133,7 +133,7 @@ impl Live {
         let mut plan = Vec::new();
         for fault in faults {
             let kind = fault.kind();
-            if !acts_on_links(&kind) || !fault.only().matches(self.client) {
+            if !acts_on_connections(&kind) || !fault.only().matches(self.client) {
                 continue;
             }
             let comes = if self.claims.contains_key(&fault.id()) { Comes::Since } else { comes };
