@@ -58,6 +58,9 @@ async fn look(client: &AgentClient) -> Result<Seen, AgentError> {
 fn shown(agent: &Seen) -> String {
     let Seen { name, url, info, proxies, leases } = agent;
     let mut text = format!("{name} at {url}: squall-agent {}, up {}", info.version, short(info.uptime));
+    for (kind, why) in &info.unavailable {
+        text += &format!("\n  cannot set {kind}: {why}");
+    }
     for lease in leases {
         let proxies: Vec<_> = lease.proxies.iter().map(|proxy| proxy.as_str()).collect();
         let left = short(lease.expires_in);

@@ -247,7 +247,7 @@ impl FaultKind {
         },
         KindInfo {
             name: "packet_loss",
-            about: "segments are dropped in the kernel: real retransmission and back-off (Linux, needs a capability)",
+            about: "segments are dropped in the kernel: real retransmission and back-off (Linux; the agent says whether)",
             protocols: &[Tcp, Http],
             parameters: &[
                 parameter("loss", "required", "the share of segments that are dropped, in percent"),
