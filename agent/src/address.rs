@@ -42,6 +42,11 @@ pub(crate) fn mistake(text: &str, purpose: Purpose) -> Option<String> {
     }
 }
 
+/// The host of `HOST:PORT`, with the brackets of an IPv6 address.
+pub(crate) fn host_of(address: &str) -> &str {
+    address.rsplit_once(':').map_or(address, |(host, _)| host)
+}
+
 /// Whether a proxy that was asked to listen on `before`, and is bound to `bound`, already listens on `asked`:
 /// the same words, the same address, or any port of the same address.
 pub(crate) fn satisfies(before: &str, bound: SocketAddr, asked: &str) -> bool {

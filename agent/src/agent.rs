@@ -13,11 +13,14 @@ use crate::{
     api::{self, Api, server::Server},
     config::AgentConfig,
     config_file::ConfigError,
+    events::Events,
     metrics::ApiMetrics,
+    policy::Policy,
     registry::{Caller, Limits, Refusal, Registry},
-    state::{self, StateError},
+    state::{self, Saved, StateError},
+    throttle::Throttle,
 };
-use squall_wire::{ProxyInfo, ProxySpec};
+use squall_wire::{Halt, ProxyInfo, ProxySpec};
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
@@ -47,6 +50,26 @@ pub enum AgentError {
     Keeper(String),
 }
 
+/// Reads the files of tokens and certificates of one agent again.
+#[derive(Debug, Clone)]
+pub struct Reloader(Arc<Api>);
+
+impl Reloader {
+    /// Whether there is any such file.
+    #[must_use]
+    pub fn has_files(&self) -> bool {
+        self.0.config.tokens.is_some() || self.0.config.tls.is_some()
+    }
+
+    /// Reads them; new requests and new connections go by what is in them. Blocks on the disk.
+    ///
+    /// # Errors
+    /// When something is wrong with them; everything stays as it was.
+    pub fn reload(&self) -> Result<(), ConfigError> {
+        self.0.access.reload(&self.0.config).map_err(|found| ConfigError::Mistakes { found })
+    }
+}
+
 fn list(failures: &[String]) -> String {
     failures.iter().map(|failure| format!("\n  {failure}")).collect()
 }
@@ -65,22 +88,23 @@ impl Agent {
     /// When the configuration makes no sense, the state file is damaged or cannot be written, or an address cannot
     /// be bound; all that cannot are told. Nothing stays bound then.
     pub async fn bind(config: AgentConfig) -> Result<Self, AgentError> {
-        let found = config.mistakes();
-        if !found.is_empty() {
-            return Err(ConfigError::Mistakes { found }.into());
-        }
-        let saved = config.state.as_deref().map(state::load).transpose()?.unwrap_or_default();
+        let access = config.sound()?;
+        let Saved { proxies: saved, halt } = config.state.as_deref().map(state::load).transpose()?.unwrap_or_default();
         let plane = DataPlane::new(PlaneLimits {
             dial_timeout: config.dial_timeout,
             max_connections: config.max_connections,
+            upstreams: config.policy.upstreams.clone(),
             ..PlaneLimits::default()
         });
-        let limits = Limits { max_fault_duration: config.max_fault_duration, max_lease: config.max_lease };
-        let registry = Registry::new(plane, limits, config.state.clone());
+        let registry = Registry::new(plane, limits(&config), config.state.clone(), halt.clone());
         let listener = TcpListener::bind(config.listen).await;
         let mut failures = registry.start_all(merged(&config.proxies, saved)).await;
         // Its mistakes were told above.
-        let populate = crate::toxiproxy::prepared(&config.populate, config.listen.ip()).unwrap_or_default();
+        let mut populate = crate::toxiproxy::prepared(&config.populate, config.listen.ip()).unwrap_or_default();
+        if let Some(Halt { reason, .. }) = &halt {
+            tracing::warn!(reason, "this agent is halted and takes no faults until that is lifted");
+            populate.iter_mut().for_each(|planned| planned.toxics.clear());
+        }
         if failures.is_empty()
             && let (done, Some(refusal)) = registry.populate(populate, &Caller::agent()).await
         {
@@ -97,6 +121,8 @@ impl Agent {
                 let api = Api {
                     registry,
                     config,
+                    access,
+                    refused: Throttle::default(),
                     bound,
                     instance: uuid::Uuid::new_v4().to_string(),
                     started: Instant::now(),
@@ -116,6 +142,18 @@ impl Agent {
                 Err(AgentError::Bind(failures))
             }
         }
+    }
+
+    /// The bus on which every change is told.
+    #[must_use]
+    pub fn events(&self) -> Arc<Events> {
+        Arc::clone(self.api.registry.events())
+    }
+
+    /// Reads the files of tokens and certificates again, each time that it is called.
+    #[must_use]
+    pub fn reloader(&self) -> Reloader {
+        Reloader(Arc::clone(&self.api))
     }
 
     /// Where the API listens.
@@ -143,6 +181,7 @@ impl Agent {
         let server = Server {
             listener,
             router: api::router(Arc::clone(&api)),
+            api: Arc::clone(&api),
             max_connections: api.config.max_api_connections,
             patience: api.config.api_timeout,
         };
@@ -167,6 +206,11 @@ impl Agent {
             _ => Ok(()),
         }
     }
+}
+
+fn limits(config: &AgentConfig) -> Limits {
+    let policy: Policy = config.policy.clone();
+    Limits { max_fault_duration: config.max_fault_duration, max_lease: config.max_lease, policy: Arc::new(policy) }
 }
 
 /// Proxies of the configuration, then those of the last run that it does not name. A proxy that may have any port

@@ -26,6 +26,11 @@ impl Budget {
         Arc::new(Self { total, used: AtomicU64::new(0), holders: AtomicU64::new(0) })
     }
 
+    /// Bytes that are held now, over all delay lines.
+    pub(crate) fn used(&self) -> u64 {
+        self.used.load(Relaxed)
+    }
+
     /// A part of the budget for one delay line.
     pub(crate) fn share(self: &Arc<Self>) -> Share {
         Share { budget: Arc::clone(self), held: 0 }

@@ -4,6 +4,7 @@
 //! has the defaults and finds the mistakes. Invariant: the command line wins over the file, and the file over defaults.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use squall_agent::access::TlsFiles;
 use squall_agent::config::{AgentConfig, Mistake};
 use squall_agent::config_file::{ConfigError, ConfigFile};
 use squall_wire::{ProxySpec, Span};
@@ -65,13 +66,28 @@ pub(crate) struct Serve {
     /// Whether Toxiproxy's own paths are answered, so that its clients work unchanged [default: on]
     #[arg(long, env = "SQUALL_AGENT_TOXIPROXY", value_enum, value_name = "WHETHER")]
     toxiproxy: Option<Switch>,
-    /// Allow an address that is not the loopback: whoever reaches it may inject faults
+    /// Allow an address that is not the loopback without tokens or client certificates: whoever reaches it may
+    /// inject faults
     #[arg(long, env = "SQUALL_AGENT_INSECURE")]
     insecure: bool,
     /// Read this configuration first: YAML, or the JSON list of Toxiproxy's server
     #[arg(long, env = "SQUALL_AGENT_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Keep the proxies here over a restart (never faults)
+    /// Ask for a bearer token: a YAML list of `{name, role, token}` or `{name, role, sha256}`; roles are read, inject
+    /// and admin
+    #[arg(long, env = "SQUALL_AGENT_TOKENS", value_name = "FILE")]
+    tokens: Option<PathBuf>,
+    /// Serve the API by TLS with this certificate chain (PEM)
+    #[arg(long, env = "SQUALL_AGENT_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The key of --tls-cert (PEM)
+    #[arg(long, env = "SQUALL_AGENT_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Know clients by certificates that this authority signed (PEM); they have the role inject unless `client_roles`
+    /// of the configuration says otherwise
+    #[arg(long, env = "SQUALL_AGENT_CLIENT_CA", value_name = "FILE")]
+    client_ca: Option<PathBuf>,
+    /// Keep the proxies, and a halt, here over a restart (never faults)
     #[arg(long, env = "SQUALL_AGENT_STATE", value_name = "FILE")]
     state: Option<PathBuf>,
     /// A proxy to start with, such as `payment=127.0.0.1:7001->payment.internal:443`; repeatable
@@ -132,6 +148,15 @@ impl Serve {
         config.listen.set_port(self.port.unwrap_or(config.listen.port()));
         config.toxiproxy = self.toxiproxy.map_or(config.toxiproxy, |switch| switch == Switch::On);
         config.insecure = self.insecure;
+        config.tokens = self.tokens.or(config.tokens);
+        if let (Some(cert), Some(key)) = (self.tls_cert, self.tls_key) {
+            let client_ca = config.tls.and_then(|files| files.client_ca);
+            config.tls = Some(TlsFiles { cert, key, client_ca });
+        }
+        if let Some(authority) = self.client_ca {
+            let files = config.tls.as_mut().ok_or_else(no_certificate)?;
+            files.client_ca = Some(authority);
+        }
         config.state = self.state.or(config.state);
         config.name = self.name.unwrap_or(config.name);
         config.drain = self.drain.map_or(config.drain, Span::get);
@@ -143,6 +168,11 @@ impl Serve {
         config.proxies.extend(self.proxies);
         Ok(config)
     }
+}
+
+fn no_certificate() -> ConfigError {
+    let message = "clients show certificates by TLS only: give --tls-cert and --tls-key as well".to_owned();
+    ConfigError::Mistakes { found: vec![Mistake { field: "client-ca".into(), message }] }
 }
 
 /// An address by itself or by name, an IPv4 address before an IPv6 one.

@@ -4,7 +4,10 @@
 //! Invariant: a configuration without `mistakes` can fail only at what the machine refuses: an address, a file.
 
 use crate::{
-    address::{Purpose, mistake},
+    access::{Access, Role, TlsFiles, is_loopback},
+    address::{Purpose, host_of, mistake},
+    config_file::ConfigError,
+    policy::Policy,
     toxiproxy::{ProxyInput, prepared},
 };
 use squall_wire::{Protocol, ProxyName, ProxySpec, Span};
@@ -28,8 +31,16 @@ pub struct AgentConfig {
     pub name: String,
     /// Where the API listens; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// Whether it may listen on another address than the loopback, where anybody who reaches it may use it.
+    /// Whether it may listen on another address than the loopback without asking anybody who they are.
     pub insecure: bool,
+    /// Who has which token and which role; nobody is asked for one when absent.
+    pub tokens: Option<PathBuf>,
+    /// Certificates and keys; the API speaks plain HTTP when absent.
+    pub tls: Option<TlsFiles>,
+    /// The roles of client certificates by the name in them, `*` for all others; `inject` for whom it does not name.
+    pub client_roles: BTreeMap<String, Role>,
+    /// What this agent will never do, whoever asks.
+    pub policy: Policy,
     /// The proxies to start with.
     pub proxies: Vec<ProxySpec>,
     /// Proxies, and toxics on them, in Toxiproxy's words: made after the others.
@@ -64,6 +75,10 @@ impl Default for AgentConfig {
             name: host_name(),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT)),
             insecure: false,
+            tokens: None,
+            tls: None,
+            client_roles: BTreeMap::new(),
+            policy: Policy::default(),
             proxies: Vec::new(),
             populate: Vec::new(),
             toxiproxy: true,
@@ -100,12 +115,13 @@ impl AgentConfig {
         if self.name.trim().is_empty() {
             wrong("name", "an agent needs a name".into());
         }
-        if !self.insecure && !self.listen.ip().to_canonical().is_loopback() {
+        if !self.insecure && !is_loopback(self.listen) && self.tokens.is_none() && !self.asks_certificates() {
             wrong(
                 "listen",
                 format!(
-                    "{} is not a loopback address, and whoever reaches it could inject faults: \
-                     listen on 127.0.0.1:{DEFAULT_PORT}, or type --insecure to allow it",
+                    "{} is not a loopback address, and whoever reaches it could inject faults: ask for tokens \
+                     (--tokens) or client certificates (--client-ca), listen on 127.0.0.1:{DEFAULT_PORT}, or type \
+                     --insecure to allow it",
                     self.listen
                 ),
             );
@@ -132,15 +148,55 @@ impl AgentConfig {
                 wrong(field, "must be at least 1".into());
             }
         }
+        if !self.client_roles.is_empty() && !self.asks_certificates() {
+            wrong("client_roles", "there are no client certificates without `tls.client_ca`".into());
+        }
+        found.extend(self.policy.mistakes());
         found.extend(proxy_mistakes(&self.proxies));
+        found.extend(self.forbidden_upstreams());
         let populate = prepared(&self.populate, self.listen.ip()).err();
         found.extend(populate.map(|mistake| Mistake { field: "populate".into(), message: mistake.to_string() }));
         found
     }
 
+    /// Every mistake in it, and in the files of tokens and certificates that it names.
+    ///
+    /// # Errors
+    /// When there is any.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        self.sound().map(drop)
+    }
+
+    /// What the files of tokens and certificates say, when nothing is wrong in all of it.
+    pub(crate) fn sound(&self) -> Result<Access, ConfigError> {
+        let mut found = self.mistakes();
+        match Access::open(self) {
+            Ok(access) if found.is_empty() => return Ok(access),
+            Ok(_) => {}
+            Err(in_files) => found.extend(in_files),
+        }
+        Err(ConfigError::Mistakes { found })
+    }
+
+    /// Whether clients are known by certificates.
+    pub(crate) fn asks_certificates(&self) -> bool {
+        self.tls.as_ref().is_some_and(|files| files.client_ca.is_some())
+    }
+
+    /// Proxies of the configuration that its own policy forbids, as far as that can be said without looking names up.
+    fn forbidden_upstreams(&self) -> impl Iterator<Item = Mistake> {
+        self.proxies.iter().enumerate().filter_map(|(index, spec)| {
+            let forbidden = self.policy.upstreams.check_written(host_of(&spec.upstream))?.err()?;
+            let message = format!("{}: {forbidden}", forbidden.rule());
+            Some(Mistake { field: format!("proxies[{index}].upstream"), message })
+        })
+    }
+
     /// The limits as the API tells them: longest fault, longest lease.
     pub(crate) fn limits(&self) -> (Span, Span) {
-        (self.max_fault_duration.into(), self.max_lease.into())
+        let of_policy = self.policy.max_fault_duration.map(Span::get);
+        let longest = of_policy.map_or(self.max_fault_duration, |most| most.min(self.max_fault_duration));
+        (longest.into(), self.max_lease.into())
     }
 }
 
@@ -176,8 +232,6 @@ pub(crate) fn spec_mistakes(spec: &ProxySpec) -> Vec<(&'static str, String)> {
 fn unserved(spec: &ProxySpec) -> Option<(&'static str, String)> {
     let not_yet = |what: &str| format!("this agent does not serve {what} yet");
     match spec.protocol {
-        Protocol::Tcp if spec.listen_tls.is_some() => Some(("listen_tls", not_yet("TLS"))),
-        Protocol::Tcp if spec.upstream_tls.is_some() => Some(("upstream_tls", not_yet("TLS"))),
         Protocol::Tcp => None,
         other => Some(("protocol", not_yet(&format!("`{other}`")))),
     }

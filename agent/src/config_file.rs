@@ -13,7 +13,9 @@
 //! Invariant: a key that is not known is a mistake, never ignored, and the message points at its line.
 
 use crate::{
+    access::{Role, TlsFiles},
     config::{AgentConfig, Mistake},
+    policy::Policy,
     toxiproxy::ProxyInput,
 };
 use serde::Deserialize;
@@ -76,6 +78,12 @@ pub struct ConfigFile {
     drain: Option<Span>,
     dial_timeout: Option<Span>,
     max_connections: Option<usize>,
+    tokens: Option<PathBuf>,
+    tls: Option<TlsFiles>,
+    #[serde(default)]
+    client_roles: BTreeMap<String, Role>,
+    #[serde(default)]
+    policy: Policy,
     toxiproxy: Option<bool>,
     #[serde(default)]
     proxies: Vec<ProxySpec>,
@@ -130,6 +138,10 @@ impl ConfigFile {
         config.name = self.name.unwrap_or_else(|| std::mem::take(&mut config.name));
         config.state = self.state.or_else(|| config.state.take());
         config.max_connections = self.max_connections.unwrap_or(config.max_connections);
+        config.tokens = self.tokens.or_else(|| config.tokens.take());
+        config.tls = self.tls.or_else(|| config.tls.take());
+        config.client_roles.extend(self.client_roles);
+        config.policy = self.policy;
         config.labels.extend(self.labels);
         config.toxiproxy = self.toxiproxy.unwrap_or(config.toxiproxy);
         config.proxies.extend(self.proxies);

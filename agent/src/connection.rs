@@ -4,6 +4,7 @@
 //!  accepted ──▶ dialling ──▶ relaying ──▶ ending          both links run in all of the first three, so a fault
 //!          ╰──▶ answered by a fault ──╯                    works before there is an upstream, or without one
 //! ```
+//! Where TLS ends here, the client's handshake comes before all that, and faults take hold when it is done.
 //! Made by `listener.rs`, one task each, owned by the proxy's tracker; `link.rs` does the work.
 //!
 //! Invariant: it ends when its token is cancelled, whatever its peers do; and nothing else waits for it.
@@ -11,8 +12,9 @@
 use crate::{
     fault::{Ending, Item},
     link::{Between, Link, Peer},
+    policy::Forbidden,
     proxy::{Membership, Shared, Ticket},
-    socket,
+    reach, socket,
     stream::Stream,
 };
 use std::{
@@ -53,18 +55,20 @@ enum Phase {
 }
 
 impl Connection {
-    pub(crate) fn new(shared: &Arc<Shared>, ticket: Ticket, client: TcpStream) -> Self {
-        socket::prepare(&client);
+    /// # Errors
+    /// When the client's socket cannot be taken over.
+    pub(crate) fn new(shared: &Arc<Shared>, ticket: Ticket, client: TcpStream) -> io::Result<Self> {
+        let client = reach::accepted(shared, client)?;
         let membership: &Arc<Membership> = &ticket.membership;
         let totals = &shared.totals;
-        Self {
+        Ok(Self {
             up: Link::new(true, &shared.plane, membership, &totals.upstream),
             down: Link::new(false, &shared.plane, membership, &totals.downstream),
             shared: Arc::clone(shared),
             _ticket: ticket,
-            client: Stream::Plain(client),
+            client,
             between: Between::default(),
-        }
+        })
     }
 
     /// Runs it to its end. What only a beginning or an end needs is boxed, so that an idle connection is small.
@@ -94,6 +98,13 @@ impl Connection {
     }
 
     async fn relay(&mut self, reached: &mut Option<Stream>) -> Ending {
+        if matches!(self.client, Stream::Tls(_))
+            && let Err(error) = Box::pin(reach::welcome(&self.shared, &self.client)).await
+        {
+            self.shared.plane.tell_tls_failure(&error, "client", "failed to agree on TLS");
+            self.between.failed.store(true, Relaxed);
+            return Ending::Close;
+        }
         self.follow_plan();
         loop {
             match self.reach().await {
@@ -104,12 +115,23 @@ impl Connection {
                     return self.links(Peer::Open(upstream)).await;
                 }
                 Phase::Unreached(error) => {
-                    tracing::debug!(%error, upstream = self.shared.upstream(), "failed to reach the upstream");
+                    self.tell_unreached(&error);
                     self.between.failed.store(true, Relaxed);
                     self.down.pipeline.push(Item::End(Ending::Reset), Instant::now());
                     return self.links(Peer::Gone).await;
                 }
             }
+        }
+    }
+
+    fn tell_unreached(&self, error: &io::Error) {
+        let upstream = self.shared.upstream();
+        if reach::is_of_tls(error) {
+            self.shared.plane.tell_tls_failure(error, &upstream, "failed to reach the upstream");
+        } else if error.get_ref().is_none_or(|inner| !inner.is::<Forbidden>()) {
+            tracing::debug!(%error, upstream, "failed to reach the upstream");
+        } else if let Some(left_out) = self.shared.plane.refused.lets_through(Instant::now()) {
+            tracing::warn!(%error, upstream, left_out, "a connection was refused its upstream by the policy");
         }
     }
 
@@ -122,14 +144,14 @@ impl Connection {
     /// Dials, unless a fault answers in the upstream's place; the links run meanwhile.
     async fn reach(&mut self) -> Phase {
         let dial = !self.between.replaced.load(Relaxed);
-        let (target, limit) = (self.shared.upstream(), self.shared.plane.limits.dial_timeout);
+        let shared = Arc::clone(&self.shared);
         let links = run_links(&mut self.up, &mut self.down, &self.client, Peer::Pending, &self.between);
         tokio::select! {
             biased;
             ending = links => Phase::Over(ending),
             () = self.between.replaced_changed.notified() => Phase::Replaced,
-            result = Box::pin(socket::dial(&target, limit)), if dial => match result {
-                Ok(upstream) => Phase::Reached(Stream::Plain(upstream)),
+            result = Box::pin(reach::dial(&shared)), if dial => match result {
+                Ok(upstream) => Phase::Reached(upstream),
                 Err(error) => Phase::Unreached(error),
             },
         }
@@ -165,7 +187,7 @@ async fn finish(client: &Stream, upstream: Option<&Stream>, ending: Ending) {
             both().for_each(socket::reset_on_close);
         }
         Ending::Close => {
-            both().for_each(socket::shut_down);
+            both().for_each(Stream::shut_down);
             let limit = tokio::time::sleep(LINGER_LIMIT);
             tokio::select! {
                 () = limit => {}

@@ -8,10 +8,14 @@
 //! ended. `wire::lease` has the shapes.
 //! Invariant: a proxy is held by at most one lease, and every lease has a moment at which it ends by itself.
 
-use crate::registry::Refusal;
+use crate::{
+    access::Role,
+    registry::{Caller, Refusal},
+};
 use squall_wire::{Lease, LeaseId, LeaseRequest, ProxyName, Span};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 use tokio::time::Instant;
@@ -24,12 +28,21 @@ const MAX_TEXT: usize = 500;
 /// A lease that lives.
 #[derive(Debug, Clone)]
 pub(crate) struct Held {
+    /// Who took it, as the agent knows them; `owner` is what they call themselves.
+    who: Arc<str>,
     pub(crate) owner: String,
     pub(crate) reason: String,
     ttl: Duration,
     ends_at: Instant,
     created_at: jiff::Timestamp,
     pub(crate) proxies: BTreeSet<ProxyName>,
+}
+
+impl Held {
+    /// Whether this caller took it.
+    pub(crate) fn is_of(&self, caller: &Caller) -> bool {
+        self.who == caller.who
+    }
 }
 
 /// All leases that live, and the longest that one may.
@@ -45,7 +58,13 @@ impl LeaseBook {
     }
 
     /// Writes a lease into the book. The caller has checked that its proxies exist.
-    pub(crate) fn grant(&mut self, request: LeaseRequest, id: LeaseId, now: Instant) -> Result<LeaseId, Refusal> {
+    pub(crate) fn grant(
+        &mut self,
+        request: LeaseRequest,
+        id: LeaseId,
+        caller: &Caller,
+        now: Instant,
+    ) -> Result<LeaseId, Refusal> {
         check_texts(&request)?;
         let ttl = self.checked_ttl(request.ttl)?;
         if let Some((_, taken)) = request.proxies.iter().find_map(|proxy| Some((proxy, self.refusal(proxy, now)?))) {
@@ -55,6 +74,7 @@ impl LeaseBook {
             return Err(Refusal::forbidden(format!("this agent keeps at most {MAX_LEASES} leases: end some first")));
         }
         let held = Held {
+            who: Arc::clone(&caller.who),
             owner: request.owner,
             reason: request.reason,
             ttl,
@@ -67,7 +87,14 @@ impl LeaseBook {
     }
 
     /// Counts the time to live anew from `now`.
-    pub(crate) fn renew(&mut self, id: &LeaseId, ttl: Option<Span>, now: Instant) -> Result<(), Refusal> {
+    pub(crate) fn renew(
+        &mut self,
+        id: &LeaseId,
+        ttl: Option<Span>,
+        caller: &Caller,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        self.check_holder(id, caller)?;
         let ttl = ttl.map(|span| self.checked_ttl(span)).transpose()?;
         let held = self.leases.get_mut(id).ok_or_else(|| Refusal::no_lease(id))?;
         held.ttl = ttl.unwrap_or(held.ttl);
@@ -96,12 +123,28 @@ impl LeaseBook {
         self.leases.get(id)
     }
 
+    /// Everybody can read the ids of leases, so naming one is not enough: it is for who took it, and for admins.
+    pub(crate) fn check_holder(&self, id: &LeaseId, caller: &Caller) -> Result<(), Refusal> {
+        let held = self.leases.get(id).ok_or_else(|| Refusal::no_lease(id))?;
+        if caller.role >= Role::Admin || held.is_of(caller) {
+            return Ok(());
+        }
+        Err(Refusal::Role {
+            needed: Role::Admin,
+            message: format!("lease `{id}` was taken by `{}`, and you are `{}`", held.who, caller.who),
+        })
+    }
+
     /// May somebody who acts under `lease`, or under none, change this proxy?
-    pub(crate) fn allow(&self, proxy: &ProxyName, lease: Option<&LeaseId>, now: Instant) -> Result<(), Refusal> {
-        if let Some(id) = lease
-            && !self.leases.contains_key(id)
-        {
-            return Err(Refusal::no_lease(id));
+    pub(crate) fn allow(
+        &self,
+        proxy: &ProxyName,
+        lease: Option<&LeaseId>,
+        caller: &Caller,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        if let Some(id) = lease {
+            self.check_holder(id, caller)?;
         }
         if self.holder(proxy) == lease {
             return Ok(());
@@ -189,12 +232,21 @@ fn to_the_second(moment: jiff::Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::LeaseBook;
+    use crate::{access::Role, registry::Caller};
     use squall_wire::{LeaseId, LeaseRequest, ProxyName, Span};
     use std::time::Duration;
     use tokio::time::Instant;
 
     fn book() -> LeaseBook {
         LeaseBook::new(Duration::from_secs(300))
+    }
+
+    fn caller(who: &str, role: Role) -> Caller {
+        Caller { who: who.into(), role, ..Caller::agent() }
+    }
+
+    fn ann() -> Caller {
+        caller("ann", Role::Inject)
     }
 
     fn proxy(name: &str) -> ProxyName {
@@ -217,46 +269,59 @@ mod tests {
     #[test]
     fn a_proxy_is_held_by_one_lease_and_the_second_asker_is_told_whose() {
         let (mut book, now) = (book(), Instant::now());
-        book.grant(request("ann", 30, &["a", "b"]), id("l1"), now).unwrap();
-        let refusal = book.grant(request("bob", 30, &["c", "b"]), id("l2"), now).unwrap_err().to_string();
+        book.grant(request("ann", 30, &["a", "b"]), id("l1"), &ann(), now).unwrap();
+        let refusal = book.grant(request("bob", 30, &["c", "b"]), id("l2"), &ann(), now).unwrap_err().to_string();
         assert!(refusal.contains("`b`") && refusal.contains("ann") && refusal.contains("a test"), "{refusal}");
         assert!(book.holder(&proxy("c")).is_none(), "a refused lease must hold nothing");
         book.end(&id("l1")).unwrap();
-        book.grant(request("bob", 30, &["c", "b"]), id("l2"), now).unwrap();
+        book.grant(request("bob", 30, &["c", "b"]), id("l2"), &ann(), now).unwrap();
     }
 
     #[test]
     fn only_who_names_the_lease_that_holds_a_proxy_may_change_it() {
         let (mut book, now) = (book(), Instant::now());
-        book.grant(request("ann", 30, &["a"]), id("l1"), now).unwrap();
-        book.grant(request("bob", 30, &["b"]), id("l2"), now).unwrap();
-        assert!(book.allow(&proxy("a"), Some(&id("l1")), now).is_ok());
-        assert!(book.allow(&proxy("free"), None, now).is_ok());
+        book.grant(request("ann", 30, &["a"]), id("l1"), &ann(), now).unwrap();
+        book.grant(request("bob", 30, &["b"]), id("l2"), &ann(), now).unwrap();
+        assert!(book.allow(&proxy("a"), Some(&id("l1")), &ann(), now).is_ok());
+        assert!(book.allow(&proxy("free"), None, &ann(), now).is_ok());
         for (name, lease) in [("a", None), ("a", Some("l2")), ("a", Some("l9")), ("free", Some("l1"))] {
-            assert!(book.allow(&proxy(name), lease.map(id).as_ref(), now).is_err(), "{name} {lease:?}");
+            assert!(book.allow(&proxy(name), lease.map(id).as_ref(), &ann(), now).is_err(), "{name} {lease:?}");
         }
+    }
+
+    #[test]
+    fn a_lease_is_for_who_took_it_and_for_admins_whoever_else_has_read_its_id() {
+        let (mut book, now) = (book(), Instant::now());
+        book.grant(request("ann", 30, &["a"]), id("l1"), &ann(), now).unwrap();
+        let thief = caller("bob", Role::Inject);
+        let refusal = book.allow(&proxy("a"), Some(&id("l1")), &thief, now).unwrap_err().to_string();
+        assert!(refusal.contains("`ann`") && refusal.contains("`admin`"), "{refusal}");
+        assert!(book.renew(&id("l1"), None, &thief, now).is_err());
+        let admin = caller("eve", Role::Admin);
+        assert!(book.allow(&proxy("a"), Some(&id("l1")), &admin, now).is_ok());
+        assert!(book.allow(&proxy("a"), None, &admin, now).is_err(), "even an admin says under which lease");
     }
 
     #[test]
     fn a_lease_ends_so_long_after_its_last_renewal_and_not_before() {
         let (mut book, start) = (book(), Instant::now());
         let at = |seconds: f64| start + Duration::from_secs_f64(seconds);
-        book.grant(request("ann", 10, &["a"]), id("l1"), start).unwrap();
+        book.grant(request("ann", 10, &["a"]), id("l1"), &ann(), start).unwrap();
         assert!(book.due(at(9.999)).is_empty());
-        book.renew(&id("l1"), None, at(9.0)).unwrap();
+        book.renew(&id("l1"), None, &ann(), at(9.0)).unwrap();
         assert!(book.due(at(18.999)).is_empty());
         assert_eq!(book.due(at(19.0)), [id("l1")]);
-        book.renew(&id("l1"), Some(Span::from_secs(2)), at(9.0)).unwrap();
+        book.renew(&id("l1"), Some(Span::from_secs(2)), &ann(), at(9.0)).unwrap();
         assert_eq!(book.next_end(), Some(at(11.0)));
     }
 
     #[test]
     fn a_lease_longer_than_the_agent_allows_is_refused_also_at_renewal() {
         let (mut book, now) = (book(), Instant::now());
-        let refusal = book.grant(request("ann", 301, &["a"]), id("l1"), now).unwrap_err().to_string();
+        let refusal = book.grant(request("ann", 301, &["a"]), id("l1"), &ann(), now).unwrap_err().to_string();
         assert!(refusal.contains("max_lease (5m)"), "{refusal}");
-        book.grant(request("ann", 300, &["a"]), id("l1"), now).unwrap();
-        assert!(book.renew(&id("l1"), Some(Span::from_secs(301)), now).is_err());
+        book.grant(request("ann", 300, &["a"]), id("l1"), &ann(), now).unwrap();
+        assert!(book.renew(&id("l1"), Some(Span::from_secs(301)), &ann(), now).is_err());
         assert_eq!(book.next_end(), Some(now + Duration::from_secs(300)), "a refused renewal changes nothing");
     }
 
@@ -264,7 +329,7 @@ mod tests {
     fn a_lease_without_owner_time_or_proxies_is_refused() {
         let (mut book, now) = (book(), Instant::now());
         for bad in [request(" ", 30, &["a"]), request("ann", 0, &["a"]), request("ann", 30, &[])] {
-            assert!(book.grant(bad.clone(), id("l1"), now).is_err(), "{bad:?}");
+            assert!(book.grant(bad.clone(), id("l1"), &ann(), now).is_err(), "{bad:?}");
         }
         assert_eq!(book.ids().count(), 0);
     }

@@ -14,6 +14,7 @@ use crate::{
     pipeline::{Appetite, Pipeline},
     plane::DataPlane,
     proxy::{Flow, Membership},
+    reach,
     sieve::Sieve,
     socket::{self, Copied},
     stream::Stream,
@@ -151,7 +152,7 @@ impl Link {
 
     async fn wait(&self, source: Peer<'_>, sink: Peer<'_>) -> Woke {
         let reading = !self.source_ended && self.pipeline.appetite() != Appetite::Full;
-        let writing = !self.pipeline.output().is_empty();
+        let writing = !self.pipeline.output().is_empty() || self.is_pending(sink);
         let wake = self.pipeline.next_wake(Instant::now());
         // A client that has ended its side, or is left unread, may go away for good while a fault keeps its
         // connection open; without a look at the socket it would stay for as long as the fault.
@@ -194,16 +195,28 @@ impl Link {
                 Item::End(if reset { Ending::Reset } else { Ending::Eof })
             }
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => return,
-            Err(_) => {
+            Err(error) => {
                 (self.source_ended, self.source_reset) = (true, true);
-                between.failed.store(true, Relaxed);
+                self.note_failure(&error, between);
                 Item::End(Ending::Reset)
             }
         };
         self.pipeline.push(item, Instant::now());
-        if self.pipeline.replaces_upstream() {
-            // What was heard here is answered on the other direction.
+        // What was heard here is answered on the other direction; and what its TLS has to say to it is flushed there.
+        if self.pipeline.replaces_upstream() || source.has_pending() {
             self.membership.wake();
+        }
+    }
+
+    /// A source that did not end in order. Clients commonly leave TLS without saying so, which is no error of theirs;
+    /// but the upstream cannot know that nothing is missing, so for it the connection is reset all the same.
+    fn note_failure(&self, error: &io::Error, between: &Between) {
+        if !(self.upstream && error.kind() == ErrorKind::UnexpectedEof) {
+            between.failed.store(true, Relaxed);
+        }
+        if reach::is_of_tls(error) {
+            let from = if self.upstream { "client" } else { "upstream" };
+            self.plane.tell_tls_failure(error, from, "TLS broke off");
         }
     }
 
@@ -222,8 +235,24 @@ impl Link {
         }
     }
 
+    /// Whether the sink has something to send that it took before.
+    fn is_pending(&self, sink: Peer<'_>) -> bool {
+        matches!(sink, Peer::Open(stream) if !self.sink_gone && stream.has_pending())
+    }
+
+    fn flush_pending(&mut self, sink: Peer<'_>, between: &Between) {
+        if let Peer::Open(stream) = sink
+            && self.is_pending(sink)
+            && let Err(error) = stream.try_flush()
+            && error.kind() != ErrorKind::WouldBlock
+        {
+            self.lose_sink(between);
+        }
+    }
+
     /// Writes what the sink takes.
     fn flush(&mut self, sink: Peer<'_>, between: &Between) {
+        self.flush_pending(sink, between);
         // Bounded, so that a fast reader of a long queue does not keep the other tasks waiting.
         for _ in 0..WRITES {
             if self.pipeline.output().is_empty() {
@@ -276,7 +305,7 @@ impl Link {
         if ending == Ending::Abort || (ending != Ending::Eof && unheard && matches!(sink, Peer::Pending)) {
             return Some(ending);
         }
-        if !self.pipeline.output().is_empty() {
+        if !self.pipeline.output().is_empty() || self.is_pending(sink) {
             return None;
         }
         if ending != Ending::Eof {
@@ -286,10 +315,16 @@ impl Link {
             match sink {
                 // Nobody will hear the end, and the client is gone: it need not be kept for a dial to come.
                 Peer::Pending => return between.reset[0].load(Relaxed).then_some(Ending::Reset),
-                Peer::Open(stream) if !self.sink_gone => socket::shut_down(stream),
+                Peer::Open(stream) if !self.sink_gone => stream.shut_down(),
                 _ => {}
             }
             self.sink_shut = true;
+        }
+        // Over TLS the end is something to send, too.
+        if self.is_pending(sink) {
+            return None;
+        }
+        if !finished(self.upstream) {
             between.finished[usize::from(self.upstream)].store(true, Relaxed);
             self.membership.wake();
         }

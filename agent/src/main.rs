@@ -52,10 +52,7 @@ fn main() -> ExitCode {
 fn check(path: &Path) -> Result<(), Failure> {
     let mut config = AgentConfig::default();
     ConfigFile::read(path)?.apply(&mut config);
-    let found = config.mistakes();
-    if !found.is_empty() {
-        return Err(ConfigError::Mistakes { found }.into());
-    }
+    config.check()?;
     let _ = writeln!(std::io::stdout(), "{} is sound", path.display());
     Ok(())
 }
@@ -80,18 +77,37 @@ fn serve(arguments: cli::Serve) -> Result<(), Failure> {
     outcome
 }
 
-/// Runs until a signal, and then until drained or the next signal.
+/// Runs until a signal, and then until drained or the next signal. A hangup makes an agent read its tokens and
+/// certificates again; one that has none ends by it, as by any other.
 async fn run(agent: Agent, signals: &mut Signals) -> Result<(), Failure> {
     let shutdown = CancellationToken::new();
+    let reloader = agent.reloader();
     let mut running = Box::pin(agent.run(shutdown.clone()));
-    tokio::select! {
-        ended = &mut running => return Ok(ended?),
-        name = signals.next() => tracing::info!(signal = name, "shutting down: healing and draining"),
+    loop {
+        let name = tokio::select! {
+            ended = &mut running => return Ok(ended?),
+            name = signals.next() => name,
+        };
+        if name == HANGUP && reloader.has_files() {
+            let reloader = reloader.clone();
+            read_again(tokio::task::spawn_blocking(move || reloader.reload()).await);
+        } else {
+            tracing::info!(signal = name, "shutting down: healing and draining");
+            break;
+        }
     }
     shutdown.cancel();
     tokio::select! {
         ended = running => Ok(ended?),
         _ = signals.next() => Err(Failure::Impatient),
+    }
+}
+
+fn read_again(outcome: Result<Result<(), ConfigError>, tokio::task::JoinError>) {
+    match outcome {
+        Ok(Ok(())) => tracing::info!("read tokens and certificates again"),
+        Ok(Err(error)) => tracing::error!(%error, "kept the tokens and certificates from before"),
+        Err(error) => tracing::error!(%error, "failed to read tokens and certificates again"),
     }
 }
 
@@ -109,7 +125,11 @@ fn announce(agent: &Agent, ready_file: Option<&Path>) -> Result<(), Failure> {
         .map_err(|source| Failure::Machine { what: format!("write the ready file {}", path.display()), source })
 }
 
+/// The signal by which a terminal says that it is gone, and an operator that files have changed.
+const HANGUP: &str = "SIGHUP";
+
 struct Signals {
+    hangup: Signal,
     terminate: Signal,
     interrupt: Signal,
 }
@@ -118,11 +138,16 @@ impl Signals {
     fn new() -> Result<Self, Failure> {
         let listen =
             |kind| signal(kind).map_err(|source| Failure::Machine { what: "listen for signals".into(), source });
-        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+        Ok(Self {
+            hangup: listen(SignalKind::hangup())?,
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
     }
 
     async fn next(&mut self) -> &'static str {
         tokio::select! {
+            _ = self.hangup.recv() => HANGUP,
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
         }

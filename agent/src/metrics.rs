@@ -44,14 +44,14 @@ impl ApiMetrics {
         overview: Overview,
         toxiproxy: bool,
     ) -> Result<String, fmt::Error> {
-        let Overview { proxies, received, leases } = overview;
+        let Overview { proxies, received, leases, held } = overview;
         let mut theirs = Registry::default();
         if toxiproxy {
             theirs.register_collector(Box::new(Toxiproxy::of(&proxies, &received)));
         }
         let mut registry = Registry::with_prefix("squall");
         registry.register("api_requests", "Requests to the API that were answered", self.requests.clone());
-        registry.register_collector(Box::new(Scrape { agent: agent.to_owned(), uptime, proxies, leases }));
+        registry.register_collector(Box::new(Scrape { agent: agent.to_owned(), uptime, proxies, leases, held }));
         let mut out = String::new();
         text::encode_registry(&mut out, &registry)?;
         text::encode_registry(&mut out, &theirs)?;
@@ -121,6 +121,7 @@ struct Scrape {
     uptime: Duration,
     proxies: Vec<ProxyInfo>,
     leases: usize,
+    held: u64,
 }
 
 type Labels<'a> = Vec<(&'static str, &'a str)>;
@@ -141,6 +142,14 @@ impl Collector for Scrape {
         let uptime = self.uptime.as_secs();
         gauges(&mut encoder, "agent_uptime_seconds", "Time since the agent started", [(vec![], uptime)])?;
         gauges(&mut encoder, "leases", "Leases that live", [(vec![], self.leases as u64)])?;
+        gauges(&mut encoder, "held_bytes", "Bytes that delay lines hold", [(vec![], self.held)])?;
+        let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks() as u64;
+        gauges(
+            &mut encoder,
+            "tasks",
+            "Tasks of the agent that live: a few, and one for each connection",
+            [(vec![], tasks)],
+        )?;
         self.encode_proxies(&mut encoder)?;
         self.encode_faults(&mut encoder)
     }

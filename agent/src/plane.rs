@@ -4,24 +4,36 @@
 //!
 //! Invariant: no connection is accepted without a slot of `max_connections`, and each gives its slot back when it ends.
 
-use crate::{budget::Budget, timer::Timer};
-use std::{fmt, sync::Arc, time::Duration};
+use crate::{budget::Budget, policy::Upstreams, throttle::Throttle, timer::Timer};
+use std::{
+    fmt, io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::sync::Semaphore;
 
 /// The limits of an agent's data plane.
 #[derive(Debug, Clone)]
 pub struct PlaneLimits {
-    /// Resolving and reaching an upstream may take so long; after that the client is reset.
+    /// Resolving and reaching an upstream may take so long, its TLS handshake included; after that the client is
+    /// reset. A client's own TLS handshake may take as long.
     pub dial_timeout: Duration,
     /// Connections open at once over all proxies; further ones wait in their listen queues.
     pub max_connections: usize,
     /// Bytes that all delay lines together may hold.
     pub latency_budget: u64,
+    /// Where proxies may lead.
+    pub upstreams: Upstreams,
 }
 
 impl Default for PlaneLimits {
     fn default() -> Self {
-        Self { dial_timeout: Duration::from_secs(10), max_connections: 50_000, latency_budget: 1 << 30 }
+        Self {
+            dial_timeout: Duration::from_secs(10),
+            max_connections: 50_000,
+            latency_budget: 1 << 30,
+            upstreams: Upstreams::default(),
+        }
     }
 }
 
@@ -31,6 +43,10 @@ pub struct DataPlane {
     pub(crate) timer: Timer,
     pub(crate) budget: Arc<Budget>,
     pub(crate) slots: Arc<Semaphore>,
+    /// How many refused upstreams the log takes.
+    pub(crate) refused: Throttle,
+    /// How many failures of TLS the log takes.
+    tls_failures: Throttle,
 }
 
 impl DataPlane {
@@ -41,8 +57,17 @@ impl DataPlane {
             timer: Timer::start(),
             budget: Budget::new(limits.latency_budget),
             slots: Arc::new(Semaphore::new(limits.max_connections.clamp(1, Semaphore::MAX_PERMITS))),
+            refused: Throttle::default(),
+            tls_failures: Throttle::default(),
             limits,
         })
+    }
+
+    /// TLS failed with somebody: most often a certificate that is not trusted, which nothing else would tell of.
+    pub(crate) fn tell_tls_failure(&self, error: &io::Error, with: &str, what: &'static str) {
+        if let Some(left_out) = self.tls_failures.lets_through(Instant::now()) {
+            tracing::warn!(%error, with, left_out, "{what}");
+        }
     }
 }
 

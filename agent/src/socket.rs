@@ -6,13 +6,13 @@
 //!
 //! Invariant: nothing here blocks; `WouldBlock` is an answer like any other.
 
-use crate::stream::Stream;
+use crate::{address::host_of, policy::Upstreams, stream::Stream};
 use bytes::Bytes;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{
     cell::RefCell,
     io::{self, ErrorKind, Read},
-    net::{IpAddr, Shutdown, SocketAddr},
+    net::{IpAddr, SocketAddr},
     time::Duration,
 };
 use tokio::{io::Interest, net::TcpStream, task::coop::consume_budget};
@@ -92,20 +92,24 @@ pub(crate) fn prepare(stream: &TcpStream) {
     }
 }
 
-/// Passes an end in order on.
-pub(crate) fn shut_down(stream: &Stream) {
-    if let Err(error) = socket2::SockRef::from(stream.tcp()).shutdown(Shutdown::Write) {
-        tracing::trace!(%error, "a peer that was gone when its end was passed on");
-    }
-}
-
-/// Reads and throws away until the peer ends.
+/// Sends what is pending after an end was passed on, then reads and throws away until the peer ends. What it says is
+/// not even deciphered.
 pub(crate) async fn read_out(stream: &Stream) {
+    while stream.has_pending() {
+        match stream.try_flush() {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(_) => return,
+            Ok(()) => break,
+        }
+        if stream.ready(Interest::WRITABLE).await.is_err() {
+            return;
+        }
+    }
     while stream.ready(Interest::READABLE).await.is_ok() {
         // A peer that sends on and on must not keep other tasks waiting.
         consume_budget().await;
-        match read_chunk(stream) {
-            Ok(bytes) if !bytes.is_empty() => {}
+        match SCRATCH.with_borrow_mut(|buffer| stream.tcp().try_read(buffer)) {
+            Ok(read) if read > 0 => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             _ => return,
         }
@@ -125,10 +129,17 @@ pub(crate) async fn acknowledged(stream: &Stream) {
 }
 
 /// Resolves `HOST:PORT` and connects to the first address that answers, all within `limit`.
-pub(crate) async fn dial(target: &str, limit: Duration) -> io::Result<TcpStream> {
+///
+/// Each address is held against the rules before it is dialled, for a name may mean another one each time.
+pub(crate) async fn dial(target: &str, limit: Duration, rules: &Upstreams) -> io::Result<TcpStream> {
+    let host = host_of(target);
     let attempt = async {
         let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
         for address in tokio::net::lookup_host(target).await? {
+            if let Err(forbidden) = rules.check(host, address.ip()) {
+                last = io::Error::new(ErrorKind::PermissionDenied, forbidden);
+                continue;
+            }
             match TcpStream::connect(address).await {
                 Ok(stream) => {
                     prepare(&stream);

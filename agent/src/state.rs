@@ -1,4 +1,5 @@
-//! The state file: the proxies that come back after a restart. Never a fault: a restarted agent is a healed agent.
+//! The state file: what comes back after a restart, the proxies and a halt. Never a fault: a restarted agent is a
+//! healed agent.
 //!
 //! ```text
 //! change ──▶ temporary file ──▶ fsync ──▶ rename over FILE ──▶ fsync of the directory
@@ -8,7 +9,7 @@
 //! Invariant: at every moment FILE is whole, the old one or the new one; what cannot be read is never written over.
 
 use serde::{Deserialize, Serialize};
-use squall_wire::ProxySpec;
+use squall_wire::{Halt, ProxySpec};
 use std::{
     io::{self, Write},
     path::{Path, PathBuf},
@@ -54,16 +55,28 @@ pub enum StateError {
 struct State {
     version: u32,
     proxies: Vec<ProxySpec>,
+    // An agent that does not know it yet refuses the file, rather than to take faults while it is halted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    halt: Option<Halt>,
 }
 
-/// The proxies of the last run; none when the file is not there yet.
+/// What is kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Saved {
+    /// The proxies.
+    pub proxies: Vec<ProxySpec>,
+    /// The halt that was in effect.
+    pub halt: Option<Halt>,
+}
+
+/// What the last run left; nothing when the file is not there yet.
 ///
 /// # Errors
 /// When it is there and is not a whole state file of a known version.
-pub fn load(path: &Path) -> Result<Vec<ProxySpec>, StateError> {
+pub fn load(path: &Path) -> Result<Saved, StateError> {
     let text = match std::fs::read(path) {
         Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Saved::default()),
         Err(source) => return Err(StateError::Read { path: path.into(), source }),
     };
     let damaged = |cause: String| StateError::Damaged { path: path.into(), cause };
@@ -71,16 +84,18 @@ pub fn load(path: &Path) -> Result<Vec<ProxySpec>, StateError> {
     if state.version != VERSION {
         return Err(damaged(format!("version {} is not known to this agent", state.version)));
     }
-    Ok(state.proxies)
+    Ok(Saved { proxies: state.proxies, halt: state.halt })
 }
 
-/// Writes the proxies down. Blocks on the disk.
+/// Writes it down. Blocks on the disk.
 ///
 /// # Errors
 /// When the disk refuses; the old file is still whole then.
-pub fn save(path: &Path, proxies: Vec<ProxySpec>) -> Result<(), StateError> {
+pub fn save(path: &Path, saved: Saved) -> Result<(), StateError> {
     let failed = |source: io::Error| StateError::Write { path: path.into(), source };
-    let mut text = serde_json::to_vec_pretty(&State { version: VERSION, proxies }).map_err(|e| failed(e.into()))?;
+    let Saved { proxies, halt } = saved;
+    let state = State { version: VERSION, proxies, halt };
+    let mut text = serde_json::to_vec_pretty(&state).map_err(|e| failed(e.into()))?;
     text.push(b'\n');
     write_atomically(path, &text).map_err(failed)
 }
@@ -103,20 +118,29 @@ pub fn write_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{StateError, load, save};
+    use super::{Saved, StateError, load, save};
+    use squall_wire::Halt;
 
     fn spec() -> squall_wire::ProxySpec {
         serde_json::from_str(r#"{"name": "db", "listen": "127.0.0.1:4000", "upstream": "localhost:5432"}"#).unwrap()
+    }
+
+    fn saved() -> Saved {
+        Saved { proxies: vec![spec()], halt: None }
     }
 
     #[test]
     fn what_was_saved_is_loaded_and_no_other_file_is_left() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("state.json");
-        assert!(load(&path).unwrap().is_empty(), "no file yet is no error");
-        save(&path, vec![spec()]).unwrap();
-        save(&path, vec![spec()]).unwrap();
-        assert_eq!(load(&path).unwrap(), [spec()]);
+        assert_eq!(load(&path).unwrap(), Saved::default(), "no file yet is no error");
+        save(&path, saved()).unwrap();
+        save(&path, saved()).unwrap();
+        assert_eq!(load(&path).unwrap(), saved());
+        let halt = Halt { reason: "a fire".into(), who: "ann".into(), since: "now".into() };
+        let halted = Saved { halt: Some(halt), ..saved() };
+        save(&path, halted.clone()).unwrap();
+        assert_eq!(load(&path).unwrap(), halted);
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 
@@ -124,7 +148,7 @@ mod tests {
     fn a_damaged_file_is_an_error_that_says_what_to_do() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("state.json");
-        save(&path, vec![spec()]).unwrap();
+        save(&path, saved()).unwrap();
         let whole = std::fs::read_to_string(&path).unwrap();
         for text in [&whole[..whole.len() / 2], "", "[]", &whole.replace("\"version\": 1", "\"version\": 2")] {
             std::fs::write(&path, text).unwrap();
@@ -138,6 +162,6 @@ mod tests {
     fn a_directory_that_is_not_there_is_an_error_and_not_made() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("nowhere").join("state.json");
-        assert!(save(&path, Vec::new()).unwrap_err().to_string().starts_with("failed to write"));
+        assert!(save(&path, Saved::default()).unwrap_err().to_string().starts_with("failed to write"));
     }
 }

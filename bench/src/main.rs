@@ -14,6 +14,7 @@ mod api;
 mod contestant;
 mod error;
 mod figures;
+mod framing;
 mod lab;
 mod machine;
 mod measure;
@@ -44,7 +45,7 @@ struct Cli {
     #[command(subcommand)]
     mode: Option<Mode>,
     /// Tiny sizes: shows that everything works, not how fast it is
-    #[arg(long)]
+    #[arg(long, global = true)]
     quick: bool,
     /// Take this measurement only; repeatable
     #[arg(long, value_name = "NAME", value_parser = clap::builder::PossibleValuesParser::new(measure::NAMES))]
@@ -59,6 +60,8 @@ enum Mode {
     /// Be the agent that is measured, until standard input ends
     #[command(hide = true)]
     ServeAgent,
+    /// HTTP requests a second by our framing and by hyper, in memory, on one thread
+    Framing,
 }
 
 fn main() -> ExitCode {
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
     machine::raise_file_limit();
     let outcome = match cli.mode {
         Some(Mode::ServeAgent) => agent_mode::serve(),
+        Some(Mode::Framing) => framing::run(cli.quick),
         None => bench(&cli),
     };
     let Err(failure) = outcome else { return ExitCode::SUCCESS };

@@ -1,6 +1,6 @@
 //! What an agent says of itself, and what it answers when it heals.
 
-use crate::{FaultName, ProxyName, Span};
+use crate::{FaultName, Halt, Percent, ProxyName, Span};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -12,6 +12,9 @@ pub struct AgentInfo {
     pub name: String,
     /// Its version.
     pub version: String,
+    /// The commit that it was built from, where that is known.
+    #[serde(default)]
+    pub commit: Option<String>,
     /// An id made up at each start: a changed one means that the agent was restarted, and so healed.
     pub instance: String,
     /// Labels by which an experiment can choose it.
@@ -27,6 +30,40 @@ pub struct AgentInfo {
     /// The kinds that it cannot set on its machine, and why.
     #[serde(default)]
     pub unavailable: BTreeMap<String, String>,
+    /// What it will never do, whoever asks.
+    #[serde(default)]
+    pub policy: PolicyInfo,
+    /// The halt that is in effect, if one is.
+    #[serde(default)]
+    pub halt: Option<Halt>,
+}
+
+/// What an agent will never do, whoever asks, as its configuration has it. What is absent allows everything.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct PolicyInfo {
+    /// Where its proxies may lead.
+    pub upstreams: UpstreamsInfo,
+    /// The kinds of fault that may be set.
+    pub kinds: Option<Vec<String>>,
+    /// The largest share of a fault.
+    pub max_percent: Option<Percent>,
+    /// The longest that a fault may live.
+    pub max_fault_duration: Option<Span>,
+    /// Whether faults live under leases only.
+    pub require_lease: bool,
+    /// Proxies that get no faults, and that the API does not change.
+    pub protected: Vec<ProxyName>,
+}
+
+/// Networks, and names with `*`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct UpstreamsInfo {
+    /// Those that may be proxied; all when absent.
+    pub allowed: Option<Vec<String>>,
+    /// Those that never may, whatever `allowed` says.
+    pub never: Vec<String>,
 }
 
 /// One fault that was removed.

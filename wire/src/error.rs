@@ -17,7 +17,11 @@ pub enum ErrorCode {
     Conflict,
     /// 409: somebody else's lease holds the proxy.
     Leased,
-    /// 403: a limit or a rule of the agent's forbids it.
+    /// 409: the agent is halted, and takes no faults until that is lifted.
+    Halted,
+    /// 401: the agent must know who asks.
+    Unauthorized,
+    /// 403: a limit, a rule or a role forbids it.
     Forbidden,
     /// 413: the body is larger than the agent reads.
     TooLarge,

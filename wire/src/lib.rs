@@ -1,4 +1,4 @@
-//! What crosses between agent and control: proxies, faults, leases, quantities and errors.
+//! What crosses between agent and control: proxies, faults, leases, events, quantities and errors.
 //!
 //! Everything here is a value. Nothing here does I/O, so the agent, the runner and the tests share one
 //! definition of each thing, and its YAML form, its JSON form and its form in the journal are one and the same.
@@ -9,16 +9,20 @@
 
 pub mod agent;
 pub mod error;
+pub mod event;
 pub mod fault;
+pub mod halt;
 pub mod lease;
 pub mod name;
 pub mod nearest;
 pub mod proxy;
 pub mod quantity;
 
-pub use agent::{AgentInfo, Healed, RemovedFault};
+pub use agent::{AgentInfo, Healed, PolicyInfo, RemovedFault, UpstreamsInfo};
 pub use error::{ErrorBody, ErrorCode, ErrorDetail};
+pub use event::{Event, EventKind};
 pub use fault::{Direction, FaultInfo, FaultKind, FaultPatch, FaultSpec, Where};
+pub use halt::{Halt, HaltInfo, HaltRequest};
 pub use lease::{Lease, LeaseRenewal, LeaseRequest};
 pub use name::{FaultName, LeaseId, ProxyName};
 pub use proxy::{Protocol, ProxyCounters, ProxyInfo, ProxyPatch, ProxySpec};

@@ -19,6 +19,7 @@ pub(super) async fn agent(State(api): State<Arc<Api>>) -> axum::Json<AgentInfo> 
     axum::Json(AgentInfo {
         name: api.config.name.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        commit: option_env!("SQUALL_COMMIT").map(str::to_owned),
         instance: api.instance.clone(),
         labels: api.config.labels.clone(),
         uptime: crate::registry::to_the_milli(api.started.elapsed()),
@@ -30,6 +31,8 @@ pub(super) async fn agent(State(api): State<Arc<Api>>) -> axum::Json<AgentInfo> 
             .filter(|kind| !unavailable.contains_key(kind))
             .collect(),
         unavailable,
+        policy: api.config.policy.info(),
+        halt: api.registry.halt_info().await.halt,
     })
 }
 

@@ -59,7 +59,11 @@ impl ApiError {
         Self::new(StatusCode::REQUEST_TIMEOUT, ErrorCode::InvalidRequest, message)
     }
 
-    pub(crate) fn forged(message: String, hint: &str) -> Self {
+    pub(crate) fn unauthorized(message: String, hint: &str) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, message).with(None, Some(hint.to_owned()))
+    }
+
+    pub(crate) fn forbidden(message: String, hint: &str) -> Self {
         Self::new(StatusCode::FORBIDDEN, ErrorCode::Forbidden, message).with(None, Some(hint.to_owned()))
     }
 
@@ -88,6 +92,18 @@ impl From<Refusal> for ApiError {
             Refusal::Leased { .. } => {
                 let hint = "wait for its end; its holder names it in the header X-Squall-Lease";
                 (StatusCode::CONFLICT, Code::Leased, None, Some(hint.to_owned()))
+            }
+            Refusal::Role { needed, .. } => {
+                let hint = format!("ask with a token or a certificate that has the role `{needed}`");
+                (StatusCode::FORBIDDEN, Code::Forbidden, None, Some(hint))
+            }
+            Refusal::Policy { field, .. } => {
+                let hint = "the policy stands in the agent's configuration, and the API cannot change it";
+                (StatusCode::FORBIDDEN, Code::Forbidden, Some(field.to_owned()), Some(hint.to_owned()))
+            }
+            Refusal::Halted { .. } => {
+                let hint = "`squall halt --lift` or DELETE /v1/halt lifts it, when the reason is gone";
+                (StatusCode::CONFLICT, Code::Halted, None, Some(hint.to_owned()))
             }
             Refusal::Limit { field, hint, .. } => {
                 (StatusCode::FORBIDDEN, Code::Forbidden, Some(field.to_owned()), Some(hint))
@@ -122,6 +138,9 @@ fn of_proxy(error: &ProxyError) -> (StatusCode, ErrorCode, Option<String>, Optio
         ProxyError::NoSuchFault(_) => (StatusCode::NOT_FOUND, ErrorCode::NotFound, None, None),
         ProxyError::OtherKind { .. } => {
             (StatusCode::BAD_REQUEST, ErrorCode::InvalidRequest, Some("fault".to_owned()), None)
+        }
+        ProxyError::Tls(mistake) => {
+            (StatusCode::BAD_REQUEST, ErrorCode::InvalidRequest, Some(mistake.field.to_owned()), None)
         }
         // It was deleted while the request was under way.
         ProxyError::Stopped => (StatusCode::NOT_FOUND, ErrorCode::NotFound, None, None),

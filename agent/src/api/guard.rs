@@ -18,23 +18,23 @@ use std::{
 
 /// Lets a request through, or answers 403.
 pub(super) async fn guard(State(api): State<Arc<Api>>, request: Request, next: Next) -> Result<Response, ApiError> {
-    check(request.headers(), api.bound)?;
+    check(request.headers(), api.bound, if api.config.tls.is_some() { "https" } else { "http" })?;
     Ok(next.run(request).await)
 }
 
-fn check(headers: &HeaderMap, bound: SocketAddr) -> Result<(), ApiError> {
+fn check(headers: &HeaderMap, bound: SocketAddr, scheme: &str) -> Result<(), ApiError> {
     let host = text(headers, &header::HOST);
     if bound.ip().to_canonical().is_loopback() && !host.is_some_and(|host| is_ours(host, bound)) {
         let told = host.unwrap_or("nothing");
-        let hint = format!("use http://{bound}");
-        return Err(ApiError::forged(format!("the header Host says `{told}`, which is not this agent"), &hint));
+        let hint = format!("use {scheme}://{bound}");
+        return Err(ApiError::forbidden(format!("the header Host says `{told}`, which is not this agent"), &hint));
     }
     if headers.contains_key(header::ORIGIN) {
         let origin = text(headers, &header::ORIGIN).unwrap_or("?");
         let authority = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
         if host.is_none() || authority != host {
             let message = format!("a page of `{origin}` may not use this agent");
-            return Err(ApiError::forged(message, "use a program that is no browser, such as squall or curl"));
+            return Err(ApiError::forbidden(message, "use a program that is no browser, such as squall or curl"));
         }
     }
     Ok(())
@@ -73,7 +73,7 @@ mod tests {
         if let Some(origin) = origin {
             headers.insert("origin", origin.parse().unwrap());
         }
-        check(&headers, bound.parse().unwrap()).is_ok()
+        check(&headers, bound.parse().unwrap(), "http").is_ok()
     }
 
     #[test]

@@ -37,9 +37,10 @@ pub(super) async fn show(
 pub(super) async fn renew(
     State(api): State<Arc<Api>>,
     Named(id): Named<LeaseId>,
+    caller: Caller,
     MaybeJson(renewal): MaybeJson<LeaseRenewal>,
 ) -> Result<axum::Json<Lease>, ApiError> {
-    let lease = api.change(|registry| async move { registry.renew_lease(&id, renewal).await }).await?;
+    let lease = api.change(|registry| async move { registry.renew_lease(&id, renewal, &caller).await }).await?;
     Ok(axum::Json(lease))
 }
 

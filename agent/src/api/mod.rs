@@ -1,8 +1,8 @@
 //! The REST API: paths to handlers, and what every request passes on its way.
 //!
 //! ```text
-//! server ─▶ count ─▶ catch a panic ─▶ guard (Host, Origin) ─▶ proxies | faults | leases | about | toxiproxy
-//!                                                                └──▶ registry
+//! server ─▶ count ─▶ catch a panic ─▶ guard (Host, Origin) ─▶ access (who, role)
+//!                    ─▶ proxies | faults | leases | halt | about | toxiproxy ─▶ registry
 //! ```
 //!
 //! A caller that acts under a lease names it in the header `X-Squall-Lease`; `POST …/faults` takes it in the body
@@ -11,10 +11,12 @@
 //! changed nothing.
 
 mod about;
+pub(crate) mod access;
 mod body;
 mod error;
 mod faults;
 mod guard;
+mod halt;
 mod leases;
 mod proxies;
 pub(crate) mod server;
@@ -23,9 +25,11 @@ mod toxiproxy;
 pub(crate) use error::ApiError;
 
 use crate::{
+    access::{Access, Identity},
     config::AgentConfig,
     metrics::ApiMetrics,
     registry::{Caller, Refusal, Registry},
+    throttle::Throttle,
 };
 use axum::{
     Router,
@@ -48,7 +52,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 pub(crate) const LEASE_HEADER: HeaderName = HeaderName::from_static("x-squall-lease");
 
 /// Every path, for the router's neighbour: the one who mistyped it.
-const PATHS: [&str; 11] = [
+const PATHS: [&str; 12] = [
     "/v1/agent",
     "/v1/proxies",
     "/v1/proxies/{proxy}",
@@ -57,6 +61,7 @@ const PATHS: [&str; 11] = [
     "/v1/faults",
     "/v1/leases",
     "/v1/leases/{lease}",
+    "/v1/halt",
     "/metrics",
     "/health/live",
     "/health/ready",
@@ -67,6 +72,9 @@ const PATHS: [&str; 11] = [
 pub(crate) struct Api {
     pub(crate) registry: Arc<Registry>,
     pub(crate) config: AgentConfig,
+    pub(crate) access: Access,
+    /// How many refusals of access the log takes.
+    pub(crate) refused: Throttle,
     pub(crate) bound: SocketAddr,
     pub(crate) instance: String,
     pub(crate) started: Instant,
@@ -80,7 +88,7 @@ pub(crate) struct Peer(pub(crate) SocketAddr);
 
 /// All paths.
 pub(crate) fn router(api: Arc<Api>) -> Router {
-    let toxiproxy = if api.config.toxiproxy { toxiproxy::router() } else { Router::new() };
+    let toxiproxy = if api.config.toxiproxy { toxiproxy::router(&api) } else { Router::new() };
     Router::new()
         .route("/v1/agent", get(about::agent))
         .route("/v1/proxies", get(proxies::list).post(proxies::create))
@@ -93,12 +101,14 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .route("/v1/faults", axum::routing::delete(faults::heal_all))
         .route("/v1/leases", get(leases::list).post(leases::create))
         .route("/v1/leases/{lease}", get(leases::show).put(leases::renew).delete(leases::delete))
+        .route("/v1/halt", get(halt::show).put(halt::halt).delete(halt::resume))
         .route("/metrics", get(about::metrics))
         .route("/health/live", get(about::live))
         .route("/health/ready", get(about::ready))
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .merge(toxiproxy)
+        .layer(from_fn_with_state(Arc::clone(&api), access::ask))
         .layer(from_fn_with_state(Arc::clone(&api), guard::guard))
         .layer(CatchPanicLayer::custom(|_| ApiError::bug().into_response()))
         .layer(from_fn_with_state(Arc::clone(&api), count))
@@ -137,13 +147,15 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        Ok(Self { from: from(parts), lease: named_lease(&parts.headers)? })
+        Ok(caller(parts, named_lease(&parts.headers)?))
     }
 }
 
-/// The peer's address, for the audit trail.
-fn from(parts: &Parts) -> String {
-    parts.extensions.get::<Peer>().map_or_else(|| "unknown".to_owned(), |Peer(peer)| peer.to_string())
+/// Who asks, for the audit trail and for what depends on whose lease it is.
+fn caller(parts: &Parts, lease: Option<LeaseId>) -> Caller {
+    let from = parts.extensions.get::<Peer>().map_or_else(|| "unknown".to_owned(), |Peer(peer)| peer.to_string());
+    let Identity { who, role } = Identity::of(&parts.extensions);
+    Caller { who, role, from, lease }
 }
 
 fn named_lease(headers: &HeaderMap) -> Result<Option<LeaseId>, ApiError> {

@@ -1,20 +1,25 @@
-//! Connections to the API: accepted up to a limit, each with a limit on how long it may take to say what it wants
-//! and to take the answer, and ended in order at shutdown.
+//! Connections to the API: accepted up to a limit, each with a limit on how long it may take to shake hands, to say
+//! what it wants and to take the answer, and ended in order at shutdown.
 //!
 //! Neighbours: `super::router` answers the requests, `agent` runs this until it is told to stop.
 //! hyper's server and not `axum::serve`, which lets a half-sent request stay open for good.
 //! Invariant: a client that stalls costs one slot for `api_timeout`, and delays nobody else.
 
-use super::Peer;
+use super::{Api, Peer, access::ClientName};
+use crate::access::tls::name_of;
 use axum::{Router, body::Body};
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::ServerConfig;
+use serde_json::json;
 use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{sleep, timeout},
 };
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 
@@ -30,6 +35,8 @@ const LARGEST_HEAD: usize = 64 * 1024;
 pub(crate) struct Server {
     pub(crate) listener: TcpListener,
     pub(crate) router: Router,
+    /// Says how connections are encrypted, if they are.
+    pub(crate) api: Arc<Api>,
     /// Connections at once; further ones wait in the listen queue.
     pub(crate) max_connections: usize,
     /// For the head of a request, and for an answer to be taken.
@@ -74,40 +81,105 @@ impl Server {
         slot: OwnedSemaphorePermit,
         stop: &CancellationToken,
     ) -> impl Future<Output = ()> + Send + use<> {
-        let (router, stop, patience) = (self.router.clone(), stop.clone(), self.patience);
+        let (router, tls, stop, patience) = (self.router.clone(), self.api.access.tls(), stop.clone(), self.patience);
         async move {
             let _slot = slot;
             if let Err(error) = bound_writes(&stream, patience) {
                 tracing::debug!(%peer, %error, "failed to set up a connection to the API");
             }
-            let service = service_fn(move |request: Request<Incoming>| answer(router.clone(), request, peer));
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(patience)
-                .max_buf_size(LARGEST_HEAD)
-                .serve_connection(TokioIo::new(stream), service);
-            let mut connection = pin!(connection);
-            let ended = tokio::select! {
-                ended = connection.as_mut() => ended,
-                () = stop.cancelled() => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
+            let Some(tls) = tls else {
+                let from = From { peer, certificate: None };
+                return Box::pin(talk(stream, router, from, stop, patience)).await;
             };
-            if let Err(error) = ended {
-                tracing::debug!(%peer, %error, "a connection to the API ended early");
+            match timeout(patience, shake_hands(stream, tls)).await {
+                Ok(Ok(stream)) => {
+                    let certificate = client_name(&stream).map(ClientName);
+                    Box::pin(talk(stream, router, From { peer, certificate }, stop, patience)).await;
+                }
+                Ok(Err(error)) => tracing::debug!(%peer, %error, "a handshake with the API failed"),
+                Err(_) => tracing::debug!(%peer, "a handshake with the API took too long"),
             }
         }
+    }
+}
+
+/// Where a request comes from.
+#[derive(Debug, Clone)]
+struct From {
+    peer: SocketAddr,
+    certificate: Option<ClientName>,
+}
+
+/// Answers the requests of one connection until it ends or the server stops.
+async fn talk(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    router: Router,
+    from: From,
+    stop: CancellationToken,
+    patience: Duration,
+) {
+    let peer = from.peer;
+    let service = service_fn(move |request: Request<Incoming>| answer(router.clone(), request, from.clone()));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(patience)
+        .max_buf_size(LARGEST_HEAD)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%peer, %error, "a connection to the API ended early");
     }
 }
 
 async fn answer(
     router: Router,
     mut request: Request<Incoming>,
-    peer: SocketAddr,
+    from: From,
 ) -> Result<axum::response::Response, Infallible> {
-    request.extensions_mut().insert(Peer(peer));
+    request.extensions_mut().insert(Peer(from.peer));
+    if let Some(name) = from.certificate {
+        request.extensions_mut().insert(name);
+    }
     router.oneshot(request.map(Body::new)).await
+}
+
+/// Who speaks plain HTTP is told so in plain HTTP, instead of an alert that its client cannot explain.
+async fn shake_hands(stream: TcpStream, tls: Arc<ServerConfig>) -> io::Result<TlsStream<TcpStream>> {
+    const HANDSHAKE: u8 = 22;
+    let mut first = [0];
+    if stream.peek(&mut first).await? == 1 && first[0] != HANDSHAKE {
+        let mut stream = stream;
+        // What is left unread would turn the end into an RST, and the answer would be lost.
+        let mut request = vec![0; LARGEST_HEAD];
+        let _ = stream.read(&mut request).await?;
+        stream.write_all(&in_plain()).await?;
+        stream.shutdown().await?;
+        return Err(io::Error::other("the client spoke plain HTTP"));
+    }
+    TlsAcceptor::from(tls).accept(stream).await
+}
+
+fn in_plain() -> Vec<u8> {
+    let message = "this agent speaks HTTPS only: write https:// in its address";
+    let body = json!({ "error": { "code": "invalid_request", "message": message } }).to_string();
+    let length = body.len();
+    format!(
+        "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\
+         Connection: close\r\n\r\n{body}"
+    )
+    .into_bytes()
+}
+
+/// The name in the certificate that the client showed and the handshake verified.
+fn client_name(stream: &TlsStream<TcpStream>) -> Option<Arc<str>> {
+    name_of(stream.get_ref().1.peer_certificates()?.first()?)
 }
 
 /// A client that does not take its answer is dropped by the kernel: `hyper` has a limit for reading only.

@@ -19,6 +19,7 @@ use crate::{
     fault::{ActiveFault, acts_on_listener},
     listener::Port,
     plane::DataPlane,
+    tls::{Tls, TlsMistake},
 };
 use entrance::Entrance;
 use parking_lot::Mutex;
@@ -73,6 +74,9 @@ pub enum ProxyError {
         /// Its kind.
         kind: &'static str,
     },
+    /// Its TLS cannot be had: a file is missing or not what it should be.
+    #[error(transparent)]
+    Tls(#[from] TlsMistake),
     /// It was stopped.
     #[error("this proxy has been stopped")]
     Stopped,
@@ -111,14 +115,19 @@ struct Control {
 }
 
 impl Proxy {
-    /// Binds `listen` and, if the proxy is enabled, takes connections.
+    /// Reads the files of its TLS, binds `listen` and, if the proxy is enabled, takes connections.
     ///
     /// # Errors
-    /// When `listen` does not resolve or cannot be bound.
+    /// When `listen` does not resolve or cannot be bound, or the TLS cannot be had.
     pub async fn start(spec: &ProxySpec, plane: &Arc<DataPlane>) -> Result<Self, ProxyError> {
+        Self::start_with(spec, Tls::of(spec).await?, plane).await
+    }
+
+    /// The same, with TLS whose files were read before.
+    pub(crate) async fn start_with(spec: &ProxySpec, tls: Tls, plane: &Arc<DataPlane>) -> Result<Self, ProxyError> {
         let port = bind(&spec.listen).await?;
         let proxy = Self {
-            shared: Shared::new(plane, spec.upstream.clone()),
+            shared: Shared::new(plane, spec.upstream.clone(), tls),
             seen: Mutex::new(Seen { addr: port.addr(), enabled: spec.enabled }),
             control: tokio::sync::Mutex::new(Control { entrance: Some(Entrance::new(port)), closing: false }),
         };
@@ -152,7 +161,16 @@ impl Proxy {
 
     /// Sends connections from now on elsewhere; open ones stay where they are.
     pub fn set_upstream(&self, upstream: String) {
-        self.shared.set_upstream(upstream);
+        self.shared.set_target(Some(upstream), None);
+    }
+
+    /// Encrypts connections from now on so; open ones stay as they are.
+    pub(crate) fn set_tls(&self, tls: Tls) {
+        self.shared.set_target(None, Some(tls));
+    }
+
+    pub(crate) fn tls(&self) -> Tls {
+        self.shared.tls()
     }
 
     /// Takes connections, or refuses new ones and closes those that are open. The address stays bound either way.

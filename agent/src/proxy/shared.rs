@@ -6,7 +6,7 @@
 //! task is in the tracker all the while.
 
 use super::roster::{Membership, Roster};
-use crate::{connection::Connection, fault::ConnectionMark, plane::DataPlane};
+use crate::{connection::Connection, fault::ConnectionMark, plane::DataPlane, tls::Tls};
 use parking_lot::Mutex;
 use squall_wire::ProxyCounters;
 use std::{
@@ -39,12 +39,18 @@ pub(crate) struct Flow {
     pub(crate) delivered: AtomicU64,
 }
 
+/// Where connections from now on lead, and how they are encrypted.
+struct Target {
+    upstream: String,
+    tls: Tls,
+}
+
 /// What a proxy's tasks share.
 pub(crate) struct Shared {
     pub(crate) plane: Arc<DataPlane>,
     pub(crate) roster: Mutex<Roster>,
     pub(crate) totals: Totals,
-    upstream: Mutex<String>,
+    target: Mutex<Target>,
     tasks: TaskTracker,
     // Replaced when it was cancelled, so that a proxy that was disabled can be enabled again.
     stop: Mutex<CancellationToken>,
@@ -65,23 +71,40 @@ impl Drop for Ticket {
 }
 
 impl Shared {
-    pub(crate) fn new(plane: &Arc<DataPlane>, upstream: String) -> Arc<Self> {
+    pub(crate) fn new(plane: &Arc<DataPlane>, upstream: String, tls: Tls) -> Arc<Self> {
         Arc::new(Self {
             plane: Arc::clone(plane),
             roster: Mutex::default(),
             totals: Totals::default(),
-            upstream: Mutex::new(upstream),
+            target: Mutex::new(Target { upstream, tls }),
             tasks: TaskTracker::new(),
             stop: Mutex::default(),
         })
     }
 
     pub(crate) fn upstream(&self) -> String {
-        self.upstream.lock().clone()
+        self.target.lock().upstream.clone()
     }
 
-    pub(crate) fn set_upstream(&self, upstream: String) {
-        *self.upstream.lock() = upstream;
+    pub(crate) fn tls(&self) -> Tls {
+        self.target.lock().tls.clone()
+    }
+
+    /// The upstream and the TLS to speak to it: both of one moment.
+    pub(crate) fn target(&self) -> (String, Tls) {
+        let target = self.target.lock();
+        (target.upstream.clone(), target.tls.clone())
+    }
+
+    /// What is absent stays.
+    pub(crate) fn set_target(&self, upstream: Option<String>, tls: Option<Tls>) {
+        let mut target = self.target.lock();
+        if let Some(upstream) = upstream {
+            target.upstream = upstream;
+        }
+        if let Some(tls) = tls {
+            target.tls = tls;
+        }
     }
 
     pub(crate) fn counters(&self) -> ProxyCounters {
@@ -117,7 +140,10 @@ impl Shared {
         let (id, membership) = self.roster.lock().enter(from.ip(), mark);
         let ticket = Ticket { id, shared: Arc::clone(self), membership, _slot: slot };
         let stop = self.stop.lock().clone();
-        self.tasks.spawn(Box::new(Connection::new(self, ticket, client)).run(stop));
+        match Connection::new(self, ticket, client) {
+            Ok(connection) => drop(self.tasks.spawn(Box::new(connection).run(stop))),
+            Err(error) => tracing::warn!(%error, "failed to take over a connection"),
+        }
     }
 
     /// Ends every connection that is open, and waits for their tasks, for `limit` at most.

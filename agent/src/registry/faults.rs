@@ -5,12 +5,12 @@
 //! fault on a leased proxy lives under the lease that holds the proxy.
 
 use super::{
-    About, Caller, Inner, MAX_FAULTS, Refusal, Registry, audit,
+    About, Caller, Change, Inner, MAX_FAULTS, Refusal, Registry,
     entry::{End, Entry, Healing, Terms, bounded},
 };
 use crate::{ActiveFault, fault::unavailable};
 use squall_wire::{
-    FaultInfo, FaultKind, FaultName, FaultPatch, FaultSpec, Healed, Protocol, ProxyName, RemovedFault, Span,
+    FaultInfo, FaultKind, FaultName, FaultPatch, FaultSpec, Healed, LeaseId, Protocol, ProxyName, RemovedFault, Span,
     fault::InvalidFault,
 };
 use std::time::Duration;
@@ -35,7 +35,7 @@ impl Registry {
             return Err(Refusal::Unavailable { what: format!("`{}`", spec.fault.name()), why });
         }
         let now = Instant::now();
-        inner.leases.allow(proxy, spec.lease.as_ref(), now)?;
+        inner.leases.allow(proxy, spec.lease.as_ref(), caller, now)?;
         let name = inner.place_fault(proxy, &spec, life, caller).await?;
         self.sooner.notify_one();
         inner.fault_info(proxy, &name, now)
@@ -52,8 +52,13 @@ impl Registry {
         let mut inner = self.open().await?;
         let now = Instant::now();
         let terms = inner.terms(proxy, name)?;
-        inner.leases.allow(proxy, caller.lease.as_ref(), now)?;
+        inner.leases.allow(proxy, caller.lease.as_ref(), caller, now)?;
         refuse_patch(&terms.fault, &patch, inner.entry(proxy)?.spec.protocol)?;
+        inner.not_halted()?;
+        let (kind, percent) = (patch.fault.clone(), patch.percent);
+        let (kind, percent) =
+            (kind.unwrap_or_else(|| terms.fault.kind()), percent.unwrap_or_else(|| terms.fault.percent()));
+        inner.policy.allow_fault(proxy, &kind, percent, terms.lease.as_ref())?;
         let life = match patch.expires_in {
             Some(_) => Some(self.life(patch.expires_in, now.saturating_duration_since(terms.born))?),
             None => None,
@@ -75,7 +80,7 @@ impl Registry {
         }
         let about =
             About { proxy: Some(proxy), fault: Some(name.as_str()), detail: Some(detail.trim()), ..About::default() };
-        audit("fault changed", caller, &inner.leases, &about);
+        inner.audit(Change::FaultChanged, caller, &about);
         self.sooner.notify_one();
         inner.fault_info(proxy, name, now)
     }
@@ -89,16 +94,20 @@ impl Registry {
     ) -> Result<Healed, Refusal> {
         let mut inner = self.open().await?;
         inner.terms(proxy, name)?;
-        inner.leases.allow(proxy, caller.lease.as_ref(), Instant::now())?;
+        inner.leases.allow(proxy, caller.lease.as_ref(), caller, Instant::now())?;
         let healing = inner.entry_mut(proxy)?.heal(proxy, std::slice::from_ref(name)).await;
-        let outcome = inner.healed(healing, "fault removed", caller);
+        let outcome = inner.healed(healing, Change::FaultRemoved, caller);
         self.sooner.notify_one();
         outcome
     }
 
-    /// Removes every fault, whoever set it and whatever lease holds its proxy. Leases stay.
+    /// Removes every fault, whoever set it and whatever lease holds its proxy. Leases stay. What others' leases hold
+    /// is for admins to take away.
     pub(crate) async fn heal_all(&self, caller: &Caller) -> Result<Healed, Refusal> {
         let mut inner = self.open().await?;
+        for id in inner.leases_with_faults() {
+            inner.leases.check_holder(id, caller)?;
+        }
         let outcome = inner.heal_everything(caller).await;
         self.sooner.notify_one();
         outcome
@@ -106,7 +115,9 @@ impl Registry {
 
     /// How long a fault may live that has lived for `age` already.
     pub(super) fn life(&self, asked: Option<Span>, age: Duration) -> Result<Duration, Refusal> {
-        let longest = self.limits.max_fault_duration;
+        let of_policy = self.limits.policy.max_fault_duration.map(Span::get);
+        let of_policy = of_policy.filter(|most| *most < self.limits.max_fault_duration);
+        let longest = of_policy.unwrap_or(self.limits.max_fault_duration);
         let left = longest.saturating_sub(age);
         match asked.map(Span::get) {
             None => Ok(left),
@@ -115,15 +126,18 @@ impl Registry {
                 "a fault that expires after `0s` does nothing: write a duration such as `30s`, or remove it",
             )),
             Some(asked) if asked <= left => Ok(asked),
-            Some(asked) => Err(Refusal::Limit {
-                field: "expires_in",
-                message: format!(
-                    "a fault may live for {} in all, this agent's max_fault_duration: {} is too long",
-                    Span::from(longest),
-                    Span::from(asked)
-                ),
-                hint: format!("ask for at most {}", super::to_the_milli(left)),
-            }),
+            Some(asked) => {
+                let rule = of_policy.map_or("max_fault_duration", |_| "policy.max_fault_duration");
+                Err(Refusal::Limit {
+                    field: "expires_in",
+                    message: format!(
+                        "a fault may live for {} in all, this agent's {rule}: {} is too long",
+                        Span::from(longest),
+                        Span::from(asked)
+                    ),
+                    hint: format!("ask for at most {}", super::to_the_milli(left)),
+                })
+            }
         }
     }
 }
@@ -137,6 +151,8 @@ impl Inner {
         life: Duration,
         caller: &Caller,
     ) -> Result<FaultName, Refusal> {
+        self.not_halted()?;
+        self.policy.allow_fault(proxy, &spec.fault, spec.percent, spec.lease.as_ref())?;
         let entry = self.entry_mut(proxy)?;
         if entry.faults.len() >= MAX_FAULTS {
             return Err(Refusal::forbidden(format!("a proxy has at most {MAX_FAULTS} faults: remove some first")));
@@ -151,19 +167,23 @@ impl Inner {
             format!("{} of {} %, seed {seed}, for at most {}", told(&spec.fault), spec.percent, Span::from(life));
         let about =
             About { proxy: Some(proxy), fault: Some(name.as_str()), lease: spec.lease.as_ref(), detail: Some(&detail) };
-        audit("fault set", caller, &self.leases, &about);
+        self.audit(Change::FaultSet, caller, &about);
         Ok(name)
     }
 
     /// Heals every proxy. One that cannot be healed does not keep the others from it.
     pub(super) async fn heal_everything(&mut self, caller: &Caller) -> Result<Healed, Refusal> {
-        self.heal_where("everything healed", caller, |_| true).await
+        self.heal_where(Change::EverythingHealed, caller, |_| true).await
+    }
+
+    fn leases_with_faults(&self) -> impl Iterator<Item = &LeaseId> {
+        self.proxies.values().flat_map(|entry| &entry.faults).filter_map(|terms| terms.lease.as_ref())
     }
 
     /// Heals the faults of all proxies that are chosen.
     pub(super) async fn heal_where(
         &mut self,
-        change: &'static str,
+        change: Change,
         caller: &Caller,
         chosen: impl Fn(&Terms) -> bool,
     ) -> Result<Healed, Refusal> {
@@ -176,7 +196,7 @@ impl Inner {
     }
 
     /// Writes the audit trail of a healing, and makes its answer.
-    pub(super) fn healed(&self, healing: Healing, change: &'static str, caller: &Caller) -> Result<Healed, Refusal> {
+    pub(super) fn healed(&self, healing: Healing, change: Change, caller: &Caller) -> Result<Healed, Refusal> {
         for (RemovedFault { proxy, fault, hits }, lease) in &healing.removed {
             let detail = hits.map(|hits| format!("{hits} hits"));
             let about = About {
@@ -185,7 +205,7 @@ impl Inner {
                 lease: lease.as_ref(),
                 detail: detail.as_deref(),
             };
-            audit(change, caller, &self.leases, &about);
+            self.audit(change, caller, &about);
         }
         if healing.stuck.is_empty() {
             return Ok(Healed { removed: healing.removed.into_iter().map(|(fault, _)| fault).collect() });

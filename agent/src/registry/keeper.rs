@@ -3,7 +3,7 @@
 //! Neighbours: `agent` runs it; each change that could make something due earlier wakes it.
 //! Invariant: it never polls, and it counts by the monotonic clock: setting the wall clock moves nothing.
 
-use super::{Caller, Inner, Registry};
+use super::{Caller, Change, Inner, Registry};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -51,10 +51,10 @@ impl Inner {
     pub(super) async fn end_what_is_due(&mut self, now: Instant) {
         let caller = Caller::agent();
         for id in self.leases.due(now) {
-            let _ = self.end_lease(&id, "lease ran out", &caller).await;
+            let _ = self.end_lease(&id, Change::LeaseRanOut, &caller).await;
         }
         if self.proxies.values().flat_map(|entry| &entry.faults).any(|terms| terms.end.at() <= now) {
-            let _ = self.heal_where("fault ran out", &caller, |terms| terms.end.at() <= now).await;
+            let _ = self.heal_where(Change::FaultRanOut, &caller, |terms| terms.end.at() <= now).await;
         }
     }
 }

@@ -3,8 +3,8 @@
 //! Neighbours: `crate::lease` is the book, `keeper.rs` ends what is not renewed, `api::leases` calls it.
 //! Invariant: no fault lives under a lease that has ended; one that could not be healed is tried until it can.
 
-use super::{About, Caller, Inner, Refusal, Registry, audit};
-use squall_wire::{Healed, Lease, LeaseId, LeaseRenewal, LeaseRequest, Span};
+use super::{About, Caller, Change, Inner, Refusal, Registry};
+use squall_wire::{Healed, Lease, LeaseId, LeaseRenewal, LeaseRequest};
 use tokio::time::Instant;
 
 impl Registry {
@@ -15,23 +15,32 @@ impl Registry {
         if let Some(unknown) = request.proxies.iter().find(|name| !inner.proxies.contains_key(*name)) {
             return Err(inner.unknown(unknown));
         }
+        inner.not_halted()?;
+        for proxy in &request.proxies {
+            inner.policy.allow_touching(proxy)?;
+        }
         let now = Instant::now();
-        let id = inner.leases.grant(request, id, now)?;
+        let id = inner.leases.grant(request, id, caller, now)?;
         let lease = inner.lease_info(&id, now)?;
         let held: Vec<_> = lease.proxies.iter().map(AsRef::as_ref).collect();
         let detail = format!("{} for {}: {}", held.join(", "), lease.ttl, lease.reason);
         let about = About { lease: Some(&id), detail: Some(&detail), ..About::default() };
-        audit("lease taken", caller, &inner.leases, &about);
+        inner.audit(Change::LeaseTaken, caller, &about);
         self.sooner.notify_one();
         Ok(lease)
     }
 
     /// Counts a lease's time to live anew.
-    pub(crate) async fn renew_lease(&self, id: &LeaseId, renewal: LeaseRenewal) -> Result<Lease, Refusal> {
+    pub(crate) async fn renew_lease(
+        &self,
+        id: &LeaseId,
+        renewal: LeaseRenewal,
+        caller: &Caller,
+    ) -> Result<Lease, Refusal> {
         let mut inner = self.open().await?;
         let now = Instant::now();
-        inner.leases.renew(id, renewal.ttl, now)?;
-        tracing::debug!(lease = %id, ttl = renewal.ttl.map(|ttl: Span| ttl.to_string()), "lease renewed");
+        inner.leases.renew(id, renewal.ttl, caller, now)?;
+        inner.audit(Change::LeaseRenewed, caller, &About { lease: Some(id), ..About::default() });
         self.sooner.notify_one();
         inner.lease_info(id, now)
     }
@@ -39,10 +48,8 @@ impl Registry {
     /// Ends a lease; answers which faults went with it.
     pub(crate) async fn end_lease(&self, id: &LeaseId, caller: &Caller) -> Result<Healed, Refusal> {
         let mut inner = self.open().await?;
-        if inner.leases.get(id).is_none() {
-            return Err(Refusal::no_lease(id));
-        }
-        let outcome = inner.end_lease(id, "lease ended", caller).await;
+        inner.leases.check_holder(id, caller)?;
+        let outcome = inner.end_lease(id, Change::LeaseEnded, caller).await;
         self.sooner.notify_one();
         outcome
     }
@@ -55,16 +62,11 @@ fn new_id() -> LeaseId {
 
 impl Inner {
     /// Heals what lives under a lease, then strikes it out, so that nobody takes the proxy while its faults are on.
-    pub(super) async fn end_lease(
-        &mut self,
-        id: &LeaseId,
-        change: &'static str,
-        caller: &Caller,
-    ) -> Result<Healed, Refusal> {
+    pub(super) async fn end_lease(&mut self, id: &LeaseId, change: Change, caller: &Caller) -> Result<Healed, Refusal> {
         let caller = Caller { lease: Some(id.clone()), ..caller.clone() };
         let outcome =
-            self.heal_where("fault removed with its lease", &caller, |terms| terms.lease.as_ref() == Some(id)).await;
-        audit(change, &caller, &self.leases, &About { lease: Some(id), ..About::default() });
+            self.heal_where(Change::FaultRemovedWithLease, &caller, |terms| terms.lease.as_ref() == Some(id)).await;
+        self.audit(change, &caller, &About { lease: Some(id), ..About::default() });
         self.leases.end(id)?;
         // What could not be healed belongs to nobody now; the keeper has it.
         for terms in self.proxies.values_mut().flat_map(|entry| &mut entry.faults) {

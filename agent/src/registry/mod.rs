@@ -5,6 +5,7 @@
 //!                  │ Registry: one lock over      │      faults.rs   set, change, heal
 //!  keeper ─due───▶ │   proxies · faults · leases  │ ───▶ leases.rs   take, renew, end
 //!                  └──────────────┬───────────────┘      keeper.rs   what is due, by the monotonic clock
+//!                                 │                       halt.rs     the big red switch
 //!                                 ▼                       snapshot.rs what it looks like, for answers
 //!                       Proxy (the data plane), state file      toxics.rs  the same, in Toxiproxy's words
 //! ```
@@ -12,8 +13,10 @@
 //! Invariant: a change happens wholly or not at all, and holding the lock never waits for a peer, a name server
 //! or the disk. Every fault in here has a moment at which it goes.
 
+mod audit;
 mod entry;
 mod faults;
+mod halt;
 mod keeper;
 mod leases;
 mod proxies;
@@ -22,13 +25,15 @@ mod saving;
 mod snapshot;
 mod toxics;
 
+pub(crate) use audit::Caller;
 pub(crate) use refusal::Refusal;
 pub(crate) use snapshot::{Overview, to_the_milli};
 
-use crate::{DataPlane, lease::LeaseBook};
+use crate::{DataPlane, events::Events, lease::LeaseBook, policy::Policy};
+use audit::{About, Change};
 use entry::Entry;
 use saving::Saving;
-use squall_wire::{LeaseId, ProxyName};
+use squall_wire::{Halt, ProxyName};
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
     sync::{Mutex, MutexGuard, Notify, Semaphore},
@@ -45,27 +50,12 @@ const STOP_LIMIT: Duration = Duration::from_secs(12);
 /// Changes that wait for the lock at once, at most; further ones wait in their connections.
 const MAX_CHANGES: usize = 64;
 
-/// Who asks for a change, for the audit log and for leases.
-#[derive(Debug, Clone)]
-pub(crate) struct Caller {
-    /// The peer's address; `agent` for the agent's own doing.
-    pub(crate) from: String,
-    /// The lease under which the caller acts.
-    pub(crate) lease: Option<LeaseId>,
-}
-
-impl Caller {
-    /// The agent itself.
-    pub(crate) fn agent() -> Self {
-        Self { from: "agent".into(), lease: None }
-    }
-}
-
 /// What the registry is told at its start.
 #[derive(Debug, Clone)]
 pub(crate) struct Limits {
     pub(crate) max_fault_duration: Duration,
     pub(crate) max_lease: Duration,
+    pub(crate) policy: Arc<Policy>,
 }
 
 /// All proxies, faults and leases of one agent.
@@ -77,6 +67,7 @@ pub(crate) struct Registry {
     plane: Arc<DataPlane>,
     limits: Limits,
     saving: Option<Saving>,
+    events: Arc<Events>,
     changes: TaskTracker,
     places: Arc<Semaphore>,
 }
@@ -86,19 +77,26 @@ pub(crate) struct Registry {
 struct Inner {
     proxies: BTreeMap<ProxyName, Entry>,
     leases: LeaseBook,
+    policy: Arc<Policy>,
+    halt: Option<Halt>,
+    events: Arc<Events>,
     /// False once the agent shuts down: nothing may be set any more.
     open: bool,
 }
 
 impl Registry {
-    pub(crate) fn new(plane: Arc<DataPlane>, limits: Limits, state: Option<PathBuf>) -> Arc<Self> {
-        let leases = LeaseBook::new(limits.max_lease);
+    /// `halt`: the one that the state file remembers.
+    pub(crate) fn new(plane: Arc<DataPlane>, limits: Limits, state: Option<PathBuf>, halt: Option<Halt>) -> Arc<Self> {
+        let (leases, events) = (LeaseBook::new(limits.max_lease), Events::new());
+        let policy = Arc::clone(&limits.policy);
+        let inner = Inner { proxies: BTreeMap::new(), leases, policy, halt, events: Arc::clone(&events), open: true };
         Arc::new(Self {
-            inner: Mutex::new(Inner { proxies: BTreeMap::new(), leases, open: true }),
+            inner: Mutex::new(inner),
             sooner: Notify::new(),
             plane,
             limits,
             saving: state.map(Saving::new),
+            events,
             changes: TaskTracker::new(),
             places: Arc::new(Semaphore::new(MAX_CHANGES)),
         })
@@ -131,6 +129,11 @@ impl Registry {
         Ok(inner)
     }
 
+    /// The bus on which every change is told.
+    pub(crate) fn events(&self) -> &Arc<Events> {
+        &self.events
+    }
+
     /// Takes no more changes, heals everything, and lets connections finish for up to `drain`.
     /// Answers how many had to be cut.
     pub(crate) async fn shut_down(&self, drain: Duration) -> usize {
@@ -149,6 +152,7 @@ impl Registry {
             inner.proxies.values().map(|entry| Arc::clone(&entry.proxy)).collect()
         };
         self.changes.close();
+        self.events.close();
         let draining = futures::future::join_all(proxies.iter().map(|proxy| proxy.drain(drain)));
         let cut = tokio::time::timeout(drain.saturating_add(STOP_LIMIT), draining).await.unwrap_or_else(|_| {
             tracing::error!("proxies did not stop after their time to drain; leaving them");
@@ -162,43 +166,21 @@ impl Registry {
     }
 }
 
-/// Something changed: one structured line in the log, the audit trail.
-fn audit(change: &'static str, caller: &Caller, inner: &LeaseBook, about: &About<'_>) {
-    let lease = about.lease.or(caller.lease.as_ref());
-    let owner = lease.and_then(|id| inner.get(id)).map(|held| held.owner.as_str());
-    tracing::info!(
-        target: "squall_agent::audit",
-        change,
-        from = %caller.from,
-        owner,
-        lease = lease.map(LeaseId::as_str),
-        proxy = about.proxy.map(ProxyName::as_str),
-        fault = about.fault,
-        detail = about.detail,
-        "{change}"
-    );
-}
-
-/// What a change was about.
-#[derive(Debug, Default)]
-struct About<'a> {
-    proxy: Option<&'a ProxyName>,
-    fault: Option<&'a str>,
-    lease: Option<&'a LeaseId>,
-    detail: Option<&'a str>,
-}
-
 #[cfg(test)]
 mod tests {
     use super::{Limits, Registry};
     use crate::{DataPlane, PlaneLimits};
-    use std::time::Duration;
+    use std::{sync::Arc, time::Duration};
     use tokio::sync::oneshot;
 
     #[tokio::test]
     async fn a_change_goes_on_when_the_one_who_asked_for_it_hangs_up() {
-        let limits = Limits { max_fault_duration: Duration::from_secs(1), max_lease: Duration::from_secs(1) };
-        let registry = Registry::new(DataPlane::new(PlaneLimits::default()), limits, None);
+        let limits = Limits {
+            max_fault_duration: Duration::from_secs(1),
+            max_lease: Duration::from_secs(1),
+            policy: Arc::default(),
+        };
+        let registry = Registry::new(DataPlane::new(PlaneLimits::default()), limits, None, None);
         let (go, gone) = oneshot::channel::<()>();
         let (done, finished) = oneshot::channel::<()>();
         let mut asking = Box::pin(registry.to_the_end(async move {

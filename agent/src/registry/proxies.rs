@@ -1,20 +1,25 @@
 //! Creating, replacing, changing and deleting proxies.
 //!
-//! Neighbours: `api::proxies` calls it; `crate::proxy` does it. Names are resolved before the lock is taken.
+//! Neighbours: `api::proxies` calls it; `crate::proxy` does it. Names are resolved, and
+//! files of TLS read, before the lock is taken.
 //! Invariant: a proxy that another's lease holds is not touched, and a change that fails half-way is taken back.
 
 use super::{
-    About, Caller, Inner, MAX_PROXIES, Refusal, Registry, audit,
+    About, Caller, Change, Inner, MAX_PROXIES, Refusal, Registry,
     entry::{Entry, bounded},
 };
 use crate::{
-    Proxy,
-    address::{Purpose, mistake, satisfies},
+    Proxy, ProxyError,
+    address::{Purpose, host_of, mistake, satisfies},
     config::spec_mistakes,
+    tls::Tls,
 };
 use squall_wire::{ProxyInfo, ProxyName, ProxyPatch, ProxySpec};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::time::Instant;
+
+/// Reading the files of a proxy's TLS may take so long.
+const READ_LIMIT: Duration = Duration::from_secs(5);
 
 /// Looking up the name that a proxy listens on may take so long.
 const RESOLVE_LIMIT: Duration = Duration::from_secs(5);
@@ -33,16 +38,48 @@ impl Registry {
 
     async fn start_one(&self, spec: &ProxySpec, before: Option<SocketAddr>) -> Result<(), Refusal> {
         check(spec)?;
+        // One of the state file, from before the policy was so: it comes back, and each of its connections is refused.
+        if let Some(Err(forbidden)) = self.limits.policy.upstreams.check_written(host_of(&spec.upstream)) {
+            tracing::warn!(proxy = %spec.name, %forbidden, "a proxy starts whose upstream the policy refuses");
+        }
         let asked = resolved(&spec.listen).await?;
+        let tls = tls_of(spec).await?;
         let same_port = before.filter(|before| asked.port() == 0 && asked.ip() == before.ip());
         let mut inner = self.open().await?;
-        inner.start(spec, same_port.unwrap_or(asked), self, &Caller::agent()).await
+        inner.start(spec, Made { bind: same_port.unwrap_or(asked), tls }, self, &Caller::agent()).await
+    }
+
+    /// May a proxy lead there? The address is checked again for each connection: a name can be re-pointed.
+    pub(super) async fn allow_upstream(&self, upstream: &str) -> Result<(), Refusal> {
+        let rules = &self.limits.policy.upstreams;
+        let host = host_of(upstream);
+        if rules.allow_all() {
+            return Ok(());
+        }
+        if let Some(judged) = rules.check_written(host) {
+            return Ok(judged?);
+        }
+        // Without an address there is nothing to judge yet, and no connection either.
+        let Ok(Ok(found)) = tokio::time::timeout(RESOLVE_LIMIT, tokio::net::lookup_host(upstream)).await else {
+            return Ok(());
+        };
+        let judged: Vec<_> = found.map(|address| rules.check(host, address.ip())).collect();
+        match judged.iter().find_map(|judged| judged.clone().err()) {
+            Some(forbidden) if !judged.iter().any(Result::is_ok) => Err(forbidden.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks a specification, resolves its name and reads its files. To be done before the lock is taken.
+    pub(super) async fn made(&self, spec: &ProxySpec) -> Result<Made, Refusal> {
+        check(spec)?;
+        self.allow_upstream(&spec.upstream).await?;
+        Ok(Made { bind: resolved(&spec.listen).await?, tls: tls_of(spec).await? })
     }
 
     /// Makes a new proxy.
     pub(crate) async fn create_proxy(&self, spec: ProxySpec, caller: &Caller) -> Result<ProxyInfo, Refusal> {
-        check(&spec)?;
-        let bind = resolved(&spec.listen).await?;
+        let made = self.made(&spec).await?;
         let info = {
             let mut inner = self.open().await?;
             if inner.proxies.contains_key(&spec.name) {
@@ -51,7 +88,7 @@ impl Registry {
                     hint: "PUT /v1/proxies/{proxy} replaces it",
                 });
             }
-            inner.start(&spec, bind, self, caller).await?;
+            inner.start(&spec, made, self, caller).await?;
             inner.proxy_info(&spec.name, Instant::now())?
         };
         self.save().await?;
@@ -60,20 +97,20 @@ impl Registry {
 
     /// Makes a proxy, or makes one be as specified; answers whether it is new. What is so already is not disturbed.
     pub(crate) async fn put_proxy(&self, spec: ProxySpec, caller: &Caller) -> Result<(ProxyInfo, bool), Refusal> {
-        check(&spec)?;
-        let bind = resolved(&spec.listen).await?;
+        let made = self.made(&spec).await?;
         let (info, new, changed) = {
             let mut inner = self.open().await?;
             let new = !inner.proxies.contains_key(&spec.name);
             let changed = if new {
-                inner.start(&spec, bind, self, caller).await?;
+                inner.start(&spec, made, self, caller).await?;
                 true
             } else {
                 inner.entry(&spec.name)?.keeps_its_shape(&spec)?;
                 let wish = Wish {
-                    listen: Some((&spec.listen, bind)),
+                    listen: Some((&spec.listen, made.bind)),
                     upstream: Some(&spec.upstream),
                     enabled: Some(spec.enabled),
+                    tls: Some((&spec, made.tls)),
                     drop_connections: false,
                 };
                 inner.change(&spec.name, wish, caller).await?
@@ -111,13 +148,17 @@ impl Registry {
                 return Err(Refusal::invalid(field, message));
             }
         }
+        if let Some(upstream) = &patch.upstream {
+            self.allow_upstream(upstream).await?;
+        }
         let listen = match patch.listen.as_deref() {
             Some(text) => Some((text, resolved(text).await?)),
             None => None,
         };
         let (info, changed) = {
             let mut inner = self.open().await?;
-            let wish = Wish { listen, upstream: patch.upstream.as_deref(), enabled: patch.enabled, drop_connections };
+            let upstream = patch.upstream.as_deref();
+            let wish = Wish { listen, upstream, enabled: patch.enabled, tls: None, drop_connections };
             let changed = inner.change(name, wish, caller).await?;
             (inner.proxy_info(name, Instant::now())?, changed)
         };
@@ -132,10 +173,16 @@ impl Registry {
         let entry = {
             let mut inner = self.open().await?;
             inner.entry(name)?;
-            inner.leases.allow(name, caller.lease.as_ref(), Instant::now())?;
+            inner.policy.allow_touching(name)?;
+            inner.leases.allow(name, caller.lease.as_ref(), caller, Instant::now())?;
             let Some(entry) = inner.proxies.remove(name) else { return Err(inner.unknown(name)) };
-            audit("proxy deleted", caller, &inner.leases, &About { proxy: Some(name), ..About::default() });
+            inner.audit(Change::ProxyDeleted, caller, &About { proxy: Some(name), ..About::default() });
             inner.leases.forget_proxy(name);
+            for terms in &entry.faults {
+                let (fault, lease) = (Some(terms.fault.name().as_str()), terms.lease.as_ref());
+                let about = About { proxy: Some(name), fault, lease, ..About::default() };
+                inner.audit(Change::FaultRemovedWithProxy, caller, &about);
+            }
             entry
         };
         let stopping = async {
@@ -153,6 +200,8 @@ pub(super) struct Wish<'a> {
     pub(super) listen: Option<(&'a str, SocketAddr)>,
     pub(super) upstream: Option<&'a str>,
     pub(super) enabled: Option<bool>,
+    /// As specified, and with its files read.
+    pub(super) tls: Option<(&'a ProxySpec, Tls)>,
     /// Whether a new address or a new target ends the connections that are open.
     pub(super) drop_connections: bool,
 }
@@ -162,21 +211,24 @@ impl Inner {
     pub(super) async fn start(
         &mut self,
         spec: &ProxySpec,
-        bind: SocketAddr,
+        made: Made,
         registry: &Registry,
         caller: &Caller,
     ) -> Result<(), Refusal> {
+        if !caller.is_agent() {
+            self.policy.allow_touching(&spec.name)?;
+        }
         if self.proxies.len() >= MAX_PROXIES {
             return Err(Refusal::forbidden(format!(
                 "this agent keeps at most {MAX_PROXIES} proxies: delete some first"
             )));
         }
-        let bound = ProxySpec { listen: bind.to_string(), ..spec.clone() };
-        let proxy = Arc::new(bounded(Proxy::start(&bound, &registry.plane)).await?);
+        let bound = ProxySpec { listen: made.bind.to_string(), ..spec.clone() };
+        let proxy = Arc::new(bounded(Proxy::start_with(&bound, made.tls, &registry.plane)).await?);
         let detail = format!("{} -> {}", proxy.listen_addr(), spec.upstream);
         self.proxies.insert(spec.name.clone(), Entry::new(proxy, spec));
         let about = About { proxy: Some(&spec.name), detail: Some(&detail), ..About::default() };
-        audit("proxy created", caller, &self.leases, &about);
+        self.audit(Change::ProxyCreated, caller, &about);
         Ok(())
     }
 
@@ -187,10 +239,18 @@ impl Inner {
         let listen = wish.listen.filter(|(text, bind)| !entry.listens_on(text, *bind));
         let upstream = wish.upstream.filter(|upstream| *upstream != entry.proxy.upstream());
         let enabled = wish.enabled.filter(|on| *on != entry.proxy.is_enabled());
-        if listen.is_none() && upstream.is_none() && enabled.is_none() {
+        let tls = wish.tls.filter(|(spec, tls)| !entry.encrypts_as(spec) || tls.differs(&entry.proxy.tls()));
+        if listen.is_none() && upstream.is_none() && enabled.is_none() && tls.is_none() {
             return Ok(false);
         }
-        self.leases.allow(name, caller.lease.as_ref(), Instant::now())?;
+        if !caller.is_agent() {
+            self.policy.allow_touching(name)?;
+        }
+        // To shut a proxy is to hurt whoever uses it.
+        if enabled == Some(false) {
+            self.not_halted()?;
+        }
+        self.leases.allow(name, caller.lease.as_ref(), caller, Instant::now())?;
         let entry = self.entry_mut(name)?;
         if let Some((_, bind)) = listen {
             bounded(entry.proxy.rebind(&bind.to_string())).await?;
@@ -206,6 +266,11 @@ impl Inner {
         if let Some(upstream) = upstream {
             entry.proxy.set_upstream(upstream.to_owned());
         }
+        if let Some((spec, tls)) = tls {
+            entry.proxy.set_tls(tls);
+            entry.spec.listen_tls.clone_from(&spec.listen_tls);
+            entry.spec.upstream_tls.clone_from(&spec.upstream_tls);
+        }
         if let Some((text, _)) = listen {
             text.clone_into(&mut entry.spec.listen);
         }
@@ -215,7 +280,7 @@ impl Inner {
         let state = if entry.proxy.is_enabled() { "enabled" } else { "disabled" };
         let detail = format!("{} -> {}, {state}", entry.proxy.listen_addr(), entry.proxy.upstream());
         let about = About { proxy: Some(name), detail: Some(&detail), ..About::default() };
-        audit("proxy changed", caller, &self.leases, &about);
+        self.audit(Change::ProxyChanged, caller, &about);
         Ok(true)
     }
 
@@ -241,14 +306,17 @@ impl Entry {
         let now = &self.spec;
         let field = match () {
             () if now.protocol != wanted.protocol => "protocol",
-            () if now.listen_tls != wanted.listen_tls => "listen_tls",
-            () if now.upstream_tls != wanted.upstream_tls => "upstream_tls",
             () if now.host != wanted.host => "host",
             () => return Ok(()),
         };
         let message =
             format!("the `{field}` of proxy `{}` stays as it is: delete the proxy, and make it anew", now.name);
         Err(Refusal::invalid(field, message))
+    }
+
+    /// Whether its TLS is specified so already; its files may say something else by now.
+    fn encrypts_as(&self, wanted: &ProxySpec) -> bool {
+        self.spec.listen_tls == wanted.listen_tls && self.spec.upstream_tls == wanted.upstream_tls
     }
 
     /// Whether it listens already on what is asked for, as written and as resolved.
@@ -265,7 +333,20 @@ async fn take_back(name: &ProxyName, proxy: &Proxy, bound: SocketAddr) {
     }
 }
 
-pub(super) fn check(spec: &ProxySpec) -> Result<(), Refusal> {
+/// What a specification comes to on this machine.
+pub(super) struct Made {
+    pub(super) bind: SocketAddr,
+    pub(super) tls: Tls,
+}
+
+async fn tls_of(spec: &ProxySpec) -> Result<Tls, Refusal> {
+    let read = tokio::time::timeout(READ_LIMIT, Tls::of(spec)).await;
+    let read =
+        read.map_err(|_| Refusal::invalid("listen_tls", "the disk with the files of its TLS does not answer"))?;
+    Ok(read.map_err(ProxyError::from)?)
+}
+
+fn check(spec: &ProxySpec) -> Result<(), Refusal> {
     let mistakes = spec_mistakes(spec);
     let Some((field, _)) = mistakes.first() else { return Ok(()) };
     let messages: Vec<_> = mistakes.iter().map(|(_, message)| message.as_str()).collect();
@@ -273,7 +354,7 @@ pub(super) fn check(spec: &ProxySpec) -> Result<(), Refusal> {
 }
 
 /// The address to bind: what `localhost` means is decided here, an IPv4 address before an IPv6 one.
-pub(crate) async fn resolved(listen: &str) -> Result<SocketAddr, Refusal> {
+async fn resolved(listen: &str) -> Result<SocketAddr, Refusal> {
     if let Ok(address) = listen.parse() {
         return Ok(address);
     }

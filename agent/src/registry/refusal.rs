@@ -3,7 +3,7 @@
 //! Neighbours: `registry` and `lease` return it, `api::error` maps it to a status and a body in one `match`.
 //! Invariant: a refusal changed nothing, but for those that say so: `Unhealed` and `NotSaved`.
 
-use crate::{proxy::ProxyError, toxiproxy::ToxiproxyMistake};
+use crate::{access::Role, proxy::ProxyError, toxiproxy::ToxiproxyMistake};
 use squall_wire::{FaultName, LeaseId, ProxyName, nearest::nearest};
 
 /// A change that did not happen, or not wholly.
@@ -56,6 +56,34 @@ pub(crate) enum Refusal {
         since: String,
         /// Until when, RFC 3339.
         until: String,
+    },
+    /// It takes a role that the caller does not have.
+    #[error("{message}: that takes the role `{needed}`")]
+    Role {
+        /// The role.
+        needed: Role,
+        /// What is in the way.
+        message: String,
+    },
+    /// The agent's policy forbids it, whoever asks.
+    #[error("{rule}: {message}")]
+    Policy {
+        /// The rule's place in the configuration.
+        rule: &'static str,
+        /// The field that it is about.
+        field: &'static str,
+        /// What it forbids.
+        message: String,
+    },
+    /// The agent is halted.
+    #[error("this agent was halted by {who} at {since}, and takes no faults until that is lifted: {reason}")]
+    Halted {
+        /// Why.
+        reason: String,
+        /// Who ordered it.
+        who: String,
+        /// Since when, RFC 3339.
+        since: String,
     },
     /// A limit of this agent's forbids it.
     #[error("{message}")]

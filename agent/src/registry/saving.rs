@@ -4,7 +4,7 @@
 //! Invariant: each writing takes its snapshot after it got its turn, so an older state never overwrites a newer one.
 
 use super::{Refusal, Registry};
-use crate::state;
+use crate::state::{self, Saved};
 use parking_lot::Mutex;
 use squall_wire::ProxySpec;
 use std::{path::PathBuf, time::Duration};
@@ -32,13 +32,13 @@ impl Saving {
 }
 
 impl Registry {
-    /// Writes the proxies to the state file, if there is one.
+    /// Writes proxies and halt to the state file, if there is one.
     pub(crate) async fn save(&self) -> Result<(), Refusal> {
         let Some(saving) = &self.saving else { return Ok(()) };
         let _turn = saving.turn.lock().await;
-        let specs = self.specs().await;
+        let saved = self.to_save().await;
         let path = saving.path.clone();
-        let written = tokio::task::spawn_blocking(move || state::save(&path, specs)).await;
+        let written = tokio::task::spawn_blocking(move || state::save(&path, saved)).await;
         let failure = match written {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(error.to_string()),
@@ -51,8 +51,8 @@ impl Registry {
         Err(Refusal::NotSaved(cause))
     }
 
-    /// The proxies as they are to come back: with the port that was bound where any would have done.
-    async fn specs(&self) -> Vec<ProxySpec> {
+    /// What is to come back: the halt, and the proxies with the port that was bound where any would have done.
+    async fn to_save(&self) -> Saved {
         let inner = self.inner.lock().await;
         let spec = |(name, entry): (&squall_wire::ProxyName, &super::Entry)| ProxySpec {
             name: name.clone(),
@@ -64,6 +64,6 @@ impl Registry {
             enabled: entry.proxy.is_enabled(),
             ..entry.spec.clone()
         };
-        inner.proxies.iter().map(spec).collect()
+        Saved { proxies: inner.proxies.iter().map(spec).collect(), halt: inner.halt.clone() }
     }
 }

@@ -24,6 +24,8 @@ pub(crate) struct Overview {
     pub(crate) received: Vec<[u64; 2]>,
     /// Leases that live.
     pub(crate) leases: usize,
+    /// Bytes that delay lines hold.
+    pub(crate) held: u64,
 }
 
 impl Registry {
@@ -44,6 +46,7 @@ impl Registry {
             proxies: inner.all_proxies(),
             received: inner.proxies.values().map(|entry| entry.proxy.received()).collect(),
             leases: inner.leases.ids().count(),
+            held: self.plane.budget.used(),
         }
     }
 

@@ -5,9 +5,9 @@
 //! Invariant: a toxic whose fault is gone, for whatever reason, is gone too; and none is set on a leased proxy.
 
 use super::{
-    Caller, Inner, MAX_FAULTS, Refusal, Registry,
+    About, Caller, Change, Inner, MAX_FAULTS, Refusal, Registry,
     entry::{Entry, Healing, HeldToxic, bounded},
-    proxies::{Wish, check, resolved},
+    proxies::Wish,
 };
 use crate::toxiproxy::{Planned, ProxyView, Toxic, ToxicPatch, ToxicView};
 use squall_wire::{FaultName, ProxyName, ProxyPatch};
@@ -63,9 +63,13 @@ impl Registry {
         let life = self.life(None, Duration::ZERO)?;
         let mut inner = self.open().await?;
         let at = inner.entry(proxy)?.toxic_at(name)?;
-        inner.leases.allow(proxy, None, Instant::now())?;
+        inner.leases.allow(proxy, None, caller, Instant::now())?;
         let before = &inner.entry(proxy)?.toxics[at];
         let (toxic, fault) = (before.toxic.patched(patch)?, before.fault.clone());
+        inner.not_halted()?;
+        if let Some(spec) = toxic.fault() {
+            inner.policy.allow_fault(proxy, &spec.fault, spec.percent, None)?;
+        }
         match (fault, toxic.fault()) {
             (Some(fault), Some(spec)) => {
                 let change = inner.entry(proxy)?.proxy.change_fault(&fault, Some(spec.fault), Some(spec.percent));
@@ -78,7 +82,7 @@ impl Registry {
                 if !healing.stuck.is_empty() {
                     inner.entry_mut(proxy)?.toxics[at].fault = Some(fault);
                 }
-                inner.healed(healing, "fault removed", caller)?;
+                inner.healed(healing, Change::FaultRemoved, caller)?;
             }
             (None, Some(mut spec)) => {
                 spec.name = inner.entry(proxy)?.free_fault_name(&toxic.name);
@@ -88,7 +92,8 @@ impl Registry {
             (None, None) => {}
         }
         let view = toxic.view();
-        inner.told_of_toxic("toxic changed", proxy, &toxic, caller);
+        let held = &inner.entry(proxy)?.toxics[at];
+        inner.told_of_toxic(Change::ToxicChanged, (proxy, held.fault.as_ref()), &toxic, caller);
         inner.entry_mut(proxy)?.toxics[at].toxic = toxic;
         self.sooner.notify_one();
         Ok(view)
@@ -98,9 +103,9 @@ impl Registry {
     pub(crate) async fn remove_toxic(&self, proxy: &ProxyName, name: &str, caller: &Caller) -> Result<(), Refusal> {
         let mut inner = self.open().await?;
         inner.entry(proxy)?.toxic_at(name)?;
-        inner.leases.allow(proxy, None, Instant::now())?;
+        inner.leases.allow(proxy, None, caller, Instant::now())?;
         let healing = inner.remove_toxics(proxy, |toxic| toxic.name == name).await?;
-        let outcome = inner.healed(healing, "fault removed", caller);
+        let outcome = inner.healed(healing, Change::FaultRemoved, caller);
         self.sooner.notify_one();
         outcome.map(drop)
     }
@@ -141,29 +146,31 @@ impl Registry {
 
     async fn populate_one(&self, planned: Planned, caller: &Caller) -> Result<ProxyView, Refusal> {
         let Planned { spec, toxics } = planned;
-        check(&spec)?;
-        let bind = resolved(&spec.listen).await?;
+        let made = self.made(&spec).await?;
+        let bind = made.bind;
         let life = self.life(None, Duration::ZERO)?;
         let (view, changed) = {
             let mut inner = self.open().await?;
             let name = &spec.name;
+            inner.allow_toxics(name, &toxics)?;
             let changed = match inner.proxies.get(name) {
                 None => {
-                    inner.start(&spec, bind, self, caller).await?;
+                    inner.start(&spec, made, self, caller).await?;
                     true
                 }
                 Some(entry) if entry.listens_on(&spec.listen, bind) && entry.proxy.upstream() == spec.upstream => false,
                 Some(_) => {
-                    inner.leases.allow(name, None, Instant::now())?;
+                    inner.leases.allow(name, None, caller, Instant::now())?;
                     let wish = Wish {
                         listen: Some((&spec.listen, bind)),
                         upstream: Some(&spec.upstream),
                         enabled: Some(spec.enabled),
+                        tls: None,
                         drop_connections: true,
                     };
                     inner.change(name, wish, caller).await?;
                     let healing = inner.remove_toxics(name, |_| true).await?;
-                    inner.healed(healing, "fault removed", caller)?;
+                    inner.healed(healing, Change::FaultRemoved, caller)?;
                     true
                 }
             };
@@ -181,6 +188,15 @@ impl Registry {
 }
 
 impl Inner {
+    /// What is not allowed is refused before anything is changed for it.
+    fn allow_toxics(&self, proxy: &ProxyName, toxics: &[Toxic]) -> Result<(), Refusal> {
+        for spec in toxics.iter().filter_map(Toxic::fault) {
+            self.not_halted()?;
+            self.policy.allow_fault(proxy, &spec.fault, spec.percent, None)?;
+        }
+        Ok(())
+    }
+
     async fn add_toxic(
         &mut self,
         proxy: &ProxyName,
@@ -192,7 +208,7 @@ impl Inner {
         if entry.toxic_at(&toxic.name).is_ok() {
             return Err(Refusal::ToxicExists);
         }
-        self.leases.allow(proxy, None, Instant::now())?;
+        self.leases.allow(proxy, None, caller, Instant::now())?;
         if entry.toxics.len() >= MAX_FAULTS {
             return Err(Refusal::forbidden(format!("a proxy has at most {MAX_FAULTS} toxics: remove some first")));
         }
@@ -203,7 +219,7 @@ impl Inner {
             }
             None => None,
         };
-        self.told_of_toxic("toxic set", proxy, &toxic, caller);
+        self.told_of_toxic(Change::ToxicSet, (proxy, fault.as_ref()), &toxic, caller);
         self.entry_mut(proxy)?.toxics.push(HeldToxic { toxic, fault });
         Ok(())
     }
@@ -221,9 +237,9 @@ impl Inner {
             if entry.toxics[at].toxic == toxic {
                 return Ok(());
             }
-            self.leases.allow(proxy, None, Instant::now())?;
+            self.leases.allow(proxy, None, caller, Instant::now())?;
             let healing = self.remove_toxics(proxy, |other| other.name == toxic.name).await?;
-            self.healed(healing, "fault removed", caller)?;
+            self.healed(healing, Change::FaultRemoved, caller)?;
         }
         self.add_toxic(proxy, toxic, life, caller).await
     }
@@ -243,19 +259,20 @@ impl Inner {
         if entry.toxics.is_empty() && entry.proxy.is_enabled() {
             return Ok(false);
         }
-        self.leases.allow(name, None, Instant::now())?;
+        self.leases.allow(name, None, caller, Instant::now())?;
         let healing = self.remove_toxics(name, |_| true).await?;
-        let healed = self.healed(healing, "fault removed", caller);
-        let wish = Wish { listen: None, upstream: None, enabled: Some(true), drop_connections: false };
+        let healed = self.healed(healing, Change::FaultRemoved, caller);
+        let wish = Wish { listen: None, upstream: None, enabled: Some(true), tls: None, drop_connections: false };
         let enabled = self.change(name, wish, caller).await;
         healed?;
         enabled
     }
 
-    fn told_of_toxic(&self, change: &'static str, proxy: &ProxyName, toxic: &Toxic, caller: &Caller) {
+    fn told_of_toxic(&self, change: Change, at: (&ProxyName, Option<&FaultName>), toxic: &Toxic, caller: &Caller) {
+        let (proxy, fault) = (at.0, at.1.map(FaultName::as_str));
         let detail = serde_json::to_string(&toxic.view()).unwrap_or_default();
-        let about = super::About { proxy: Some(proxy), detail: Some(&detail), ..super::About::default() };
-        super::audit(change, caller, &self.leases, &about);
+        let about = About { proxy: Some(proxy), fault, detail: Some(&detail), ..About::default() };
+        self.audit(change, caller, &about);
     }
 }
 

@@ -78,8 +78,9 @@ impl ToxicInput {
         if name.chars().count() > LONGEST_NAME {
             return Err(ToxiproxyMistake::Body(format!("the name of a toxic has at most {LONGEST_NAME} letters")));
         }
+        let toxicity = sound(self.toxicity, 1.0)?;
         let values = kind.merged(&[], self.attributes.as_ref())?;
-        Ok(Toxic { name, kind, stream, toxicity: self.toxicity.unwrap_or(1.0), values })
+        Ok(Toxic { name, kind, stream, toxicity, values })
     }
 }
 
@@ -90,8 +91,9 @@ impl Toxic {
 
     /// The toxic with what the patch names.
     pub(crate) fn patched(&self, patch: &ToxicPatch) -> Result<Self, ToxiproxyMistake> {
+        let toxicity = sound(patch.toxicity, self.toxicity)?;
         let values = self.kind.merged(&self.values, patch.attributes.as_ref())?;
-        Ok(Self { values, toxicity: patch.toxicity.unwrap_or(self.toxicity), ..self.clone() })
+        Ok(Self { values, toxicity, ..self.clone() })
     }
 
     /// The fault that does it, without a name; none where nothing is to be done.
@@ -121,6 +123,14 @@ impl Toxic {
             stream: self.stream.clone(),
             toxicity: number(self.toxicity),
         }
+    }
+}
+
+/// What was sent, or what was there. A number that does not fit into 32 bits is infinite here and could not be shown.
+fn sound(sent: Option<f32>, before: f32) -> Result<f32, ToxiproxyMistake> {
+    match sent.unwrap_or(before) {
+        toxicity if toxicity.is_finite() => Ok(toxicity),
+        _ => Err(ToxiproxyMistake::Body("toxicity does not fit into 32 bits: write a number from 0 to 1".to_owned())),
     }
 }
 
@@ -177,6 +187,15 @@ mod tests {
             assert_eq!(serde_json::to_value(toxic.view()).unwrap()["toxicity"].as_f64(), Some(sent));
             assert_eq!(toxic.fault().unwrap().percent.get(), percent, "{sent}");
         }
+    }
+
+    #[test]
+    fn a_toxicity_that_could_not_be_shown_is_refused() {
+        let too_much = json!({"type": "timeout", "toxicity": 1e40});
+        assert!(parsed(too_much.clone()).unwrap_err().starts_with("bad request body: toxicity"));
+        let toxic = parsed(json!({"type": "timeout"})).unwrap();
+        let patch: ToxicPatch = serde_json::from_value(too_much).unwrap();
+        assert!(toxic.patched(&patch).is_err());
     }
 
     #[test]

@@ -50,7 +50,11 @@ impl Running {
     }
 
     pub(crate) async fn with(config: AgentConfig) -> Self {
-        let agent = Agent::bind(config).await.unwrap();
+        Self::of(Agent::bind(config).await.unwrap())
+    }
+
+    /// An agent that was bound already.
+    pub(crate) fn of(agent: Agent) -> Self {
         let addr = agent.local_addr();
         let stop = CancellationToken::new();
         let task = tokio::spawn(agent.run(stop.clone()));

@@ -15,9 +15,9 @@ use super::{Api, ApiError, body};
 use crate::registry::{Caller, Refusal, Registry};
 use axum::{
     Router,
-    extract::{FromRequest, FromRequestParts, Request},
-    http::{HeaderName, HeaderValue, StatusCode, header, request::Parts},
-    middleware::{Next, from_fn},
+    extract::{FromRequest, FromRequestParts, Request, State},
+    http::{HeaderName, HeaderValue, Method, StatusCode, header, request::Parts},
+    middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -31,7 +31,7 @@ const VERSION: &str = "2.12.0";
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-toxiproxy-request-id");
 
 /// All paths.
-pub(super) fn router() -> Router<Arc<Api>> {
+pub(super) fn router(api: &Arc<Api>) -> Router<Arc<Api>> {
     Router::new()
         .route("/version", get(version))
         .route("/reset", post(proxies::reset))
@@ -47,14 +47,29 @@ pub(super) fn router() -> Router<Arc<Api>> {
             get(toxics::show).post(toxics::change).patch(toxics::change).delete(toxics::delete),
         )
         .method_not_allowed_fallback(async || ToxiproxyError::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed"))
-        .layer(from_fn(face))
+        .layer(from_fn_with_state(Arc::clone(api), face))
 }
 
-/// What every answer has, and what a browser gets: nothing.
-async fn face(request: Request, next: Next) -> Response {
+/// Whether a path is one of Toxiproxy's.
+pub(super) fn has(path: &str) -> bool {
+    let first = path.trim_start_matches('/').split('/').next().unwrap_or_default();
+    ["version", "reset", "populate", "proxies"].contains(&first)
+}
+
+/// An error of ours as Toxiproxy tells it.
+pub(super) fn told(error: ApiError) -> Response {
+    ToxiproxyError::from(error).into_response()
+}
+
+/// What every answer has, and what a browser gets: nothing. With leases required, nothing is changed here.
+async fn face(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
     let agent = request.headers().get(header::USER_AGENT).map(HeaderValue::as_bytes);
     let mut response = if agent.is_some_and(|agent| agent.starts_with(b"Mozilla/")) {
         ToxiproxyError::new(StatusCode::FORBIDDEN, "User agent not allowed").into_response()
+    } else if api.config.policy.require_lease && !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let message =
+            "policy.require_lease: this agent is changed under leases only, which Toxiproxy's paths do not know";
+        ToxiproxyError::new(StatusCode::FORBIDDEN, message).into_response()
     } else {
         next.run(request).await
     };
@@ -87,7 +102,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Asker {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(Self(Caller { from: super::from(parts), lease: None }))
+        Ok(Self(super::caller(parts, None)))
     }
 }
 

@@ -1,0 +1,41 @@
+//! HTTP/1.1 on a proxied stream: what each run of its bytes is, without changing one.
+//!
+//! ```text
+//!  bytes ──▶ framing ──▶ scan (where the head ends) ──▶ head (what it says) ──▶ length (how the body ends)
+//!               │
+//!               ├──────▶ chunk (where a chunked body ends, and which of its bytes are payload)
+//!               ▼
+//!            parts: head, pieces of the body, end; the next message
+//! ```
+//! Pure like a pipeline: it is fed and asked, and neither reads, writes nor waits. One [`Framer`] reads one direction
+//! of one connection.
+//!
+//! Invariant: heads and pieces of bodies together are the stream, byte for byte, and after a message that is refused
+//! there is no other.
+
+mod chunk;
+mod error;
+mod framing;
+mod head;
+mod length;
+mod part;
+mod scan;
+
+pub(crate) use chunk::{LAST_CHUNK, chunk};
+pub(crate) use error::{BadMessage, Piece};
+pub(crate) use framing::{Framer, Limits};
+pub(crate) use head::{Fields, MOST_FIELDS, RequestHead, ResponseHead, ResponseTo, Version};
+pub(crate) use length::BodyKind;
+pub(crate) use part::{Body, Head, Part};
+
+/// Which messages a stream carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// Requests, from the client.
+    Request,
+    /// Responses, from the upstream.
+    Response,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,17 @@
+//! What fuzzers, the test of their seeds and benchmarks reach of this crate's inside; nothing else is to use it.
+//!
+//! Each function takes any bytes at all, and panics when a promise about them is broken: `http_framing` for the
+//! framing of HTTP (`http`), `fault_json` for what `/v1` reads (`squall_wire`), `toxic` for Toxiproxy's words
+//! (`toxiproxy`). `fuzz/` has the targets, `agent/tests/fuzz_seeds.rs` runs every seed.
+//!
+//! Invariant: the same bytes give the same outcome.
+
+mod framing;
+mod json;
+mod toxic;
+mod transcript;
+
+pub use framing::{RequestCounter, http_framing};
+pub use json::fault_json;
+pub use toxic::toxic;
+pub(crate) use transcript::Transcript;

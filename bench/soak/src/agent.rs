@@ -1,0 +1,201 @@
+//! The agent's process: started, asked over REST, looked at in `/proc`, and ended.
+//!
+//! Neighbours: `site` makes its proxies, `chaos` hurts through it, `checkpoint` looks at what it holds.
+//! Invariant: when this value is dropped, the process is gone.
+
+use crate::error::SoakError;
+use reqwest::Method;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use std::{
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+use tokio::time::sleep;
+
+/// How long it may take to start.
+const START: Duration = Duration::from_secs(10);
+/// A call that takes longer than this hangs, which is a finding.
+const CALL: Duration = Duration::from_secs(10);
+
+/// A running agent.
+pub(crate) struct Agent {
+    child: Child,
+    http: reqwest::Client,
+    url: String,
+    _home: tempfile::TempDir,
+}
+
+/// What an answer was.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: Value,
+}
+
+/// What the agent holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub(crate) struct Held {
+    /// Connections, sessions included, over all proxies.
+    pub(crate) connections: u64,
+    /// Faults that are set.
+    pub(crate) faults: u64,
+    /// Tasks that live.
+    pub(crate) tasks: u64,
+    /// Bytes in delay lines.
+    pub(crate) bytes: u64,
+    /// Open descriptors.
+    pub(crate) descriptors: u64,
+}
+
+impl Agent {
+    /// Starts one on any free port.
+    pub(crate) async fn start(program: Option<&Path>) -> Result<Self, SoakError> {
+        let program = program.map_or_else(beside_us, |path| Ok(path.to_owned()))?;
+        let home = tempfile::tempdir().map_err(|e| SoakError::new("make a directory", e))?;
+        let ready = home.path().join("ready.json");
+        let child = Command::new(&program)
+            .args(["--listen", "127.0.0.1:0", "--drain", "2s", "--ready-file"])
+            .arg(&ready)
+            .env("RUST_LOG", "error")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .map_err(|e| SoakError::new(format!("start {} (build it first)", program.display()), e))?;
+        // Each call comes on a connection of its own, so that those that the agent has are the same at every look.
+        let http = reqwest::Client::builder()
+            .timeout(CALL)
+            .pool_max_idle_per_host(0)
+            .no_proxy()
+            .build()
+            .map_err(|e| SoakError::new("make a client", e))?;
+        let mut agent = Self { child, http, url: String::new(), _home: home };
+        let until = Instant::now() + START;
+        let told = loop {
+            // Written in one piece, by renaming.
+            if let Ok(text) = std::fs::read_to_string(&ready) {
+                break text;
+            }
+            if Instant::now() > until {
+                return Err(SoakError::new("start the agent", format!("it was not ready within {START:?}")));
+            }
+            sleep(Duration::from_millis(10)).await;
+        };
+        let told: Value = serde_json::from_str(&told).map_err(|e| SoakError::new("read the ready file", e))?;
+        agent.url = format!("http://{}", told["api"].as_str().unwrap_or_default());
+        Ok(agent)
+    }
+
+    /// Asks, and takes any answer.
+    pub(crate) async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        lease: Option<&str>,
+        body: Option<&Value>,
+    ) -> Result<Answer, String> {
+        let mut request = self.http.request(method.clone(), format!("{}{path}", self.url));
+        if let Some(lease) = lease {
+            request = request.header("x-squall-lease", lease);
+        }
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let told = |e: reqwest::Error| format!("{method} {path}: {e}");
+        let answer = request.send().await.map_err(told)?;
+        let status = answer.status().as_u16();
+        let text = answer.text().await.map_err(told)?;
+        Ok(Answer { status, body: serde_json::from_str(&text).unwrap_or(Value::String(text)) })
+    }
+
+    /// Asks for what must be answered with success.
+    pub(crate) async fn must(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, SoakError> {
+        let answer = self.ask(method, path, None, body).await.map_err(|e| SoakError::new("ask the agent", e))?;
+        match answer.status {
+            200..300 => Ok(answer.body),
+            status => Err(SoakError::new(format!("have the agent do {path}"), format!("{status}: {}", answer.body))),
+        }
+    }
+
+    /// What it holds now.
+    pub(crate) async fn held(&self) -> Result<Held, SoakError> {
+        let text = self.must(Method::GET, "/metrics", None).await?;
+        let text = text.as_str().unwrap_or_default();
+        let one = |name: &str| {
+            sum(text, name).ok_or_else(|| SoakError::new("read the agent's metrics", format!("there is no {name}")))
+        };
+        let descriptors = std::fs::read_dir(format!("/proc/{}/fd", self.child.id()))
+            .map_err(|e| SoakError::new("count the agent's descriptors", e))?
+            .count() as u64;
+        Ok(Held {
+            connections: one("squall_proxy_open_connections")?,
+            faults: one("squall_proxy_faults")?,
+            tasks: one("squall_tasks")?,
+            bytes: one("squall_held_bytes")?,
+            descriptors,
+        })
+    }
+
+    /// Memory that it holds, in KiB.
+    pub(crate) fn resident_kib(&self) -> Result<u64, SoakError> {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(&path).map_err(|e| SoakError::new(format!("read {path}"), e))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse().ok())
+            .ok_or_else(|| SoakError::new(format!("read {path}"), "there is no VmRSS in it"))
+    }
+
+    /// Asks it to end, and waits for that; answers its exit code.
+    pub(crate) async fn end(mut self, limit: Duration) -> Result<Option<i32>, SoakError> {
+        let pid = Pid::from_raw(self.child.id().cast_signed());
+        if let Some(pid) = pid {
+            kill_process(pid, Signal::TERM).map_err(|e| SoakError::new("end the agent", e))?;
+        }
+        let until = Instant::now() + limit;
+        while Instant::now() < until {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Ok(status.code());
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+        Err(SoakError::new("end the agent", format!("it goes on {limit:?} after SIGTERM")))
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            // It may have ended between the two calls, which is as good.
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+fn beside_us() -> Result<PathBuf, SoakError> {
+    let us = std::env::current_exe().map_err(|e| SoakError::new("find our own program", e))?;
+    Ok(us.with_file_name("squall-agent"))
+}
+
+/// The sum over all series of a gauge.
+fn sum(text: &str, name: &str) -> Option<u64> {
+    let values: Vec<u64> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix(name))
+        .filter(|rest| rest.starts_with(['{', ' ']))
+        .filter_map(|rest| rest.rsplit_once(' ')?.1.parse().ok())
+        .collect();
+    (!values.is_empty()).then(|| values.iter().sum())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sum;
+
+    #[test]
+    fn a_gauge_is_summed_over_its_series_and_no_other() {
+        let text = "squall_x{proxy=\"a\"} 3\nsquall_x{proxy=\"b\"} 4\nsquall_xy 9\nsquall_y 1\n";
+        assert_eq!((sum(text, "squall_x"), sum(text, "squall_y"), sum(text, "squall_z")), (Some(7), Some(1), None));
+    }
+}
