@@ -150,7 +150,7 @@ impl Connection {
             biased;
             ending = links => Phase::Over(ending),
             () = self.between.replaced_changed.notified() => Phase::Replaced,
-            result = Box::pin(reach::dial(&shared)), if dial => match result {
+            result = Box::pin(reach::dial(&shared, &self.client)), if dial => match result {
                 Ok(upstream) => Phase::Reached(upstream),
                 Err(error) => Phase::Unreached(error),
             },

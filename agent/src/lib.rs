@@ -24,6 +24,7 @@ pub mod fault;
 mod http;
 #[doc(hidden)]
 pub mod inside;
+pub mod intercept;
 mod lease;
 mod link;
 mod listener;

@@ -3,7 +3,12 @@
 //! Neighbours: `connection.rs` runs what comes of it; `socket` dials, `tls` encrypts, `proxy` says where to and how.
 //! Invariant: within `dial_timeout` each ends in a [`Stream`] that is ready for bytes, or in an error that says why not.
 
-use crate::{proxy::Shared, socket, stream::Stream};
+use crate::{
+    intercept::Originals,
+    proxy::Shared,
+    socket::{self, Call},
+    stream::Stream,
+};
 use std::{
     io::{self, ErrorKind},
     time::{Duration, Instant},
@@ -21,11 +26,18 @@ pub(crate) async fn welcome(shared: &Shared, client: &Stream) -> io::Result<()> 
     shaken(client, shared.plane.limits.dial_timeout, "the client did not finish its TLS handshake in time").await
 }
 
-/// Reaches the upstream as the proxy has it now.
-pub(crate) async fn dial(shared: &Shared) -> io::Result<Stream> {
+/// Reaches the upstream as the proxy has it now; for a client that was redirected, the address that it meant.
+pub(crate) async fn dial(shared: &Shared, client: &Stream) -> io::Result<Stream> {
     let (target, tls) = shared.target();
     let (limit, since) = (shared.plane.limits.dial_timeout, Instant::now());
-    let socket = socket::dial(&target, limit, &shared.plane.limits.upstreams).await?;
+    let intercepted = shared.plane.intercepted.as_ref();
+    let call = Call {
+        target: &target,
+        only: intercepted.and_then(|originals| originals.of(client.tcp(), &target)),
+        rules: &shared.plane.limits.upstreams,
+        mark: intercepted.map(Originals::mark),
+    };
+    let socket = socket::dial(call, limit).await?;
     let upstream = tls.dialled(socket, &target)?;
     let left = limit.saturating_sub(since.elapsed());
     shaken(&upstream, left, "the upstream did not finish its TLS handshake in time").await?;

@@ -6,16 +6,20 @@
 //!
 //! Invariant: nothing here blocks; `WouldBlock` is an answer like any other.
 
-use crate::{address::host_of, policy::Upstreams, stream::Stream};
+use crate::{address::host_of, intercept, policy::Upstreams, stream::Stream};
 use bytes::Bytes;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::{
     cell::RefCell,
     io::{self, ErrorKind, Read},
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
-use tokio::{io::Interest, net::TcpStream, task::coop::consume_budget};
+use tokio::{
+    io::Interest,
+    net::{TcpSocket, TcpStream},
+    task::coop::consume_budget,
+};
 
 /// Large, for a copy costs by the call: 256 KiB take 0.4 s of CPU a GB where 64 KiB take 0.65 s.
 const BUFFER: usize = 256 * 1024;
@@ -128,19 +132,36 @@ pub(crate) async fn acknowledged(stream: &Stream) {
     }
 }
 
+/// Whom to dial, and how.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Call<'a> {
+    /// `HOST:PORT`.
+    pub(crate) target: &'a str,
+    /// The one of its addresses that is meant; any when absent.
+    pub(crate) only: Option<SocketAddr>,
+    /// Where proxies may lead.
+    pub(crate) rules: &'a Upstreams,
+    /// What the connection is marked with.
+    pub(crate) mark: Option<u32>,
+}
+
 /// Resolves `HOST:PORT` and connects to the first address that answers, all within `limit`.
 ///
 /// Each address is held against the rules before it is dialled, for a name may mean another one each time.
-pub(crate) async fn dial(target: &str, limit: Duration, rules: &Upstreams) -> io::Result<TcpStream> {
-    let host = host_of(target);
+pub(crate) async fn dial(call: Call<'_>, limit: Duration) -> io::Result<TcpStream> {
+    let host = host_of(call.target);
     let attempt = async {
         let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
-        for address in tokio::net::lookup_host(target).await? {
-            if let Err(forbidden) = rules.check(host, address.ip()) {
+        let addresses: Vec<_> = match call.only {
+            Some(address) => vec![address],
+            None => tokio::net::lookup_host(call.target).await?.collect(),
+        };
+        for address in addresses {
+            if let Err(forbidden) = call.rules.check(host, address.ip()) {
                 last = io::Error::new(ErrorKind::PermissionDenied, forbidden);
                 continue;
             }
-            match TcpStream::connect(address).await {
+            match connect(address, call.mark).await {
                 Ok(stream) => {
                     prepare(&stream);
                     return Ok(stream);
@@ -151,6 +172,14 @@ pub(crate) async fn dial(target: &str, limit: Duration, rules: &Upstreams) -> io
         Err(last)
     };
     tokio::time::timeout(limit, attempt).await.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
+}
+
+async fn connect(address: SocketAddr, mark: Option<u32>) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if let Some(mark) = mark {
+        intercept::set_mark(&SockRef::from(&socket), mark)?;
+    }
+    socket.connect(address).await
 }
 
 /// The kernel's two queues of a TCP socket.
