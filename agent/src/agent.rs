@@ -103,6 +103,7 @@ impl Agent {
             dial_timeout: config.dial_timeout,
             max_connections: config.max_connections,
             upstreams: config.policy.upstreams.clone(),
+            udp_idle: config.udp_idle,
             ..PlaneLimits::default()
         };
         let plane = DataPlane::intercepting(plane_limits, plan.as_ref().map(Plan::originals));
@@ -202,14 +203,18 @@ impl Agent {
         let until = keeper_stop.clone();
         keeper.spawn(async move { registry.keep(until).await });
         let healing = async {
-            match interception {
-                // Before the listeners close: what is not redirected any more goes straight to where it was going.
-                Some(interception) => interception.run(&api.registry, &stop).await,
-                None => stop.cancelled().await,
-            }
+            // Nothing is redirected any more before the listeners close, nor what is open forgotten before it ended.
+            let interception = match interception {
+                Some(interception) => Some(interception.run(&api.registry, &stop).await),
+                None => None,
+            };
+            stop.cancelled().await;
             api.ready.store(false, Ordering::Relaxed);
             let cut = api.registry.shut_down(api.config.drain).await;
             tracing::info!(cut, "healed and drained");
+            if let Some(interception) = interception {
+                interception.end().await;
+            }
             keeper_stop.cancel();
         };
         let watching = async {

@@ -8,7 +8,7 @@ use squall_agent::access::TlsFiles;
 use squall_agent::config::{AgentConfig, Mistake};
 use squall_agent::config_file::{ConfigError, ConfigFile};
 use squall_agent::intercept::{InterceptConfig, InterceptTarget};
-use squall_wire::{ProxySpec, Span};
+use squall_wire::{Protocol, ProxySpec, Span};
 use std::{
     ffi::OsString,
     net::{IpAddr, SocketAddr, ToSocketAddrs},
@@ -126,7 +126,8 @@ pub(crate) struct Serve {
     /// Keep the proxies, and a halt, here over a restart (never faults)
     #[arg(long, env = "SQUALL_AGENT_STATE", value_name = "FILE")]
     state: Option<PathBuf>,
-    /// A proxy to start with, such as `payment=127.0.0.1:7001->payment.internal:443`; repeatable
+    /// A proxy to start with, such as `payment=127.0.0.1:7001->payment.internal:443`, or
+    /// `dns=udp://127.0.0.1:5300->127.0.0.1:53` for another protocol than tcp; repeatable
     #[arg(long = "proxy", env = "SQUALL_AGENT_PROXY", value_name = "NAME=LISTEN->UPSTREAM", value_delimiter = ',', value_parser = proxy)]
     proxies: Vec<ProxySpec>,
     /// What the agent calls itself [default: the host's name]
@@ -227,7 +228,12 @@ fn proxy(text: &str) -> Result<ProxySpec, String> {
     let (name, addresses) = text.split_once('=').ok_or(wrong)?;
     let (listen, upstream) = addresses.split_once("->").ok_or(wrong)?;
     let name = name.trim().parse().map_err(|error| format!("{error}"))?;
-    Ok(ProxySpec { listen: listen.trim().to_owned(), ..ProxySpec::tcp(name, upstream.trim().to_owned()) })
+    let (protocol, listen) = match listen.split_once("://") {
+        Some((protocol, listen)) => (protocol.trim().parse()?, listen),
+        None => (Protocol::Tcp, listen),
+    };
+    let listen = listen.trim().to_owned();
+    Ok(ProxySpec { listen, protocol, ..ProxySpec::tcp(name, upstream.trim().to_owned()) })
 }
 
 fn label(text: &str) -> Result<(String, String), String> {
@@ -279,6 +285,16 @@ mod tests {
         let told: Vec<_> = config.mistakes().into_iter().map(|mistake| mistake.to_string()).collect();
         assert_eq!(told, ["populate: missing required field: upstream at proxy 1"]);
         assert!(!config.toxiproxy);
+    }
+
+    #[test]
+    fn a_proxy_speaks_tcp_unless_told_otherwise() {
+        let arguments = ["squall-agent", "--proxy", "a=127.0.0.1:0->b:1", "--proxy", "d=udp://127.0.0.1:0->b:53"];
+        let config = Cli::try_parse_from(arguments).unwrap().serve.into_config().unwrap();
+        let proxies: Vec<_> = config.proxies.iter().map(|spec| (spec.protocol.name(), spec.listen.as_str())).collect();
+        assert_eq!(proxies, [("tcp", "127.0.0.1:0"), ("udp", "127.0.0.1:0")]);
+        let error = Cli::try_parse_from(["squall-agent", "--proxy", "a=sctp://127.0.0.1:0->b:1"]).unwrap_err();
+        assert!(error.to_string().contains("`sctp` is not a protocol"), "{error}");
     }
 
     #[test]

@@ -64,6 +64,8 @@ pub struct AgentConfig {
     pub dial_timeout: Duration,
     /// Proxied connections at once, over all proxies.
     pub max_connections: usize,
+    /// A session of datagrams ends when nothing came or went for so long.
+    pub udp_idle: Duration,
     /// Connections to the API at once.
     pub max_api_connections: usize,
     /// How long a client of the API may take to send a head, to send a body, or to take an answer.
@@ -93,6 +95,7 @@ impl Default for AgentConfig {
             drain: Duration::from_secs(10),
             dial_timeout: Duration::from_secs(10),
             max_connections: 50_000,
+            udp_idle: Duration::from_secs(60),
             max_api_connections: 256,
             api_timeout: Duration::from_secs(10),
             max_body: 1 << 20,
@@ -134,6 +137,7 @@ impl AgentConfig {
             ("max_fault_duration", self.max_fault_duration),
             ("max_lease", self.max_lease),
             ("dial_timeout", self.dial_timeout),
+            ("udp_idle", self.udp_idle),
             ("api_timeout", self.api_timeout),
         ] {
             if limit.is_zero() {
@@ -206,7 +210,8 @@ impl AgentConfig {
 
 fn proxy_mistakes(proxies: &[ProxySpec]) -> Vec<Mistake> {
     let mut found = Vec::new();
-    let (mut names, mut addresses) = (BTreeSet::<&ProxyName>::new(), BTreeSet::<&str>::new());
+    // A port for connections and one for datagrams may have the same number, as name servers do.
+    let (mut names, mut addresses) = (BTreeSet::<&ProxyName>::new(), BTreeSet::<(bool, &str)>::new());
     for (index, spec) in proxies.iter().enumerate() {
         let mut wrong =
             |field: &str, message: String| found.push(Mistake { field: format!("proxies[{index}].{field}"), message });
@@ -216,7 +221,7 @@ fn proxy_mistakes(proxies: &[ProxySpec]) -> Vec<Mistake> {
         for (field, message) in spec_mistakes(spec) {
             wrong(field, message);
         }
-        if !spec.listen.ends_with(":0") && !addresses.insert(&spec.listen) {
+        if !spec.listen.ends_with(":0") && !addresses.insert((spec.protocol.has_connections(), &spec.listen)) {
             wrong("listen", format!("two proxies listen on {}: give each an address of its own", spec.listen));
         }
     }
@@ -237,7 +242,8 @@ fn unserved(spec: &ProxySpec) -> Option<(&'static str, String)> {
     let not_yet = |what: &str| format!("this agent does not serve {what} yet");
     match spec.protocol {
         Protocol::Tcp => None,
-        other => Some(("protocol", not_yet(&format!("`{other}`")))),
+        Protocol::Udp => None,
+        Protocol::Http => Some(("protocol", not_yet("`http`"))),
     }
 }
 
@@ -266,6 +272,19 @@ mod tests {
         assert!(config.mistakes()[0].message.contains("--insecure"));
         config.insecure = true;
         assert!(config.mistakes().is_empty());
+    }
+
+    #[test]
+    fn connections_and_datagrams_may_share_a_port_number() {
+        let spec = |name: &str, protocol: &str| {
+            let spec =
+                serde_json::json!({"name": name, "listen": "127.0.0.1:53", "upstream": "a:53", "protocol": protocol});
+            serde_json::from_value(spec).unwrap()
+        };
+        let proxies = vec![spec("a", "tcp"), spec("b", "udp")];
+        assert!(AgentConfig { proxies, ..AgentConfig::default() }.mistakes().is_empty());
+        let proxies = vec![spec("a", "udp"), spec("b", "udp")];
+        assert_eq!(AgentConfig { proxies, ..AgentConfig::default() }.mistakes().len(), 1);
     }
 
     #[test]

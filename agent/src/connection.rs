@@ -12,7 +12,6 @@
 use crate::{
     fault::{Ending, Item},
     link::{Between, Link, Peer},
-    policy::Forbidden,
     proxy::{Membership, Shared, Ticket},
     reach, socket,
     stream::Stream,
@@ -115,23 +114,12 @@ impl Connection {
                     return self.links(Peer::Open(upstream)).await;
                 }
                 Phase::Unreached(error) => {
-                    self.tell_unreached(&error);
+                    reach::tell_unreached(&self.shared, &error);
                     self.between.failed.store(true, Relaxed);
                     self.down.pipeline.push(Item::End(Ending::Reset), Instant::now());
                     return self.links(Peer::Gone).await;
                 }
             }
-        }
-    }
-
-    fn tell_unreached(&self, error: &io::Error) {
-        let upstream = self.shared.upstream();
-        if reach::is_of_tls(error) {
-            self.shared.plane.tell_tls_failure(error, &upstream, "failed to reach the upstream");
-        } else if error.get_ref().is_none_or(|inner| !inner.is::<Forbidden>()) {
-            tracing::debug!(%error, upstream, "failed to reach the upstream");
-        } else if let Some(left_out) = self.shared.plane.refused.lets_through(Instant::now()) {
-            tracing::warn!(%error, upstream, left_out, "a connection was refused its upstream by the policy");
         }
     }
 

@@ -4,6 +4,8 @@
 //! direction) → `pipeline` (the faults that hit it) → `fault` (one file a kind). A fault decides, a link acts:
 //! from `pipeline` on everything is pure over values and `now`. `plane` is what all proxies share.
 //!
+//! `udp` is the same for datagrams: a door, sessions, lines.
+//!
 //! The control plane, read downwards: `agent` (bind, run, drain) → `api` (REST) → `registry` (the one writer of
 //! proxies, faults and leases) → `lease`, `state`, `events`. `access` says who may, `policy` what nobody may.
 //! `config` is what all of it is told at the start.
@@ -43,6 +45,7 @@ mod throttle;
 mod timer;
 mod tls;
 mod toxiproxy;
+mod udp;
 
 pub use agent::{Agent, AgentError, Reloader};
 pub use config::AgentConfig;

@@ -129,10 +129,11 @@ type Labels<'a> = Vec<(&'static str, &'a str)>;
 /// One number of a proxy: name, meaning, and where it is found.
 type OfProxy = (&'static str, &'static str, fn(&ProxyCounters) -> u64);
 
-const PROXY_COUNTERS: [OfProxy; 3] = [
+const PROXY_COUNTERS: [OfProxy; 4] = [
     ("proxy_connections", "Connections accepted", |c| c.connections),
     ("proxy_connections_hit", "Connections on which a fault acted", |c| c.connections_hit),
     ("proxy_connection_errors", "Connections that ended with an error", |c| c.connection_errors),
+    ("proxy_datagrams_dropped", "Datagrams for which there was no room, or nobody", |c| c.datagrams_dropped),
 ];
 
 impl Collector for Scrape {
@@ -169,11 +170,16 @@ impl Scrape {
             let rows = self.proxies.iter().map(|p| (vec![("proxy", p.name.as_str())], value(&p.counters)));
             counters(encoder, name, help, rows)?;
         }
-        let bytes = self.proxies.iter().flat_map(|proxy| {
-            let row = |direction, bytes| (vec![("proxy", proxy.name.as_str()), ("direction", direction)], bytes);
-            [row("upstream", proxy.counters.bytes_upstream), row("downstream", proxy.counters.bytes_downstream)]
-        });
-        counters(encoder, "proxy_bytes", "Bytes delivered", bytes)
+        let both = |value: fn(&ProxyCounters) -> [u64; 2]| {
+            self.proxies.iter().flat_map(move |proxy| {
+                let [up, down] = value(&proxy.counters);
+                let row = |direction, value| (vec![("proxy", proxy.name.as_str()), ("direction", direction)], value);
+                [row("upstream", up), row("downstream", down)]
+            })
+        };
+        counters(encoder, "proxy_bytes", "Bytes delivered", both(|c| [c.bytes_upstream, c.bytes_downstream]))?;
+        let datagrams = both(|c| [c.datagrams_upstream, c.datagrams_downstream]);
+        counters(encoder, "proxy_datagrams", "Datagrams delivered", datagrams)
     }
 
     fn encode_faults(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

@@ -18,8 +18,11 @@ pub struct PlaneLimits {
     /// Resolving and reaching an upstream may take so long, its TLS handshake included; after that the client is
     /// reset. A client's own TLS handshake may take as long.
     pub dial_timeout: Duration,
-    /// Connections open at once over all proxies; further ones wait in their listen queues.
+    /// Connections open at once over all proxies; further ones wait in their listen queues. A session of datagrams
+    /// counts as one; datagrams of further clients are dropped.
     pub max_connections: usize,
+    /// A session of datagrams ends when nothing came or went for so long.
+    pub udp_idle: Duration,
     /// Bytes that all delay lines together may hold.
     pub latency_budget: u64,
     /// Where proxies may lead.
@@ -31,6 +34,7 @@ impl Default for PlaneLimits {
         Self {
             dial_timeout: Duration::from_secs(10),
             max_connections: 50_000,
+            udp_idle: Duration::from_secs(60),
             latency_budget: 1 << 30,
             upstreams: Upstreams::default(),
         }

@@ -5,6 +5,7 @@
 
 use crate::{
     intercept::Originals,
+    policy::Forbidden,
     proxy::Shared,
     socket::{self, Call},
     stream::Stream,
@@ -35,13 +36,24 @@ pub(crate) async fn dial(shared: &Shared, client: &Stream) -> io::Result<Stream>
         target: &target,
         only: intercepted.and_then(|originals| originals.of(client.tcp(), &target)),
         rules: &shared.plane.limits.upstreams,
-        mark: intercepted.map(Originals::mark),
     };
-    let socket = socket::dial(call, limit).await?;
+    let socket = socket::dial(call, limit, intercepted.map(Originals::mark)).await?;
     let upstream = tls.dialled(socket, &target)?;
     let left = limit.saturating_sub(since.elapsed());
     shaken(&upstream, left, "the upstream did not finish its TLS handshake in time").await?;
     Ok(upstream)
+}
+
+/// Says why the upstream could not be reached, as loudly as the reason deserves.
+pub(crate) fn tell_unreached(shared: &Shared, error: &io::Error) {
+    let (upstream, plane) = (shared.upstream(), &shared.plane);
+    if is_of_tls(error) {
+        plane.tell_tls_failure(error, &upstream, "failed to reach the upstream");
+    } else if error.get_ref().is_none_or(|inner| !inner.is::<Forbidden>()) {
+        tracing::debug!(%error, upstream, "failed to reach the upstream");
+    } else if let Some(left_out) = plane.refused.lets_through(Instant::now()) {
+        tracing::warn!(%error, upstream, left_out, "a connection was refused its upstream by the policy");
+    }
 }
 
 /// Whether an error is one of TLS, and no mere socket's.

@@ -132,7 +132,7 @@ pub(crate) async fn acknowledged(stream: &Stream) {
     }
 }
 
-/// Whom to dial, and how.
+/// Whom to dial.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Call<'a> {
     /// `HOST:PORT`.
@@ -141,14 +141,31 @@ pub(crate) struct Call<'a> {
     pub(crate) only: Option<SocketAddr>,
     /// Where proxies may lead.
     pub(crate) rules: &'a Upstreams,
-    /// What the connection is marked with.
-    pub(crate) mark: Option<u32>,
 }
 
-/// Resolves `HOST:PORT` and connects to the first address that answers, all within `limit`.
+/// Connects to the first address that answers, all within `limit`; what is sent carries `mark`.
+pub(crate) async fn dial(call: Call<'_>, limit: Duration, mark: Option<u32>) -> io::Result<TcpStream> {
+    let stream = first_reached(call, limit, |address| connect(address, mark)).await?;
+    prepare(&stream);
+    Ok(stream)
+}
+
+async fn connect(address: SocketAddr, mark: Option<u32>) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if let Some(mark) = mark {
+        intercept::set_mark(&SockRef::from(&socket), mark)?;
+    }
+    socket.connect(address).await
+}
+
+/// Resolves `HOST:PORT` and takes the first address that can be connected to, all within `limit`.
 ///
 /// Each address is held against the rules before it is dialled, for a name may mean another one each time.
-pub(crate) async fn dial(call: Call<'_>, limit: Duration) -> io::Result<TcpStream> {
+pub(crate) async fn first_reached<T, F: Future<Output = io::Result<T>>>(
+    call: Call<'_>,
+    limit: Duration,
+    connect: impl Fn(SocketAddr) -> F,
+) -> io::Result<T> {
     let host = host_of(call.target);
     let attempt = async {
         let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
@@ -161,25 +178,14 @@ pub(crate) async fn dial(call: Call<'_>, limit: Duration) -> io::Result<TcpStrea
                 last = io::Error::new(ErrorKind::PermissionDenied, forbidden);
                 continue;
             }
-            match connect(address, call.mark).await {
-                Ok(stream) => {
-                    prepare(&stream);
-                    return Ok(stream);
-                }
+            match connect(address).await {
+                Ok(reached) => return Ok(reached),
                 Err(error) => last = error,
             }
         }
         Err(last)
     };
     tokio::time::timeout(limit, attempt).await.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
-}
-
-async fn connect(address: SocketAddr, mark: Option<u32>) -> io::Result<TcpStream> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    if let Some(mark) = mark {
-        intercept::set_mark(&SockRef::from(&socket), mark)?;
-    }
-    socket.connect(address).await
 }
 
 /// The kernel's two queues of a TCP socket.

@@ -253,6 +253,12 @@ pub enum AgentRead {
     UpstreamRate,
     /// Bytes from server to client, a second since the reading before.
     DownstreamRate,
+    /// Datagrams from client to server, a second since the reading before.
+    UpstreamDatagramRate,
+    /// Datagrams from server to client, a second since the reading before.
+    DownstreamDatagramRate,
+    /// Datagrams for which a `udp` proxy had no room, a second since the reading before.
+    DroppedDatagramRate,
 }
 
 /// A row of the steady state: a probe and what must hold of it, when.

@@ -237,16 +237,23 @@ pub struct ProxyInfo {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ProxyCounters {
-    /// Connections that are open now.
+    /// Connections that are open now. On `udp` a session, one client address, counts as a connection throughout.
     pub open_connections: u64,
     /// Connections accepted.
     pub connections: u64,
     /// Connections on which at least one fault acted.
     pub connections_hit: u64,
-    /// Connections that ended with an error: upstream not reached, reset by either side.
+    /// Connections that ended with an error: upstream not reached, reset by either side. On `udp` each datagram that
+    /// could not be sent or was refused, for a session goes on.
     pub connection_errors: u64,
     /// Bytes delivered from client to server.
     pub bytes_upstream: u64,
     /// Bytes delivered from server to client.
     pub bytes_downstream: u64,
+    /// Datagrams sent on from client to server; 0 where there are connections.
+    pub datagrams_upstream: u64,
+    /// Datagrams sent on from server to client.
+    pub datagrams_downstream: u64,
+    /// Datagrams for which there was no room, or nobody to take them. Those that a fault throws away are its hits.
+    pub datagrams_dropped: u64,
 }

@@ -31,17 +31,22 @@ const NANOS: u128 = 1_000_000_000;
 
 /// The pace that a bucket keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Pace {
+pub(super) struct Pace {
     rate: u64,
     depth: u64,
     piece: u64,
 }
 
 impl Pace {
-    fn of(bandwidth: &Bandwidth) -> Self {
+    pub(super) fn of(bandwidth: &Bandwidth) -> Self {
         let rate = bandwidth.rate.get();
         let depth = bandwidth.burst.map_or(rate / SAVED_SHARE, |burst| burst.get()).max(1);
         Self { rate, depth, piece: (rate / PIECE_SHARE).clamp(1, depth) }
+    }
+
+    /// Whether nothing ever leaves.
+    pub(super) fn is_standstill(&self) -> bool {
+        self.rate == 0
     }
 
     fn time_of(&self, bytes: u64) -> Duration {
@@ -60,7 +65,7 @@ pub(crate) struct Bucket {
 
 impl Bucket {
     /// When this many bytes may leave; they are booked.
-    fn book(&mut self, bytes: u64, pace: &Pace, now: Instant) -> Instant {
+    pub(super) fn book(&mut self, bytes: u64, pace: &Pace, now: Instant) -> Instant {
         if self.rate != pace.rate {
             (self.rate, self.full_at) = (pace.rate, None);
         }
@@ -106,7 +111,7 @@ impl Pacer {
 
     /// Books the next piece, if there is one to book.
     fn book(&mut self, now: Instant) {
-        if self.booked.is_some() || self.pace.rate == 0 || !matches!(self.hold.front(), Some(Item::Bytes(_))) {
+        if self.booked.is_some() || self.pace.is_standstill() || !matches!(self.hold.front(), Some(Item::Bytes(_))) {
             return;
         }
         let bytes = self.pace.piece.min(self.hold.bytes() as u64);

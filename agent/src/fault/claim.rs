@@ -24,7 +24,8 @@ impl ConnectionMark {
         Self { hit: AtomicBool::new(false), total }
     }
 
-    fn set(&self) {
+    /// A fault acted on it.
+    pub(crate) fn set(&self) {
         if !self.hit.swap(true, Relaxed) {
             self.total.fetch_add(1, Relaxed);
         }

@@ -56,13 +56,13 @@ impl Corruption {
 }
 
 /// How many bytes pass before the next one that is chosen, when each is chosen with the chance `rate`.
-fn draw_gap(random: &mut ChaCha8Rng, rate: f64) -> u64 {
+pub(super) fn draw_gap(random: &mut ChaCha8Rng, rate: f64) -> u64 {
     // Above 0, for there is no logarithm of it. A rate of 1 divides by minus infinity, which gives no gap.
     let draw = 1.0 - random.random::<f64>();
     (draw.ln() / (-rate).ln_1p()) as u64
 }
 
-fn changed(byte: u8, how: CorruptHow, draw: u32) -> u8 {
+pub(super) fn changed(byte: u8, how: CorruptHow, draw: u32) -> u8 {
     match how {
         CorruptHow::Flip => byte ^ (1 << (draw % 8)),
         CorruptHow::Zero => 0,

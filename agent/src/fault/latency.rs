@@ -22,7 +22,7 @@ use std::{
 };
 
 /// What a chunk costs beyond its bytes, so that a flood of tiny ones is bounded as well.
-const OVERHEAD: u64 = 96;
+pub(super) const OVERHEAD: u64 = 96;
 
 /// The heavy tail's exponent: its mean exists and so does its variance, barely.
 const PARETO_SHAPE: f64 = 2.5;
@@ -67,7 +67,7 @@ impl DelayLine {
 }
 
 /// One random delay, clipped at 0.
-fn delay(latency: &Latency, random: &mut ChaCha8Rng) -> Duration {
+pub(super) fn delay(latency: &Latency, random: &mut ChaCha8Rng) -> Duration {
     let (delay, jitter) = (latency.delay.get(), latency.jitter.get().as_secs_f64());
     if jitter == 0.0 {
         return delay;

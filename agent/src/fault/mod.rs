@@ -1,11 +1,11 @@
 //! A live fault: its parameters, which can change; the units that it numbered; and the hits that it counted.
 //!
 //! `claim.rs` is one fault's hold on one unit (a connection), `stage.rs` what a kind must be able to do, and each
-//! other file one kind. Which kinds work on links, beneath them or on the listener is said by `acts_on_links`,
-//! `acts_on_connections` and `acts_on_listener`.
+//! other file one kind; `datagram/` has those that work on datagrams. Which kinds work on links, beneath them or on
+//! the listener is said by `acts_on_links`, `acts_on_connections` and `acts_on_listener`.
 //!
 //! Invariant: decisions depend on the seed and the unit's number alone, so the same seed and the same sequence of
-//! connections are hit the same way; and a larger `percent` hits the same units and more.
+//! connections or datagrams are hit the same way; and a larger `percent` hits the same units and more.
 
 mod bandwidth;
 mod blackhole;
@@ -13,6 +13,7 @@ mod claim;
 mod connection_limit;
 mod corrupt;
 mod cut;
+mod datagram;
 mod drip;
 mod flap;
 mod garbage;
@@ -30,6 +31,7 @@ mod unread;
 
 pub(crate) use claim::{Claim, ConnectionMark};
 pub(crate) use connection_limit::{Comes, Turnstile};
+pub(crate) use datagram::{DatagramContext, DatagramStage, datagram_stage};
 pub(crate) use flap::{Outlook, outlook};
 pub(crate) use packet_loss::{Instruction, Share, openings, segments, share_of};
 pub(crate) use slow_accept::Arrivals;

@@ -10,7 +10,7 @@
 //! `target.rs` says what is intercepted, as proxies. Above is `agent.rs`, which prepares, binds, starts and ends it.
 //! What the data plane must know ([`Originals`]): which connections go back to where they were going, and the mark.
 //!
-//! Invariant: there are rules only while a watchdog lives that knows of them, and none while the agent is halted.
+//! Invariant: there are rules only while a watchdog lives that knows of them, and none that redirect while it is halted.
 
 mod nft;
 mod original;
@@ -173,15 +173,15 @@ enum Woke {
 
 impl Interception {
     async fn lay(&mut self) -> Result<(), NftError> {
-        nft::apply(&self.rules.script()).await?;
+        nft::apply(&self.rules.laid()).await?;
         self.laid = true;
         let targets: BTreeSet<_> = self.rules.redirects.iter().flat_map(|redirect| &redirect.addresses).collect();
         tracing::info!(table = self.rules.table, ?targets, "intercepting");
         Ok(())
     }
 
-    /// Redirects until stopped, but while the agent is halted; and then ends.
-    pub(crate) async fn run(mut self, registry: &Arc<Registry>, stop: &CancellationToken) {
+    /// Redirects until stopped, but while the agent is halted. [`Self::end`] comes when open connections have ended.
+    pub(crate) async fn run(mut self, registry: &Arc<Registry>, stop: &CancellationToken) -> Self {
         let mut events = registry.events().subscribe(None);
         loop {
             let wanted = self.watchdog.is_some() && registry.halt_info().await.halt.is_none();
@@ -200,16 +200,21 @@ impl Interception {
                 Woke::WatchdogDied => self.watch_again().await,
             }
         }
-        self.end().await;
-    }
-
-    /// Takes the rules away, and lets the watchdog go. What it could not do, the watchdog does.
-    pub(crate) async fn end(mut self) {
         if self.laid {
             self.lift().await;
         }
+        self
+    }
+
+    /// Takes the table away, and lets the watchdog go. What it could not do, the watchdog does.
+    pub(crate) async fn end(mut self) {
+        let table = &self.rules.table;
+        let removed = nft::remove(table).await;
+        if let Err(error) = &removed {
+            tracing::error!(%error, "failed to take the rules away: type `nft delete table inet {table}`");
+        }
         if let Some(watchdog) = self.watchdog.take() {
-            watchdog.dismiss(!self.laid).await;
+            watchdog.dismiss(removed.is_ok()).await;
         }
     }
 
@@ -225,14 +230,12 @@ impl Interception {
 
     async fn lift(&mut self) {
         let table = &self.rules.table;
-        match nft::remove(table).await {
+        match nft::apply(&self.rules.lifted()).await {
             Ok(()) => {
                 self.laid = false;
                 tracing::info!(table, "intercepting no more; connections that are open go on");
             }
-            Err(error) => {
-                tracing::error!(%error, "failed to take the rules away: type `nft delete table inet {table}`");
-            }
+            Err(error) => tracing::error!(%error, table, "failed to stop intercepting"),
         }
     }
 

@@ -2,6 +2,8 @@
 //!
 //! Neighbours: `mod.rs` fills them in, `nft.rs` applies them.
 //! Invariant: one script is one transaction, and applying it again changes nothing; all of it is in one table of our own.
+//! Rules that are lifted leave their chains until the end, with one rule that does nothing: with the last of its kind
+//! the kernel forgets where connections that are open were redirected to.
 
 use std::{
     collections::BTreeSet,
@@ -32,9 +34,18 @@ pub(super) struct Rules {
 
 impl Rules {
     /// Puts the table there as it should be, whatever there was of it.
-    pub(super) fn script(&self) -> String {
+    pub(super) fn laid(&self) -> String {
+        self.script(&self.redirects.iter().map(Redirect::rules).collect::<String>())
+    }
+
+    /// The same without any redirection: new connections go where they mean to, open ones go on.
+    pub(super) fn lifted(&self) -> String {
+        // The one rule is a reason for the kernel to go on tracking connections.
+        self.script("    ct state new return\n")
+    }
+
+    fn script(&self, redirects: &str) -> String {
         let mut script = removal(&self.table);
-        let redirects: String = self.redirects.iter().map(Redirect::rules).collect();
         let mut add = |text: std::fmt::Arguments<'_>| {
             // Writing to a string cannot fail.
             let _ = script.write_fmt(text);
@@ -76,19 +87,19 @@ pub(super) fn removal(table: &str) -> String {
 mod tests {
     use super::{Redirect, Rules};
 
-    fn rules(forwarded: bool) -> String {
+    fn rules(forwarded: bool) -> Rules {
         let redirect = |addresses: &[&str], port| Redirect {
             addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
             port,
         };
         let redirects = vec![redirect(&["10.0.0.2:80", "10.0.0.3:80"], 40_001), redirect(&["[fd00::2]:80"], 40_002)];
         let exclude_uids = [33, 7].into();
-        Rules { table: "squall_7".into(), mark: 0x51, exclude_uids, redirects, forwarded }.script()
+        Rules { table: "squall_7".into(), mark: 0x51, exclude_uids, redirects, forwarded }
     }
 
     #[test]
     fn the_own_connections_are_let_pass_before_any_is_redirected() {
-        insta::assert_snapshot!(rules(false), @r"
+        insta::assert_snapshot!(rules(false).laid(), @r"
         add table inet squall_7
         delete table inet squall_7
         table inet squall_7 {
@@ -107,9 +118,15 @@ mod tests {
 
     #[test]
     fn what_others_send_through_this_machine_is_redirected_on_demand() {
-        let script = rules(true);
+        let script = rules(true).laid();
         let (_, prerouting) = script.split_once("chain prerouting").unwrap();
         assert!(prerouting.contains("hook prerouting") && prerouting.matches("redirect to").count() == 3, "{script}");
         assert!(!prerouting.contains("skuid"), "what comes from elsewhere has no user here");
+    }
+
+    #[test]
+    fn rules_that_are_lifted_redirect_nothing_and_leave_their_chains() {
+        let script = rules(true).lifted();
+        assert!(!script.contains("redirect") && script.matches("type nat").count() == 2, "{script}");
     }
 }

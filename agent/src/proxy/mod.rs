@@ -1,29 +1,30 @@
 //! A proxy: an address where clients connect, a target, and the faults between them.
 //!
-//! Used by the control plane, which is the one writer. `roster.rs` has the faults and connections, `listener.rs`
-//! takes connections in, `entrance.rs` says when, `connection.rs` runs them.
+//! Used by the control plane, which is the one writer. `roster.rs` has the faults and connections, `gate.rs` is the
+//! way in: `listener.rs` takes connections, `entrance.rs` says when, `connection.rs` runs them; `udp/` has the same
+//! for datagrams.
 //!
 //! Invariant: no call here waits for a peer. State is under short mutexes, links are told by a bell, and what waits
 //! for tasks to end has cancelled them before and has a limit.
 
 mod entrance;
+mod gate;
 mod roster;
 mod shared;
 
 pub(crate) use roster::Membership;
 #[cfg(test)]
 pub(crate) use roster::Roster;
-pub(crate) use shared::{Flow, Shared, Ticket};
+pub(crate) use shared::{Flow, Shared, Ticket, Totals};
 
 use crate::{
     fault::{ActiveFault, acts_on_listener},
-    listener::Port,
     plane::DataPlane,
     tls::{Tls, TlsMistake},
 };
-use entrance::Entrance;
+use gate::Gate;
 use parking_lot::Mutex;
-use squall_wire::{FaultKind, FaultName, Percent, ProxyCounters, ProxySpec};
+use squall_wire::{FaultKind, FaultName, Percent, Protocol, ProxyCounters, ProxySpec};
 use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::time::timeout;
 
@@ -93,6 +94,7 @@ pub struct RemovedHits {
 
 /// A listener between clients and one upstream.
 pub struct Proxy {
+    protocol: Protocol,
     shared: Arc<Shared>,
     seen: Mutex<Seen>,
     // Held while the listener changes, which waits for nobody outside this process.
@@ -109,7 +111,7 @@ struct Seen {
 
 struct Control {
     /// None once stopped.
-    entrance: Option<Entrance>,
+    gate: Option<Gate>,
     /// Nobody is taken in any more, whatever the faults and the switch say.
     closing: bool,
 }
@@ -125,11 +127,12 @@ impl Proxy {
 
     /// The same, with TLS whose files were read before.
     pub(crate) async fn start_with(spec: &ProxySpec, tls: Tls, plane: &Arc<DataPlane>) -> Result<Self, ProxyError> {
-        let port = bind(&spec.listen).await?;
+        let gate = bind(spec.protocol, resolve(&spec.listen).await?)?;
         let proxy = Self {
+            protocol: spec.protocol,
             shared: Shared::new(plane, spec.upstream.clone(), tls),
-            seen: Mutex::new(Seen { addr: port.addr(), enabled: spec.enabled }),
-            control: tokio::sync::Mutex::new(Control { entrance: Some(Entrance::new(port)), closing: false }),
+            seen: Mutex::new(Seen { addr: gate.addr(), enabled: spec.enabled }),
+            control: tokio::sync::Mutex::new(Control { gate: Some(gate), closing: false }),
         };
         proxy.settle(&mut *proxy.control.lock().await, &[]).await?;
         Ok(proxy)
@@ -202,25 +205,26 @@ impl Proxy {
         self.shared.received()
     }
 
-    /// Listens elsewhere; open connections go on. Naming the address that is bound changes nothing.
+    /// Listens elsewhere; open connections go on, and sessions of datagrams, which would have no address to answer
+    /// from, end. Naming the address that is bound changes nothing.
     ///
     /// # Errors
     /// When the new address cannot be had; then the old listener stays.
     pub async fn rebind(&self, listen: &str) -> Result<SocketAddr, ProxyError> {
         let addr = resolve(listen).await?;
         let mut control = self.control.lock().await;
-        let current = control.entrance.as_ref().ok_or(ProxyError::Stopped)?.addr();
+        let current = control.gate.as_ref().ok_or(ProxyError::Stopped)?.addr();
         if addr == current {
             return Ok(current);
         }
-        let port = Port::bind(addr).map_err(|source| ProxyError::Bind { addr, source })?;
-        let addr = port.addr();
-        let mut fresh = Control { entrance: Some(Entrance::new(port)), closing: control.closing };
+        let gate = bind(self.protocol, addr)?;
+        let addr = gate.addr();
+        let mut fresh = Control { gate: Some(gate), closing: control.closing };
         let faults = self.faults();
         self.settle(&mut fresh, &faults).await?;
         let old = std::mem::replace(&mut *control, fresh);
         self.seen.lock().addr = addr;
-        if let Some(old) = old.entrance {
+        if let Some(old) = old.gate {
             old.close().await;
         }
         Ok(addr)
@@ -268,8 +272,8 @@ impl Proxy {
         }
         if let Err(error) = self.settle(&mut control, &faults).await {
             fault.tune(Some(kind_before), Some(percent_before));
-            if let Some(entrance) = control.entrance.as_mut() {
-                entrance.look_again(&self.shared).await;
+            if let Some(gate) = control.gate.as_mut() {
+                gate.look_again(&self.shared).await;
             }
             return Err(error);
         }
@@ -310,13 +314,14 @@ impl Proxy {
     /// Stops accepting, heals every fault, lets connections finish for up to `limit`, and then stops. Answers how
     /// many had to be cut.
     pub async fn drain(&self, limit: Duration) -> usize {
-        self.shut_listener().await;
+        self.retire().await;
         self.shared.roster.lock().set_faults(Vec::new());
         let cut = match timeout(limit, self.shared.connections_ended()).await {
             Ok(()) => 0,
             Err(_) => self.shared.roster.lock().open(),
         };
         self.shared.cut_connections(STOP_LIMIT).await;
+        self.shut_listener().await;
         cut
     }
 
@@ -334,18 +339,28 @@ impl Proxy {
     /// The switch stays as it is: whether a proxy is enabled is what somebody wished, and is kept over a restart.
     async fn shut_listener(&self) {
         let mut control = self.control.lock().await;
-        let old = std::mem::replace(&mut *control, Control { entrance: None, closing: true });
-        if let Some(old) = old.entrance {
+        let old = std::mem::replace(&mut *control, Control { gate: None, closing: true });
+        if let Some(old) = old.gate {
             old.close().await;
         }
+    }
+
+    /// Takes nobody in any more. What is open can finish: for datagrams the address is still needed for that.
+    async fn retire(&self) {
+        let mut control = self.control.lock().await;
+        control.closing = true;
+        control.gate = match control.gate.take() {
+            Some(gate) => gate.retire().await,
+            None => None,
+        };
     }
 
     /// Brings the listener to where `faults` and the switch want it.
     async fn settle(&self, control: &mut Control, faults: &[Arc<ActiveFault>]) -> Result<(), ProxyError> {
         let open = self.seen.lock().enabled && !control.closing;
-        let entrance = control.entrance.as_mut().ok_or(ProxyError::Stopped)?;
-        let settled = entrance.settle(&self.shared, open, faults).await;
-        settled.map_err(|source| ProxyError::Listen { addr: entrance.addr(), source })
+        let gate = control.gate.as_mut().ok_or(ProxyError::Stopped)?;
+        let settled = gate.settle(&self.shared, open, faults).await;
+        settled.map_err(|source| ProxyError::Listen { addr: gate.addr(), source })
     }
 }
 
@@ -368,7 +383,6 @@ async fn resolve(listen: &str) -> Result<SocketAddr, ProxyError> {
     addresses.next().ok_or_else(|| failed(io::Error::new(io::ErrorKind::NotFound, "the name has no address")))
 }
 
-async fn bind(listen: &str) -> Result<Port, ProxyError> {
-    let addr = resolve(listen).await?;
-    Port::bind(addr).map_err(|source| ProxyError::Bind { addr, source })
+fn bind(protocol: Protocol, addr: SocketAddr) -> Result<Gate, ProxyError> {
+    Gate::bind(protocol, addr).map_err(|source| ProxyError::Bind { addr, source })
 }

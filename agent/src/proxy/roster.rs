@@ -6,7 +6,10 @@
 //!
 //! Invariant: a fault numbers its units in the order of the connections, those first that were there before it.
 
-use crate::fault::{ActiveFault, Claim, Comes, ConnectionMark, acts_on_connections};
+use crate::{
+    fault::{ActiveFault, Claim, Comes, ConnectionMark, acts_on_connections},
+    udp::Plan,
+};
 use parking_lot::Mutex;
 use squall_wire::FaultKind;
 use std::{
@@ -67,12 +70,20 @@ struct Live {
     claims: BTreeMap<u64, Arc<Claim>>,
 }
 
+/// A session of datagrams. Faults number its datagrams and not itself, so it has no claims.
+struct Session {
+    client: IpAddr,
+    plan: Arc<Plan>,
+}
+
 /// Faults and connections of one proxy.
 #[derive(Default)]
 pub(crate) struct Roster {
     faults: Vec<Arc<ActiveFault>>,
     // As many as `max_connections` at most.
     live: BTreeMap<u64, Live>,
+    // The same, on a proxy for datagrams.
+    sessions: BTreeMap<u64, Session>,
     next: u64,
 }
 
@@ -93,21 +104,38 @@ impl Roster {
         for (id, live) in &mut self.live {
             live.assign(*id, &self.faults, Comes::Before);
         }
+        for session in self.sessions.values() {
+            session.assign(&self.faults);
+        }
     }
 
     /// A connection from `client` comes in.
     pub(crate) fn enter(&mut self, client: IpAddr, mark: Arc<ConnectionMark>) -> (u64, Arc<Membership>) {
         let membership = Arc::new(Membership::default());
         let mut live = Live { client, membership: Arc::clone(&membership), mark, claims: BTreeMap::new() };
-        let id = self.next;
-        self.next += 1;
+        let id = self.next_id();
         live.assign(id, &self.faults, Comes::Since);
         self.live.insert(id, live);
         (id, membership)
     }
 
+    /// A session of datagrams from `client` comes in.
+    pub(crate) fn enter_session(&mut self, client: IpAddr) -> (u64, Arc<Plan>) {
+        let session = Session { client, plan: Arc::default() };
+        session.assign(&self.faults);
+        let (id, plan) = (self.next_id(), Arc::clone(&session.plan));
+        self.sessions.insert(id, session);
+        (id, plan)
+    }
+
+    fn next_id(&mut self) -> u64 {
+        self.next += 1;
+        self.next - 1
+    }
+
     /// It is gone, and others that waited for it come through.
     pub(crate) fn leave(&mut self, id: u64) {
+        self.sessions.remove(&id);
         let Some(gone) = self.live.remove(&id) else { return };
         for claim in gone.claims.values() {
             let FaultKind::ConnectionLimit(limit) = claim.fault.kind() else { continue };
@@ -120,9 +148,16 @@ impl Roster {
         }
     }
 
-    /// How many connections are open.
+    /// How many connections, or sessions, are open.
     pub(crate) fn open(&self) -> usize {
-        self.live.len()
+        self.live.len() + self.sessions.len()
+    }
+}
+
+impl Session {
+    fn assign(&self, faults: &[Arc<ActiveFault>]) {
+        let meant = faults.iter().filter(|fault| fault.only().matches(self.client));
+        self.plan.publish(meant.map(Arc::clone).collect());
     }
 }
 

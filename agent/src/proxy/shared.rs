@@ -6,11 +6,11 @@
 //! task is in the tracker all the while.
 
 use super::roster::{Membership, Roster};
-use crate::{connection::Connection, fault::ConnectionMark, plane::DataPlane, tls::Tls};
+use crate::{connection::Connection, fault::ConnectionMark, plane::DataPlane, tls::Tls, udp::Plan};
 use parking_lot::Mutex;
 use squall_wire::ProxyCounters;
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -18,7 +18,10 @@ use std::{
     time::Duration,
 };
 use tokio::{net::TcpStream, sync::OwnedSemaphorePermit};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{TaskTracker, task_tracker::TrackedFuture},
+};
 
 /// Counters that only go up.
 #[derive(Debug, Default)]
@@ -26,17 +29,21 @@ pub(crate) struct Totals {
     connections: AtomicU64,
     connections_hit: Arc<AtomicU64>,
     pub(crate) connection_errors: AtomicU64,
+    /// Found no room, or nobody to take them.
+    pub(crate) datagrams_dropped: AtomicU64,
     pub(crate) upstream: Arc<Flow>,
     pub(crate) downstream: Arc<Flow>,
 }
 
-/// Bytes of one direction, over all connections.
+/// What went in one direction, over all connections.
 #[derive(Debug, Default)]
 pub(crate) struct Flow {
-    /// Read from the sender.
+    /// Bytes read from the sender.
     pub(crate) received: AtomicU64,
-    /// Written to the receiver.
+    /// Bytes written to the receiver.
     pub(crate) delivered: AtomicU64,
+    /// Datagrams sent to the receiver.
+    pub(crate) datagrams: AtomicU64,
 }
 
 /// Where connections from now on lead, and how they are encrypted.
@@ -115,6 +122,9 @@ impl Shared {
             connection_errors: self.totals.connection_errors.load(Relaxed),
             bytes_upstream: self.totals.upstream.delivered.load(Relaxed),
             bytes_downstream: self.totals.downstream.delivered.load(Relaxed),
+            datagrams_upstream: self.totals.upstream.datagrams.load(Relaxed),
+            datagrams_downstream: self.totals.downstream.datagrams.load(Relaxed),
+            datagrams_dropped: self.totals.datagrams_dropped.load(Relaxed),
         }
     }
 
@@ -144,6 +154,21 @@ impl Shared {
             Ok(connection) => drop(self.tasks.spawn(Box::new(connection).run(stop))),
             Err(error) => tracing::warn!(%error, "failed to take over a connection"),
         }
+    }
+
+    /// Takes a session of datagrams into the roster, which it leaves by its number.
+    pub(crate) fn begin_session(&self, client: IpAddr) -> (u64, Arc<Plan>) {
+        self.totals.connections.fetch_add(1, Relaxed);
+        self.roster.lock().enter_session(client)
+    }
+
+    /// A session's task, to be spawned: it is waited for from now on, and ends when its token is cancelled.
+    pub(crate) fn session_task<F: Future<Output = ()>>(
+        &self,
+        session: impl FnOnce(CancellationToken) -> F,
+    ) -> TrackedFuture<F> {
+        let stop = self.stop.lock().clone();
+        self.tasks.track_future(session(stop))
     }
 
     /// Ends every connection that is open, and waits for their tasks, for `limit` at most.

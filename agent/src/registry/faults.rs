@@ -154,6 +154,8 @@ impl Inner {
         self.not_halted()?;
         self.policy.allow_fault(proxy, &spec.fault, spec.percent, spec.lease.as_ref())?;
         let entry = self.entry_mut(proxy)?;
+        // Toxics come here unseen, and not each of them fits each protocol.
+        refuse(spec.mistakes_on(entry.spec.protocol))?;
         if entry.faults.len() >= MAX_FAULTS {
             return Err(Refusal::forbidden(format!("a proxy has at most {MAX_FAULTS} faults: remove some first")));
         }

@@ -62,6 +62,9 @@ impl AgentProbe {
             AgentRead::ErrorRate => counters.connection_errors,
             AgentRead::UpstreamRate => counters.bytes_upstream,
             AgentRead::DownstreamRate => counters.bytes_downstream,
+            AgentRead::UpstreamDatagramRate => counters.datagrams_upstream,
+            AgentRead::DownstreamDatagramRate => counters.datagrams_downstream,
+            AgentRead::DroppedDatagramRate => counters.datagrams_dropped,
         };
         self.growth.since_before(now, BTreeMap::from([((), counter as f64)]))?.rate()
     }

@@ -1,0 +1,79 @@
+//! What doors and sessions do to sockets for datagrams.
+//!
+//! Neighbours: `door.rs` and `session.rs`; `crate::socket` has the same for streams.
+//!
+//! Invariant: nothing here blocks but [`connect`], which has a limit.
+
+use crate::{
+    policy::Upstreams,
+    socket::{Call, first_reached},
+};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use std::{
+    cell::RefCell,
+    io::{self, ErrorKind},
+    net::SocketAddr,
+    time::Duration,
+};
+use tokio::{io::Interest, net::UdpSocket};
+
+/// The largest datagram: 65,507 bytes over IPv4, 65,527 over IPv6.
+const LARGEST: usize = 65_536;
+
+/// What the kernel is asked to keep of datagrams that were not read yet. It may give less (`net.core.rmem_max`).
+const RECEIVE_BUFFER: usize = 4 * 1024 * 1024;
+
+thread_local! {
+    // Used within one synchronous call only, never across an await.
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; LARGEST]);
+}
+
+/// A socket at this address, for everybody's datagrams.
+pub(super) fn bind(addr: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = socket(addr)?;
+    socket.bind(&addr.into())?;
+    UdpSocket::from_std(socket.into())
+}
+
+/// Resolves `HOST:PORT` and makes a socket to the first address that can be had, all within `limit`.
+pub(super) async fn connect(target: &str, limit: Duration, rules: &Upstreams) -> io::Result<UdpSocket> {
+    let call = Call { target, only: None, rules };
+    first_reached(call, limit, |address| std::future::ready(connected(address))).await
+}
+
+fn connected(addr: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = socket(addr)?;
+    socket.connect(&addr.into())?;
+    UdpSocket::from_std(socket.into())
+}
+
+fn socket(addr: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_nonblocking(true)?;
+    if let Err(error) = SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER) {
+        tracing::debug!(%error, "the receive buffer stays as it is");
+    }
+    Ok(socket)
+}
+
+/// Hands over one datagram that waits, and who sent it.
+pub(super) fn receive_from<T>(socket: &UdpSocket, take: impl FnOnce(&[u8], SocketAddr) -> T) -> io::Result<T> {
+    BUFFER.with_borrow_mut(|buffer| {
+        let (length, from) = socket.try_recv_from(buffer)?;
+        Ok(take(&buffer[..length], from))
+    })
+}
+
+/// What ICMP told of a datagram that was sent from this socket, each once. A reader is not woken for it.
+pub(super) fn refusal(socket: &UdpSocket) -> Option<io::Error> {
+    let told = socket.try_io(Interest::ERROR, || socket.take_error()?.ok_or_else(|| ErrorKind::WouldBlock.into()));
+    told.ok()
+}
+
+/// Hands over one datagram that waits on a connected socket.
+pub(super) fn receive<T>(socket: &UdpSocket, take: impl FnOnce(&[u8]) -> T) -> io::Result<T> {
+    BUFFER.with_borrow_mut(|buffer| {
+        let length = socket.try_recv(buffer)?;
+        Ok(take(&buffer[..length]))
+    })
+}
