@@ -159,7 +159,8 @@ async fn with_syn_only_connects_wait_for_a_second_syn_and_open_connections_go_on
     };
     let connecting = async { (timeout(PATIENCE, socket.connect(address)).await.unwrap().unwrap(), start.elapsed()) };
     let ((mut late, took), ()) = tokio::join!(connecting, healing);
-    assert!(took >= Duration::from_millis(2_900), "the third SYN comes after three seconds, this took {took:?}");
+    // The third one comes two seconds after the first, or three: a kernel since 6.5 doubles its patience later only.
+    assert!(took >= Duration::from_millis(1_900), "two SYNs were lost, and it took {took:?}");
     round_trip(&mut late, b"c").await;
     // And at once, now that it has healed.
     let start = Instant::now();

@@ -251,7 +251,7 @@ impl FaultKind {
             protocols: &[Tcp, Http],
             parameters: &[
                 parameter("loss", "required", "the share of segments that are dropped, in percent"),
-                parameter("syn_only", "false", "only those that open a connection: connects of 1 s, 3 s, 7 s"),
+                parameter("syn_only", "false", "only those that open a connection, so that connecting takes seconds"),
             ],
             example: "{packet_loss: {loss: 5}}",
         },
