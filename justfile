@@ -18,3 +18,7 @@ run experiment="payment-slow":
 # Figures beside direct loopback, from the optimised build.
 bench:
     cargo run --profile dist -p squall-bench
+
+# Every fuzz target for so many seconds.
+fuzz seconds="180":
+    fuzz/run {{seconds}}

@@ -53,6 +53,11 @@ impl Share {
             && (self.held < FLOOR || used < self.budget.total / 2 || (used < self.budget.total && self.held < even))
     }
 
+    /// What this line holds.
+    pub(crate) fn held(&self) -> u64 {
+        self.held
+    }
+
     pub(crate) fn take(&mut self, bytes: u64) {
         if self.held == 0 && bytes > 0 {
             self.budget.holders.fetch_add(1, Relaxed);

@@ -9,9 +9,10 @@ use crate::{
     config_file::ConfigError,
     intercept::InterceptConfig,
     policy::Policy,
+    tls::{Tls, TlsMistake},
     toxiproxy::{ProxyInput, prepared},
 };
-use squall_wire::{Protocol, ProxyName, ProxySpec, Span};
+use squall_wire::{ProxyName, ProxySpec, Span};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{Ipv4Addr, SocketAddr},
@@ -178,6 +179,10 @@ impl AgentConfig {
     /// What the files of tokens and certificates say, when nothing is wrong in all of it.
     pub(crate) fn sound(&self) -> Result<Access, ConfigError> {
         let mut found = self.mistakes();
+        found.extend(self.proxies.iter().enumerate().filter_map(|(index, spec)| {
+            let TlsMistake { field, message } = Tls::read(spec).err()?;
+            Some(Mistake { field: format!("proxies[{index}].{field}"), message })
+        }));
         match Access::open(self) {
             Ok(access) if found.is_empty() => return Ok(access),
             Ok(_) => {}
@@ -234,17 +239,7 @@ pub(crate) fn spec_mistakes(spec: &ProxySpec) -> Vec<(&'static str, String)> {
     let upstream = mistake(&spec.upstream, Purpose::Upstream).map(|message| ("upstream", message));
     let looped = (spec.listen == spec.upstream)
         .then(|| ("upstream", "a proxy cannot be its own upstream: each connection would open another".to_owned()));
-    listen.into_iter().chain(upstream).chain(looped).chain(spec.mistakes()).chain(unserved(spec)).collect()
-}
-
-/// What this agent cannot do of a proxy.
-fn unserved(spec: &ProxySpec) -> Option<(&'static str, String)> {
-    let not_yet = |what: &str| format!("this agent does not serve {what} yet");
-    match spec.protocol {
-        Protocol::Tcp => None,
-        Protocol::Udp => None,
-        Protocol::Http => Some(("protocol", not_yet("`http`"))),
-    }
+    listen.into_iter().chain(upstream).chain(looped).chain(spec.mistakes()).collect()
 }
 
 fn host_name() -> String {

@@ -12,6 +12,8 @@
 //! Neighbours: `config` has the values and their defaults; the binary's `cli` lays the command line over both.
 //! Invariant: a key that is not known is a mistake, never ignored, and the message points at its line.
 
+mod sections;
+
 use crate::{
     access::{Role, TlsFiles},
     config::{AgentConfig, Mistake},
@@ -114,13 +116,9 @@ impl ConfigFile {
                 .map_err(|error| format!("not a list of proxies as Toxiproxy has it: {error}"))?;
             return Ok(Self { populate, ..Self::default() });
         }
-        let options = serde_saphyr::options! { strict_booleans: true };
-        serde_saphyr::from_str_with_options(text, options).map_err(|error| {
-            let message = error.render();
-            match suggestion(&message) {
-                Some(word) => format!("{message}\ndid you mean `{word}`?"),
-                None => message,
-            }
+        serde_saphyr::from_str_with_options(text, options()).map_err(|first| {
+            let all = sections::mistakes(text);
+            if all.len() > 1 { format!("{} mistakes\n{}", all.len(), all.join("\n")) } else { told(&first) }
         })
     }
 
@@ -148,6 +146,19 @@ impl ConfigFile {
         config.toxiproxy = self.toxiproxy.unwrap_or(config.toxiproxy);
         config.proxies.extend(self.proxies);
         config.populate.extend(self.populate);
+    }
+}
+
+fn options() -> serde_saphyr::Options {
+    serde_saphyr::options! { strict_booleans: true }
+}
+
+/// A mistake with its place, and the word that was meant.
+fn told(error: &serde_saphyr::Error) -> String {
+    let message = error.render();
+    match suggestion(&message) {
+        Some(word) => format!("{message}\ndid you mean `{word}`?"),
+        None => message,
     }
 }
 

@@ -100,8 +100,10 @@ impl Connection {
         if matches!(self.client, Stream::Tls(_))
             && let Err(error) = Box::pin(reach::welcome(&self.shared, &self.client)).await
         {
-            self.shared.plane.tell_tls_failure(&error, "client", "failed to agree on TLS");
-            self.between.failed.store(true, Relaxed);
+            if error.kind() != io::ErrorKind::NotConnected {
+                self.shared.plane.tell_tls_failure(&error, "client", "failed to agree on TLS");
+                self.between.failed.store(true, Relaxed);
+            }
             return Ending::Close;
         }
         self.follow_plan();
@@ -132,13 +134,13 @@ impl Connection {
     /// Dials, unless a fault answers in the upstream's place; the links run meanwhile.
     async fn reach(&mut self) -> Phase {
         let dial = !self.between.replaced.load(Relaxed);
-        let shared = Arc::clone(&self.shared);
+        let (shared, meant) = (Arc::clone(&self.shared), reach::meant(&self.shared, &self.client));
         let links = run_links(&mut self.up, &mut self.down, &self.client, Peer::Pending, &self.between);
         tokio::select! {
             biased;
             ending = links => Phase::Over(ending),
             () = self.between.replaced_changed.notified() => Phase::Replaced,
-            result = Box::pin(reach::dial(&shared, &self.client)), if dial => match result {
+            result = Box::pin(reach::dial(&shared, meant)), if dial => match result {
                 Ok(upstream) => Phase::Reached(upstream),
                 Err(error) => Phase::Unreached(error),
             },
@@ -159,11 +161,11 @@ async fn run_links(up: &mut Link, down: &mut Link, client: &Stream, upstream: Pe
 }
 
 /// Ends both sockets.
-async fn finish(client: &Stream, upstream: Option<&Stream>, ending: Ending) {
+pub(crate) async fn finish(client: &Stream, upstream: Option<&Stream>, ending: Ending) {
     let both = || std::iter::once(client).chain(upstream);
     match ending {
         // Both ends were passed on already.
-        Ending::Eof => {}
+        Ending::Message | Ending::Eof => {}
         Ending::Abort => both().for_each(socket::reset_on_close),
         Ending::Reset => {
             // At once where nothing is on its way.

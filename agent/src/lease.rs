@@ -225,7 +225,8 @@ fn check_texts(request: &LeaseRequest) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn to_the_second(moment: jiff::Timestamp) -> String {
+/// RFC 3339, as people read it.
+pub(crate) fn to_the_second(moment: jiff::Timestamp) -> String {
     moment.round(jiff::Unit::Second).unwrap_or(moment).to_string()
 }
 

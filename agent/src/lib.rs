@@ -22,7 +22,6 @@ pub mod config_file;
 mod connection;
 pub mod events;
 pub mod fault;
-#[expect(dead_code, unused_imports, reason = "the HTTP proxy, its user, comes next")]
 mod http;
 #[doc(hidden)]
 pub mod inside;
@@ -39,6 +38,7 @@ mod reach;
 mod registry;
 mod sieve;
 mod socket;
+mod splice;
 pub mod state;
 mod stream;
 mod throttle;

@@ -2,12 +2,13 @@
 //!
 //! ```text
 //!  source ──read──▶ Pipeline (pure) ──write──▶ sink
-//!                      ▲ plan          a clear pipeline is skipped: read → write through one buffer a thread
+//!                      ▲ plan          a clear pipeline is skipped: read → write through one buffer a thread,
+//!                                      or, for bulk, through a pipe (splice.rs)
 //! ```
 //! Above is `connection.rs`, which owns both links and ends the connection as the first of them says.
 //!
-//! Invariant: a link waits only in [`Link::run`]'s one `select!`, which a change of plan always wakes; and dropping
-//! that future between polls loses nothing, for all state is in the link.
+//! Invariant: a link waits only in [`Link::wait`], which a change of plan always wakes; and dropping that future
+//! between polls loses nothing, for all state is in the link. Bytes are in a pipe only while the pipeline is clear.
 
 use crate::{
     fault::{Ending, Item},
@@ -17,24 +18,40 @@ use crate::{
     reach,
     sieve::Sieve,
     socket::{self, Copied},
+    splice::{self, Conduit},
     stream::Stream,
 };
+use bytes::Bytes;
 use std::{
-    future::pending,
+    future::{Future, pending, poll_fn},
     io::{self, ErrorKind, IoSlice},
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
+    task::{Context, Poll},
     time::Instant,
 };
-use tokio::{io::Interest, sync::Notify, task::coop::consume_budget};
+use tokio::{io::Interest, net::TcpStream, sync::Notify, task::yield_now};
 
 /// Pieces that one write gathers.
 const GATHER: usize = 64;
 
 /// Writes in a row before other tasks get their turn.
 const WRITES: usize = 32;
+
+/// A read of so many bytes is bulk, for which a pipe is cheaper than copying; of fewer, it is not.
+const BULK: usize = 32 * 1024;
+
+/// Reads of bulk in a row that a stream must have shown before it gets a pipe.
+const BULK_READS: u8 = 3;
+
+/// What a piece of a pipe's bytes has at most when a fault gets them.
+const PIECE: usize = 64 * 1024;
+
+/// Bytes that a link moves before its other direction, the stop of its connection and other tasks get their turn.
+const TURN: usize = 4 * 1024 * 1024;
 
 /// One end of a link.
 #[derive(Clone, Copy)]
@@ -45,6 +62,15 @@ pub(crate) enum Peer<'a> {
     Open(&'a Stream),
     /// Never to come: what is for it is thrown away.
     Gone,
+}
+
+impl<'a> Peer<'a> {
+    fn stream(self) -> Option<&'a Stream> {
+        match self {
+            Self::Open(stream) => Some(stream),
+            Self::Pending | Self::Gone => None,
+        }
+    }
 }
 
 /// What the two links of a connection know of each other.
@@ -73,8 +99,16 @@ pub(crate) struct Link {
     source_ended: bool,
     /// It ended by RST, and not in order.
     source_reset: bool,
+    /// It ended without the word by which TLS says that nothing is missing.
+    source_cut_off: bool,
     sink_gone: bool,
     sink_shut: bool,
+    /// Goes up with each read of bulk, to [`BULK_READS`], and down with each other.
+    bulk: u8,
+    /// Bytes moved since others had their turn.
+    moved: usize,
+    /// Bytes on their way through a pipe, which come before whatever is in the pipeline; none when there are none.
+    conduit: Option<Box<Conduit>>,
 }
 
 /// Why the loop woke.
@@ -98,8 +132,12 @@ impl Link {
             flow: Arc::clone(flow),
             source_ended: false,
             source_reset: false,
+            source_cut_off: false,
             sink_gone: false,
             sink_shut: false,
+            bulk: 0,
+            moved: 0,
+            conduit: None,
         }
     }
 
@@ -122,15 +160,18 @@ impl Link {
         // Of which plan the source knows; the first one is empty.
         let mut sifted = 0;
         loop {
-            // Waiting for a socket that is ready takes no turn away by itself, so a busy link would keep its other
-            // direction, the stop of its connection and all other tasks of this thread waiting.
-            consume_budget().await;
+            if self.moved >= TURN {
+                // Waiting for a socket takes a turn away now and then, but by the call, however much a call moves.
+                self.moved = 0;
+                yield_now().await;
+            }
             let now = Instant::now();
             self.follow_plan(between, now);
             if sifted != self.seen {
                 sifted = self.seen;
-                self.sieve.follow(&self.membership.plan(), self.upstream, source);
+                self.sieve.follow(&self.membership.plan(), self.upstream, source.stream());
             }
+            self.drain_conduit(between, now);
             self.pipeline.advance(now);
             self.flush(sink, between);
             if let Some(ending) = self.conclude(sink, between) {
@@ -151,27 +192,36 @@ impl Link {
     }
 
     async fn wait(&self, source: Peer<'_>, sink: Peer<'_>) -> Woke {
-        let reading = !self.source_ended && self.pipeline.appetite() != Appetite::Full;
-        let writing = !self.pipeline.output().is_empty() || self.is_pending(sink);
+        let writing = self.is_writing(sink);
+        let reading = self.conduit.is_none() && !self.source_ended && self.pipeline.appetite() != Appetite::Full;
         let wake = self.pipeline.next_wake(Instant::now());
+        // Boxed, for an idle connection waits for neither.
+        let mut sleep = wake.map(|wake| Box::pin(self.plane.timer.sleep_until(wake)));
         // A client that has ended its side, or is left unread, may go away for good while a fault keeps its
         // connection open; without a look at the socket it would stay for as long as the fault.
         let watching = self.upstream && (self.source_ended || self.pipeline.forbids_reading());
-        tokio::select! {
-            biased;
-            () = self.membership.changed(self.upstream) => Woke::Again,
-            () = ready(sink, Interest::WRITABLE), if writing => Woke::Writable,
-            () = self.sleep_until(wake), if wake.is_some() => Woke::Again,
-            () = ready(source, Interest::READABLE), if reading => Woke::Readable,
-            () = ready(source, Interest::ERROR), if watching => Woke::Vanished,
-        }
+        let mut error = watching.then(|| Box::pin(ready(source, Interest::ERROR)));
+        poll_fn(|context| {
+            if self.membership.poll_changed(self.upstream, context).is_ready() {
+                return Poll::Ready(Woke::Again);
+            }
+            if writing && poll_writable(sink, context).is_ready() {
+                return Poll::Ready(Woke::Writable);
+            }
+            if due(&mut sleep, context) {
+                return Poll::Ready(Woke::Again);
+            }
+            if reading && poll_readable(source, context).is_ready() {
+                return Poll::Ready(Woke::Readable);
+            }
+            if due(&mut error, context) { Poll::Ready(Woke::Vanished) } else { Poll::Pending }
+        })
+        .await
     }
 
-    async fn sleep_until(&self, wake: Option<Instant>) {
-        match wake {
-            Some(wake) => self.plane.timer.sleep_until(wake).await,
-            None => pending().await,
-        }
+    /// Whether something is ready to be written.
+    fn is_writing(&self, sink: Peer<'_>) -> bool {
+        self.conduit.is_some() || !self.pipeline.output().is_empty() || self.is_pending(sink)
     }
 
     fn read(&mut self, source: Peer<'_>, sink: Peer<'_>, between: &Between) {
@@ -182,7 +232,7 @@ impl Link {
         let result = match sink {
             Peer::Open(sink) if self.pipeline.is_clear() && !self.sink_gone => self.read_through(source, sink, between),
             _ => socket::read_chunk(source).map(|bytes| {
-                self.flow.received.fetch_add(bytes.len() as u64, Relaxed);
+                self.has_read(bytes.len());
                 (!bytes.is_empty()).then_some(Item::Bytes(bytes))
             }),
         };
@@ -195,6 +245,10 @@ impl Link {
                 Item::End(if reset { Ending::Reset } else { Ending::Eof })
             }
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => return,
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+                (self.source_ended, self.source_cut_off) = (true, true);
+                Item::End(Ending::Eof)
+            }
             Err(error) => {
                 (self.source_ended, self.source_reset) = (true, true);
                 self.note_failure(&error, between);
@@ -208,12 +262,8 @@ impl Link {
         }
     }
 
-    /// A source that did not end in order. Clients commonly leave TLS without saying so, which is no error of theirs;
-    /// but the upstream cannot know that nothing is missing, so for it the connection is reset all the same.
     fn note_failure(&self, error: &io::Error, between: &Between) {
-        if !(self.upstream && error.kind() == ErrorKind::UnexpectedEof) {
-            between.failed.store(true, Relaxed);
-        }
+        between.failed.store(true, Relaxed);
         if reach::is_of_tls(error) {
             let from = if self.upstream { "client" } else { "upstream" };
             self.plane.tell_tls_failure(error, from, "TLS broke off");
@@ -222,15 +272,90 @@ impl Link {
 
     /// The fast path: what does not fit into the sink now is what the pipeline gets.
     fn read_through(&mut self, source: &Stream, sink: &Stream, between: &Between) -> io::Result<Option<Item>> {
+        if self.bulk >= BULK_READS
+            && let (Some(source), Some(sink)) = (source.plain(), sink.plain())
+            && let Some(conduit) = self.plane.pipes.take()
+        {
+            return self.splice_through(conduit, source, sink, between);
+        }
         match socket::copy_through(source, sink)? {
             Copied::Eof => Ok(None),
             Copied::Bytes { written, rest, failed } => {
-                self.flow.received.fetch_add((written + rest.len()) as u64, Relaxed);
+                self.has_read(written + rest.len());
                 self.flow.delivered.fetch_add(written as u64, Relaxed);
                 if failed.is_some() {
                     self.lose_sink(between);
                 }
                 Ok(Some(Item::Bytes(rest)))
+            }
+        }
+    }
+
+    /// The fast path for bulk. What does not fit into the sink now stays in the pipe, unless a fault comes for it.
+    fn splice_through(
+        &mut self,
+        mut conduit: Box<Conduit>,
+        source: &TcpStream,
+        sink: &TcpStream,
+        between: &Between,
+    ) -> io::Result<Option<Item>> {
+        match conduit.fill(source) {
+            Ok(0) => return Ok(None),
+            Ok(filled) => self.has_read(filled),
+            Err(error) if splice::is_no_splice(&error) => {
+                // Nothing was moved, and the next read copies.
+                self.plane.pipes.give_up();
+                return Ok(Some(Item::Bytes(Bytes::new())));
+            }
+            Err(error) => return Err(error),
+        }
+        self.conduit = Some(conduit);
+        self.pour(sink, between);
+        Ok(Some(Item::Bytes(Bytes::new())))
+    }
+
+    fn has_read(&mut self, bytes: usize) {
+        self.flow.received.fetch_add(bytes as u64, Relaxed);
+        self.moved += bytes;
+        self.bulk = if bytes >= BULK { (self.bulk + 1).min(BULK_READS) } else { self.bulk.saturating_sub(1) };
+    }
+
+    /// Lets the sink have what is in the pipe, which goes back when it is empty.
+    fn pour(&mut self, sink: &TcpStream, between: &Between) {
+        let Some(mut conduit) = self.conduit.take() else { return };
+        let poured = conduit.pour(sink);
+        self.flow.delivered.fetch_add(poured.bytes as u64, Relaxed);
+        match poured.stopped {
+            None => {}
+            Some(error) if error.kind() == ErrorKind::WouldBlock => self.conduit = Some(conduit),
+            Some(error) if splice::is_no_splice(&error) => {
+                self.plane.pipes.give_up();
+                self.conduit = Some(conduit);
+                self.empty_conduit(between, Instant::now());
+            }
+            Some(_) => self.lose_sink(between),
+        }
+    }
+
+    /// A fault that came gets what is in the pipe, in front of all that is read from now on.
+    fn drain_conduit(&mut self, between: &Between, now: Instant) {
+        if self.conduit.is_some() && !self.pipeline.is_clear() {
+            self.empty_conduit(between, now);
+        }
+    }
+
+    fn empty_conduit(&mut self, between: &Between, now: Instant) {
+        let Some(mut conduit) = self.conduit.take() else { return };
+        loop {
+            match conduit.drain(PIECE) {
+                Ok(Some(bytes)) => self.pipeline.push(Item::Bytes(bytes), now),
+                Ok(None) => return,
+                Err(error) => {
+                    // The kernel gives bytes back that it took, so this is a bug; going on would leave a hole.
+                    tracing::error!(%error, "bytes are lost in a pipe: the connection ends");
+                    between.failed.store(true, Relaxed);
+                    return self.pipeline.push(Item::End(Ending::Abort), now);
+                }
             }
         }
     }
@@ -253,9 +378,14 @@ impl Link {
     /// Writes what the sink takes.
     fn flush(&mut self, sink: Peer<'_>, between: &Between) {
         self.flush_pending(sink, between);
+        if let Peer::Open(sink) = sink
+            && let Some(sink) = sink.plain()
+        {
+            self.pour(sink, between);
+        }
         // Bounded, so that a fast reader of a long queue does not keep the other tasks waiting.
         for _ in 0..WRITES {
-            if self.pipeline.output().is_empty() {
+            if self.conduit.is_some() || self.pipeline.output().is_empty() {
                 return;
             }
             let stream = match sink {
@@ -273,6 +403,7 @@ impl Link {
             match stream.try_write_vectored(&slices[..self.pipeline.output().len().min(GATHER)]) {
                 Ok(written) => {
                     self.flow.delivered.fetch_add(written as u64, Relaxed);
+                    self.moved += written;
                     self.pipeline.written(written);
                     self.pipeline.advance(Instant::now());
                 }
@@ -305,7 +436,7 @@ impl Link {
         if ending == Ending::Abort || (ending != Ending::Eof && unheard && matches!(sink, Peer::Pending)) {
             return Some(ending);
         }
-        if !self.pipeline.output().is_empty() || self.is_pending(sink) {
+        if self.is_writing(sink) {
             return None;
         }
         if ending != Ending::Eof {
@@ -315,7 +446,12 @@ impl Link {
             match sink {
                 // Nobody will hear the end, and the client is gone: it need not be kept for a dial to come.
                 Peer::Pending => return between.reset[0].load(Relaxed).then_some(Ending::Reset),
-                Peer::Open(stream) if !self.sink_gone => stream.shut_down(),
+                Peer::Open(stream) if !self.sink_gone && !self.source_cut_off => stream.shut_down(),
+                Peer::Open(stream) if !self.sink_gone && !stream.cut_off() => {
+                    // Clients commonly leave TLS so, which is no error of theirs.
+                    between.failed.fetch_or(!self.upstream, Relaxed);
+                    return Some(Ending::Reset);
+                }
                 _ => {}
             }
             self.sink_shut = true;
@@ -339,4 +475,18 @@ async fn ready(peer: Peer<'_>, interest: Interest) {
         Peer::Open(stream) => drop(stream.ready(interest).await),
         Peer::Pending | Peer::Gone => pending().await,
     }
+}
+
+fn poll_readable(peer: Peer<'_>, context: &mut Context<'_>) -> Poll<()> {
+    let Peer::Open(stream) = peer else { return Poll::Pending };
+    stream.poll_readable(context)
+}
+
+fn poll_writable(peer: Peer<'_>, context: &mut Context<'_>) -> Poll<()> {
+    let Peer::Open(stream) = peer else { return Poll::Pending };
+    stream.poll_writable(context)
+}
+
+fn due(future: &mut Option<Pin<Box<impl Future<Output = ()>>>>, context: &mut Context<'_>) -> bool {
+    future.as_mut().is_some_and(|future| future.as_mut().poll(context).is_ready())
 }

@@ -123,6 +123,10 @@ async fn run(agent: Agent, signals: &mut Signals) -> Result<(), Failure> {
 fn read_again(outcome: Result<Result<(), ConfigError>, tokio::task::JoinError>) {
     match outcome {
         Ok(Ok(())) => tracing::info!("read tokens and certificates again"),
+        // A line of the log for each.
+        Ok(Err(ConfigError::Mistakes { found })) => {
+            found.iter().for_each(|mistake| tracing::error!(%mistake, "kept the tokens and certificates from before"))
+        }
         Ok(Err(error)) => tracing::error!(%error, "kept the tokens and certificates from before"),
         Err(error) => tracing::error!(%error, "failed to read tokens and certificates again"),
     }
@@ -133,7 +137,8 @@ fn announce(agent: &Agent, ready_file: Option<&Path>) -> Result<(), Failure> {
     tracing::info!(address = %agent.local_addr(), "the API listens");
     let proxies = agent.proxies();
     for proxy in &proxies {
-        tracing::info!(proxy = %proxy.name, address = proxy.listen, upstream = proxy.upstream, "a proxy listens");
+        let (address, upstream, protocol) = (&proxy.listen, &proxy.upstream, proxy.protocol);
+        tracing::info!(proxy = %proxy.name, address, upstream, %protocol, "a proxy listens");
     }
     let Some(path) = ready_file else { return Ok(()) };
     let addresses: BTreeMap<_, _> = proxies.iter().map(|proxy| (proxy.name.as_str(), proxy.listen.as_str())).collect();

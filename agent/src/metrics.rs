@@ -129,10 +129,13 @@ type Labels<'a> = Vec<(&'static str, &'a str)>;
 /// One number of a proxy: name, meaning, and where it is found.
 type OfProxy = (&'static str, &'static str, fn(&ProxyCounters) -> u64);
 
-const PROXY_COUNTERS: [OfProxy; 4] = [
+const PROXY_COUNTERS: [OfProxy; 7] = [
     ("proxy_connections", "Connections accepted", |c| c.connections),
     ("proxy_connections_hit", "Connections on which a fault acted", |c| c.connections_hit),
     ("proxy_connection_errors", "Connections that ended with an error", |c| c.connection_errors),
+    ("proxy_requests", "Requests that came", |c| c.requests),
+    ("proxy_requests_hit", "Requests on which a fault acted", |c| c.requests_hit),
+    ("proxy_request_errors", "Requests that were answered 5xx, refused, or never answered whole", |c| c.request_errors),
     ("proxy_datagrams_dropped", "Datagrams for which there was no room, or nobody", |c| c.datagrams_dropped),
 ];
 

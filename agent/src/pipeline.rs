@@ -1,17 +1,17 @@
-//! The faults that hit one direction of one connection, as a chain of stages.
+//! The faults that hit one direction of one connection, or of one exchange of HTTP, as a chain of stages.
 //!
 //! ```text
 //!  read ──▶ [stage] ──▶ [stage] ──▶ output ──▶ write
 //! ```
 //! Items move on when they are due and the next stage has room; otherwise they stay, so back pressure reaches the
-//! reader through every stage. Pure over `now`: `link.rs` is told what to read and write and when to come back.
+//! reader through every stage. On an exchange, stages that read heads come before all others. Pure over `now`: `link.rs` is told what to read and write and when to come back.
 //!
 //! Invariant: bytes leave in the order in which they came, through any sequence of faults set, changed and removed;
 //! what a removed stage holds goes to the next one at once.
 
 use crate::{
     budget::Budget,
-    fault::{self, Claim, Ending, Item, Stage, StageContext},
+    fault::{self, Asked, Claim, Ending, Item, Stage, StageContext},
 };
 use bytes::Bytes;
 use std::{collections::VecDeque, sync::Arc, time::Instant};
@@ -34,12 +34,15 @@ struct Slot {
     claim: Arc<Claim>,
     stage: Box<dyn Stage>,
     revision: u64,
+    /// Its fault is gone; it ends what it has begun.
+    orphaned: bool,
 }
 
 /// One direction's chain.
 pub(crate) struct Pipeline {
     upstream: bool,
     budget: Arc<Budget>,
+    asked: Option<Arc<Asked>>,
     slots: Vec<Slot>,
     output: VecDeque<Bytes>,
     output_bytes: usize,
@@ -49,7 +52,20 @@ pub(crate) struct Pipeline {
 impl Pipeline {
     /// An empty chain: what comes in goes out.
     pub(crate) fn new(upstream: bool, budget: Arc<Budget>) -> Self {
-        Self { upstream, budget, slots: Vec::new(), output: VecDeque::new(), output_bytes: 0, ending: None }
+        Self {
+            upstream,
+            budget,
+            asked: None,
+            slots: Vec::new(),
+            output: VecDeque::new(),
+            output_bytes: 0,
+            ending: None,
+        }
+    }
+
+    /// The same for one message of an exchange.
+    pub(crate) fn of_exchange(upstream: bool, budget: Arc<Budget>, asked: Option<Arc<Asked>>) -> Self {
+        Self { asked, ..Self::new(upstream, budget) }
     }
 
     /// Whether bytes may go straight from reader to writer.
@@ -57,22 +73,32 @@ impl Pipeline {
         self.slots.is_empty() && self.output.is_empty() && self.ending.is_none()
     }
 
+    /// Whether no fault is in the way.
+    pub(crate) fn is_empty_chain(&self) -> bool {
+        self.slots.is_empty()
+    }
+
     /// Makes the chain what the plan says: stages of faults that stay keep their state, those of faults that are
     /// gone hand over what they hold, new ones come in at their place.
     pub(crate) fn follow(&mut self, plan: &[Arc<Claim>], now: Instant) {
-        let wanted: Vec<&Arc<Claim>> = plan.iter().filter(|claim| self.concerns(claim)).collect();
+        if plan.is_empty() && self.slots.is_empty() {
+            return;
+        }
+        let mut wanted: Vec<&Arc<Claim>> = plan.iter().filter(|claim| self.concerns(claim)).collect();
+        wanted.sort_by_key(|claim| !fault::reads_messages(&claim.fault.kind()));
         let mut at = 0;
         while let Some(slot) = self.slots.get(at) {
-            if wanted.iter().any(|claim| claim.fault.id() == slot.claim.fault.id()) {
-                at += 1;
-            } else {
-                self.remove(at, now);
-            }
+            let stays = slot.orphaned || wanted.iter().any(|claim| claim.fault.id() == slot.claim.fault.id());
+            at += usize::from(stays || !self.remove(at, now));
         }
         if self.slots.is_empty() {
             self.slots = Vec::new();
         }
-        for (place, claim) in wanted.into_iter().enumerate() {
+        let mut place = 0;
+        for claim in wanted {
+            while self.slots.get(place).is_some_and(|slot| slot.orphaned) {
+                place += 1;
+            }
             match self.slots.get_mut(place).filter(|slot| slot.claim.fault.id() == claim.fault.id()) {
                 Some(slot) if slot.revision == claim.fault.revision() => {}
                 Some(slot) => {
@@ -81,12 +107,20 @@ impl Pipeline {
                 }
                 None => {
                     let revision = claim.fault.revision();
-                    let context = StageContext { claim, upstream: self.upstream, budget: &self.budget, now };
+                    let context = StageContext {
+                        claim,
+                        upstream: self.upstream,
+                        budget: &self.budget,
+                        now,
+                        asked: self.asked.as_ref(),
+                    };
                     if let Some(stage) = fault::stage(&context) {
-                        self.slots.insert(place, Slot { claim: Arc::clone(claim), stage, revision });
+                        let slot = Slot { claim: Arc::clone(claim), stage, revision, orphaned: false };
+                        self.slots.insert(place, slot);
                     }
                 }
             }
+            place += 1;
         }
         self.advance(now);
     }
@@ -94,9 +128,11 @@ impl Pipeline {
     fn concerns(&self, claim: &Claim) -> bool {
         let direction = claim.fault.direction();
         let ours = if self.upstream { direction.covers_upstream() } else { direction.covers_downstream() };
+        let kind = claim.fault.kind();
         !claim.was_refused()
-            && fault::acts_on_links(&claim.fault.kind())
-            && (ours || fault::watches_both_ways(&claim.fault.kind()))
+            && fault::acts_on_links(&kind)
+            && (self.asked.is_some() || !fault::reads_messages(&kind))
+            && (ours || fault::watches_both_ways(&kind))
     }
 
     /// What was read.
@@ -105,19 +141,16 @@ impl Pipeline {
         self.advance(now);
     }
 
-    /// Moves everything on that is due.
+    /// Moves everything on that is due. What moves is followed down the chain first, so that an item costs each stage
+    /// one visit on its way and one afterwards, however long the chain is.
     pub(crate) fn advance(&mut self, now: Instant) {
-        loop {
-            let mut moved = false;
-            let mut at = self.slots.len();
-            while at > 0 {
-                at -= 1;
-                moved |= self.drain_stage(at, now);
-                // A stage whose claim was refused is gone, and the one after it stands here now.
-                at = at.min(self.slots.len());
-            }
-            if !moved {
-                return;
+        let mut at = self.slots.len();
+        while at > 0 {
+            at -= 1;
+            if self.drain_stage(at, now) {
+                // To the next stage, which got something, and back here after it, for it may have room again. A stage
+                // whose claim was refused is gone, and the one after it stands here now, so the end is counted anew.
+                at = (at + 2).min(self.slots.len());
             }
         }
     }
@@ -127,7 +160,7 @@ impl Pipeline {
         loop {
             let room = self.has_room_from(at + 1);
             let Some(slot) = self.slots.get_mut(at) else { return moved };
-            let fires = slot.stage.alarm().is_some_and(|alarm| alarm <= now);
+            let fires = !slot.orphaned && slot.stage.alarm().is_some_and(|alarm| alarm <= now);
             if fires && !slot.claim.act() {
                 self.remove(at, now);
                 return true;
@@ -142,8 +175,12 @@ impl Pipeline {
     }
 
     fn enter(&mut self, at: usize, item: Item, now: Instant) {
+        let mut item = item;
         while let Some(slot) = self.slots.get_mut(at) {
-            if !slot.stage.touches(&item, now) || slot.claim.act() {
+            if !slot.stage.reads_heads() {
+                item = item.plain();
+            }
+            if slot.orphaned || !slot.stage.touches(&item, now) || slot.claim.act() {
                 return slot.stage.push(item, now);
             }
             self.remove(at, now);
@@ -151,20 +188,28 @@ impl Pipeline {
         self.emit(item);
     }
 
-    fn remove(&mut self, at: usize, now: Instant) {
+    /// Whether the stage is gone, and did not stay to end what it has begun.
+    fn remove(&mut self, at: usize, now: Instant) -> bool {
+        if self.slots[at].stage.stays() {
+            self.slots[at].orphaned = true;
+            return false;
+        }
         let mut slot = self.slots.remove(at);
         for item in slot.stage.release() {
             self.enter(at, item, now);
         }
+        true
     }
 
     fn emit(&mut self, item: Item) {
-        match item {
-            Item::Bytes(bytes) if self.ending.is_none() && !bytes.is_empty() => {
+        match item.plain() {
+            Item::Bytes(bytes) if self.ending.is_none_or(|ending| ending == Ending::Message) && !bytes.is_empty() => {
+                // What follows a message here is of the same exchange: a tunnel that it opened.
+                self.ending = None;
                 self.output_bytes += bytes.len();
                 self.output.push_back(bytes);
             }
-            Item::Bytes(_) => {}
+            Item::Head(_) | Item::Bytes(_) => {}
             Item::End(ending) => {
                 self.ending = self.ending.max(Some(ending));
                 if ending == Ending::Abort {
@@ -198,11 +243,8 @@ impl Pipeline {
     pub(crate) fn tell_unread(&mut self, now: Instant) {
         let mut at = 0;
         while let Some(slot) = self.slots.get(at) {
-            if slot.stage.forbids_reading() && !slot.claim.act() {
-                self.remove(at, now);
-            } else {
-                at += 1;
-            }
+            let spared = slot.stage.forbids_reading() && !slot.claim.act();
+            at += usize::from(!(spared && self.remove(at, now)));
         }
         self.advance(now);
     }
@@ -224,6 +266,19 @@ impl Pipeline {
     /// What is ready to be written, in order.
     pub(crate) fn output(&self) -> &VecDeque<Bytes> {
         &self.output
+    }
+
+    /// Takes the first piece of it.
+    pub(crate) fn next_piece(&mut self) -> Option<Bytes> {
+        let piece = self.output.pop_front()?;
+        self.output_bytes -= piece.len();
+        Some(piece)
+    }
+
+    /// Takes all of it.
+    pub(crate) fn take_output(&mut self) -> VecDeque<Bytes> {
+        self.output_bytes = 0;
+        std::mem::take(&mut self.output)
     }
 
     /// So many bytes of it were written.

@@ -1,10 +1,12 @@
-//! What all proxies of one agent share: the precise timer, the memory of delay lines, and the limits.
+//! What all proxies of one agent share: the precise timer, the memory of delay lines, the pipes, and the limits.
 //!
 //! Made once by the agent and handed to each proxy (`proxy/`). Two planes in one process know nothing of each other.
 //!
 //! Invariant: no connection is accepted without a slot of `max_connections`, and each gives its slot back when it ends.
 
-use crate::{budget::Budget, intercept::Originals, policy::Upstreams, throttle::Throttle, timer::Timer};
+use crate::{
+    budget::Budget, intercept::Originals, policy::Upstreams, splice::PipePool, throttle::Throttle, timer::Timer,
+};
 use std::{
     fmt, io,
     sync::Arc,
@@ -49,6 +51,7 @@ pub struct DataPlane {
     pub(crate) slots: Arc<Semaphore>,
     /// What is intercepted, if anything is.
     pub(crate) intercepted: Option<Originals>,
+    pub(crate) pipes: Arc<PipePool>,
     /// How many refused upstreams the log takes.
     pub(crate) refused: Throttle,
     /// How many failures of TLS the log takes.
@@ -68,6 +71,7 @@ impl DataPlane {
             timer: Timer::start(),
             budget: Budget::new(limits.latency_budget),
             slots: Arc::new(Semaphore::new(limits.max_connections.clamp(1, Semaphore::MAX_PERMITS))),
+            pipes: Arc::default(),
             refused: Throttle::default(),
             tls_failures: Throttle::default(),
             intercepted,

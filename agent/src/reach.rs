@@ -9,38 +9,48 @@ use crate::{
     proxy::Shared,
     socket::{self, Call},
     stream::Stream,
+    timer::Timer,
 };
 use std::{
+    future::Future,
     io::{self, ErrorKind},
-    time::{Duration, Instant},
+    net::SocketAddr,
+    time::Instant,
 };
-use tokio::{net::TcpStream, time::timeout};
+use tokio::net::TcpStream;
 
 /// A client that was accepted. [`welcome`] comes before its first byte.
 pub(crate) fn accepted(shared: &Shared, socket: TcpStream) -> io::Result<Stream> {
-    socket::prepare(&socket);
+    // What `socket::prepare` does, it has from the socket that listens.
     shared.tls().accepted(socket)
 }
 
-/// Agrees with the client on keys, where TLS ends here.
+/// Agrees with the client on keys, where TLS ends here. [`ErrorKind::NotConnected`]: it went without a word.
 pub(crate) async fn welcome(shared: &Shared, client: &Stream) -> io::Result<()> {
-    shaken(client, shared.plane.limits.dial_timeout, "the client did not finish its TLS handshake in time").await
+    let limit = shared.plane.limits.dial_timeout;
+    let late = "the client did not finish its TLS handshake in time";
+    within(&shared.plane.timer, Instant::now() + limit, shaken(client), late).await
 }
 
-/// Reaches the upstream as the proxy has it now; for a client that was redirected, the address that it meant.
-pub(crate) async fn dial(shared: &Shared, client: &Stream) -> io::Result<Stream> {
+/// The address that a client meant which was redirected on its way to the upstream.
+pub(crate) fn meant(shared: &Shared, client: &Stream) -> Option<SocketAddr> {
+    let originals = shared.plane.intercepted.as_ref()?;
+    originals.of(client.tcp(), &shared.upstream())
+}
+
+/// Reaches the upstream as the proxy has it now, at `only` this one of its addresses if one was [`meant`].
+pub(crate) async fn dial(shared: &Shared, only: Option<SocketAddr>) -> io::Result<Stream> {
     let (target, tls) = shared.target();
-    let (limit, since) = (shared.plane.limits.dial_timeout, Instant::now());
-    let intercepted = shared.plane.intercepted.as_ref();
-    let call = Call {
-        target: &target,
-        only: intercepted.and_then(|originals| originals.of(client.tcp(), &target)),
-        rules: &shared.plane.limits.upstreams,
-    };
-    let socket = socket::dial(call, limit, intercepted.map(Originals::mark)).await?;
+    let until = Instant::now() + shared.plane.limits.dial_timeout;
+    let call = Call { target: &target, only, rules: &shared.plane.limits.upstreams };
+    let mark = shared.plane.intercepted.as_ref().map(Originals::mark);
+    let dialled = socket::dial(call, mark);
+    let socket = within(&shared.plane.timer, until, dialled, "the upstream did not answer in time").await?;
     let upstream = tls.dialled(socket, &target)?;
-    let left = limit.saturating_sub(since.elapsed());
-    shaken(&upstream, left, "the upstream did not finish its TLS handshake in time").await?;
+    if upstream.plain().is_none() {
+        let late = "the upstream did not finish its TLS handshake in time";
+        within(&shared.plane.timer, until, shaken(&upstream), late).await?;
+    }
     Ok(upstream)
 }
 
@@ -56,6 +66,20 @@ pub(crate) fn tell_unreached(shared: &Shared, error: &io::Error) {
     }
 }
 
+/// Gives up at `until`. By our own timer, which one more deadline in its far future does not wake.
+async fn within<T>(
+    timer: &Timer,
+    until: Instant,
+    attempt: impl Future<Output = io::Result<T>>,
+    late: &'static str,
+) -> io::Result<T> {
+    tokio::select! {
+        biased;
+        result = attempt => result,
+        () = timer.sleep_until(until) => Err(io::Error::new(ErrorKind::TimedOut, late)),
+    }
+}
+
 /// Whether an error is one of TLS, and no mere socket's.
 pub(crate) fn is_of_tls(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>() || inner.is::<HandshakeError>())
@@ -66,10 +90,6 @@ pub(crate) fn is_of_tls(error: &io::Error) -> bool {
 #[error("the TLS handshake failed: {0}")]
 struct HandshakeError(io::Error);
 
-async fn shaken(stream: &Stream, limit: Duration, late: &'static str) -> io::Result<()> {
-    match timeout(limit, stream.shake_hands()).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(io::Error::new(error.kind(), HandshakeError(error))),
-        Err(_) => Err(io::Error::new(ErrorKind::TimedOut, late)),
-    }
+async fn shaken(stream: &Stream) -> io::Result<()> {
+    stream.shake_hands().await.map_err(|error| io::Error::new(error.kind(), HandshakeError(error)))
 }

@@ -1,14 +1,14 @@
 //! What the kernel drops of what arrives at the sockets of a connection: a program of `fault/packet_loss.rs`, put on a
 //! link's source.
 //!
-//! Held by `link.rs`, which tells it of each new plan and of its source; `connection.rs` takes it off at the end.
+//! Held by `link.rs` and `http/connection.rs`, which tell it of each new plan and of its source; at the end of the
+//! connection it is taken off.
 //!
 //! Invariant: a socket carries a program exactly as long as a fault of the plan wants it, and none when it is closed:
 //! the kernel would go on dropping what concerns its end.
 
 use crate::{
     fault::{Claim, Instruction, Share, segments, share_of},
-    link::Peer,
     stream::Stream,
 };
 use socket2::SockRef;
@@ -23,8 +23,8 @@ pub(crate) struct Sieve(Share);
 
 impl Sieve {
     /// Drops at the source of a link as its plan says.
-    pub(crate) fn follow(&mut self, plan: &[Arc<Claim>], upstream: bool, source: Peer<'_>) {
-        if let Peer::Open(source) = source {
+    pub(crate) fn follow(&mut self, plan: &[Arc<Claim>], upstream: bool, source: Option<&Stream>) {
+        if let Some(source) = source {
             self.set(share_of(plan, upstream), source);
         }
     }

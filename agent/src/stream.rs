@@ -3,13 +3,14 @@
 //! `connection.rs` owns two of them, `link.rs` reads one and writes the other, `socket.rs` does what concerns the TCP
 //! socket beneath. Over TLS (`tls/`) links see plaintext, and there may be ciphertext pending that they do not know of.
 //!
-//! Invariant: nothing here waits but [`Stream::ready`] and [`Stream::shake_hands`], and what one side of a stream does
-//! never blocks the other.
+//! Invariant: nothing here waits but [`Stream::ready`], [`Stream::shake_hands`] and what polls, and what one side of a
+//! stream does never blocks the other.
 
 use crate::tls::TlsStream;
 use std::{
-    io::{self, IoSlice},
+    io::{self, ErrorKind, IoSlice},
     net::Shutdown,
+    task::{Context, Poll},
 };
 use tokio::{
     io::{Interest, Ready},
@@ -43,10 +44,18 @@ impl Stream {
         }
     }
 
+    /// The TCP socket, where the stream is nothing else: then bytes may go past us, from socket to socket.
+    pub(crate) fn plain(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Plain(tcp) => Some(tcp),
+            Self::Tls(_) => None,
+        }
+    }
+
     /// Reads what is there; 0 is the end of the stream.
     pub(crate) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Self::Plain(tcp) => tcp.try_read(buffer),
+            Self::Plain(tcp) => read_some(tcp, buffer),
             Self::Tls(tls) => tls.try_read(buffer),
         }
     }
@@ -95,9 +104,47 @@ impl Stream {
         }
     }
 
-    /// Returns when it is worth trying again. The socket's own future and no layer around it: each idle connection
-    /// holds several.
+    /// Passes on an end of TLS that was not announced, after what is pending; false where there is no way to say it, so
+    /// that it would look like an end in order.
+    pub(crate) fn cut_off(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Tls(tls) => {
+                tls.cut_off();
+                true
+            }
+        }
+    }
+
+    /// Ready when it is worth reading. The socket has one waker for its one reader, and a connection is one task, so an
+    /// idle connection holds no future for it, which would cost it a few hundred bytes.
+    pub(crate) fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
+        // An error of the socket is seen by the read that follows.
+        self.tcp().poll_read_ready(context).map(drop)
+    }
+
+    /// Ready when it is worth writing, by the waker of its one writer.
+    pub(crate) fn poll_writable(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.tcp().poll_write_ready(context).map(drop)
+    }
+
+    /// Returns when it is worth trying again: for what waits seldom, or beside the reader and the writer.
     pub(crate) fn ready(&self, interest: Interest) -> impl Future<Output = io::Result<Ready>> + '_ {
         self.tcp().ready(interest)
     }
+}
+
+/// Reads once. Less than the buffer takes is all that there was, so the socket counts as empty until it tells of more:
+/// that saves a second read, which would only be told so.
+fn read_some(tcp: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    let (mut short, room) = (None, buffer.len());
+    let result = tcp.try_io(Interest::READABLE, || {
+        let read = rustix::io::read(tcp, &mut *buffer)?;
+        if read == 0 || read == room {
+            return Ok(read);
+        }
+        short = Some(read);
+        Err(ErrorKind::WouldBlock.into())
+    });
+    short.map_or(result, Ok)
 }

@@ -1,6 +1,6 @@
 //! Keeps what strangers can cause from filling the log: so many lines in a while, and then how many were left out.
 //!
-//! Neighbours: `api::access` for refused requests, `proxy` for refused upstreams.
+//! Neighbours: `api::access` for refused requests, `connection` for refused upstreams.
 //! Invariant: the first line of each while is always let through.
 
 use parking_lot::Mutex;

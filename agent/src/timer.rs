@@ -1,8 +1,8 @@
 //! Timers finer than the runtime's one-millisecond wheel, without burning a core.
 //!
 //! One thread with 1 ns timer slack sleeps until the earliest deadline and wakes the tasks that are due. A deadline
-//! that is far away waits on the runtime's cheap timer first and comes here for its last milliseconds, so the thread
-//! holds only what is about to happen. `link.rs` is the user.
+//! that is far away waits here as well, for a wait on the runtime's timer first would wake its task twice; the thread
+//! is told only of one that it would oversleep. `link.rs` is the user.
 //!
 //! Invariant: a future that is dropped leaves nothing behind in the queue.
 
@@ -15,11 +15,8 @@ use std::{
     sync::Arc,
     task::{Context, Poll, Waker},
     thread::JoinHandle,
-    time::{Duration, Instant},
+    time::Instant,
 };
-
-/// The runtime's timer is up to 4 ms late; what is nearer than this waits here only.
-const NEAR: Duration = Duration::from_millis(4);
 
 /// Deadlines by time, then by the order in which they came.
 type Key = (Instant, u64);
@@ -30,6 +27,29 @@ struct Queue {
     entries: BTreeMap<Key, Waker>,
     next: u64,
     stopping: bool,
+    rest: Rest,
+}
+
+/// Until when the thread sleeps. It may be earlier than the earliest deadline, for one that is taken out wakes nobody.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Rest {
+    /// It is about to look at the queue.
+    #[default]
+    Awake,
+    Until(Instant),
+    /// Until it is told.
+    Long,
+}
+
+impl Rest {
+    /// Whether the thread would oversleep this deadline.
+    fn is_past(self, deadline: Instant) -> bool {
+        match self {
+            Self::Awake => false,
+            Self::Until(end) => deadline < end,
+            Self::Long => true,
+        }
+    }
 }
 
 #[derive(Default)]
@@ -61,11 +81,7 @@ impl Timer {
         if self.thread.is_none() {
             return Box::pin(tokio::time::sleep_until(deadline.into())).await;
         }
-        if let Some(coarse) = deadline.checked_sub(NEAR).filter(|coarse| *coarse > Instant::now()) {
-            // Boxed, for most of the futures that could sleep here never do.
-            Box::pin(tokio::time::sleep_until(coarse.into())).await;
-        }
-        Precise { shared: &self.shared, deadline, key: None }.await;
+        Precise { shared: &self.shared, deadline, queued: None }.await;
     }
 
     #[cfg(test)]
@@ -107,17 +123,23 @@ fn run(shared: &Shared) {
         }
         match queue.entries.first_key_value().map(|(key, _)| key.0) {
             Some(earliest) => {
+                queue.rest = Rest::Until(earliest);
                 shared.changed.wait_until(&mut queue, earliest);
             }
-            None => shared.changed.wait(&mut queue),
+            None => {
+                queue.rest = Rest::Long;
+                shared.changed.wait(&mut queue);
+            }
         }
+        queue.rest = Rest::Awake;
     }
 }
 
 struct Precise<'a> {
     shared: &'a Shared,
     deadline: Instant,
-    key: Option<Key>,
+    /// Its place in the queue, and whom the queue wakes.
+    queued: Option<(Key, Waker)>,
 }
 
 impl Future for Precise<'_> {
@@ -127,25 +149,37 @@ impl Future for Precise<'_> {
         if Instant::now() >= self.deadline {
             return Poll::Ready(());
         }
+        // A connection is polled for many reasons; most of them change nothing here.
+        if self.queued.as_ref().is_some_and(|(_, waker)| waker.will_wake(context.waker())) {
+            return Poll::Pending;
+        }
         let mut queue = self.shared.queue.lock();
-        let key = self.key.unwrap_or_else(|| {
-            queue.next += 1;
-            (self.deadline, queue.next)
-        });
-        let earliest = queue.entries.first_key_value().is_none_or(|(first, _)| key < *first);
+        let key = self.queued.as_ref().map_or_else(|| queue.key(self.deadline), |(key, _)| *key);
+        let oversleeps = queue.rest.is_past(self.deadline);
+        if oversleeps {
+            // One call tells; those that come until it wakes need not.
+            queue.rest = Rest::Awake;
+        }
         queue.entries.insert(key, context.waker().clone());
         drop(queue);
-        self.key = Some(key);
-        if earliest {
+        self.queued = Some((key, context.waker().clone()));
+        if oversleeps {
             self.shared.changed.notify_one();
         }
         Poll::Pending
     }
 }
 
+impl Queue {
+    fn key(&mut self, deadline: Instant) -> Key {
+        self.next += 1;
+        (deadline, self.next)
+    }
+}
+
 impl Drop for Precise<'_> {
     fn drop(&mut self) {
-        if let Some(key) = self.key {
+        if let Some((key, _)) = self.queued {
             self.shared.queue.lock().entries.remove(&key);
         }
     }

@@ -4,99 +4,15 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
+mod process_support;
+
+use process_support::{LONG, Process, get, log, output, text};
 use serde_json::Value;
 use std::{
-    io::Read,
     net::{Shutdown, TcpListener, TcpStream},
-    path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Output, Stdio},
+    path::PathBuf,
     time::{Duration, Instant},
 };
-
-const LONG: Duration = Duration::from_secs(20);
-
-fn program() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_squall-agent"));
-    command.env_remove("RUST_LOG").stdin(Stdio::null());
-    command
-}
-
-fn output(arguments: &[&str]) -> Output {
-    program().args(arguments).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// A running agent, ended with the test.
-struct Process {
-    child: Child,
-    ready: Value,
-}
-
-impl Process {
-    fn start(directory: &Path, configure: impl FnOnce(&mut Command)) -> Self {
-        let ready_file = directory.join("ready.json");
-        let mut command = program();
-        command.args(["--listen", "127.0.0.1:0", "--ready-file"]).arg(&ready_file).stderr(Stdio::piped());
-        configure(&mut command);
-        let mut child = command.spawn().unwrap();
-        let start = Instant::now();
-        // The file comes as a whole, or not yet.
-        while !ready_file.exists() {
-            assert!(child.try_wait().unwrap().is_none(), "it ended: {}", log(&mut child));
-            assert!(start.elapsed() < LONG, "it is not ready");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        let ready = serde_json::from_str(&std::fs::read_to_string(&ready_file).unwrap()).unwrap();
-        Self { child, ready }
-    }
-
-    fn api(&self) -> &str {
-        self.ready["api"].as_str().unwrap()
-    }
-
-    fn signal(&self, name: &str) {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
-    }
-
-    fn wait(&mut self) -> ExitStatus {
-        let start = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            assert!(start.elapsed() < LONG, "it does not end");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn log(child: &mut Child) -> String {
-    let mut log = String::new();
-    child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
-    log
-}
-
-/// A request by hand, so that no client is needed here; answers the whole answer.
-fn get(addr: &str, path: &str) -> String {
-    use std::io::Write;
-    let mut stream = TcpStream::connect(addr).unwrap();
-    stream.set_read_timeout(Some(LONG)).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
-}
 
 #[test]
 fn help_names_every_option_and_its_variable() {
@@ -107,6 +23,10 @@ fn help_names_every_option_and_its_variable() {
         "listen",
         "toxiproxy",
         "config",
+        "tokens",
+        "tls-cert",
+        "tls-key",
+        "client-ca",
         "state",
         "proxy",
         "name",

@@ -243,3 +243,53 @@ async fn a_connection_that_loses_everything_ends_with_its_proxy() {
     drop(client);
     until(|| sender(peer, local).is_none_or(|sender| sender.unacknowledged == 0), || "left behind".into()).await;
 }
+
+/// Asks, and gets the answer.
+async fn ask(client: &mut TcpStream) {
+    client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    hear(client).await;
+}
+
+async fn hear(client: &mut TcpStream) {
+    let mut answer = vec![0; ANSWER.len()];
+    timeout(PATIENCE, client.read_exact(&mut answer)).await.expect("an answer in time").unwrap();
+    assert_eq!(answer, ANSWER);
+}
+
+const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
+
+#[tokio::test]
+async fn on_http_the_segments_of_whole_connections_are_lost_in_either_direction() {
+    let rig = Rig::serve(|mut server: TcpStream| async move {
+        let mut heard = Vec::new();
+        while server.read_buf(&mut heard).await.is_ok_and(|read| read > 0) {
+            if heard.ends_with(b"\r\n\r\n") {
+                heard.clear();
+                server.write_all(ANSWER).await.unwrap();
+            }
+        }
+    })
+    .await;
+    let spec = format!(r#"{{"name": "h", "listen": "127.0.0.1:0", "upstream": "{}", "protocol": "http"}}"#, rig.server);
+    let plane = squall_agent::DataPlane::new(squall_agent::PlaneLimits::default());
+    let proxy = squall_agent::Proxy::start(&serde_json::from_str(&spec).unwrap(), &plane).await.unwrap();
+    for direction in ["upstream", "downstream"] {
+        let json = format!(r#"{{"fault": {{"packet_loss": {{"loss": 100}}}}, "direction": "{direction}"}}"#);
+        let lost = fault(&json);
+        proxy.add_fault(std::sync::Arc::clone(&lost)).await.unwrap();
+        let mut client = connect(proxy.listen_addr()).await;
+        if direction == "upstream" {
+            // The upstream is dialled, and its socket sifted, only for the first request.
+            until(|| proxy.counters().connections_hit == 1, || format!("{:?}", proxy.counters())).await;
+        }
+        client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        expect_silence(&mut client, RETRANSMISSION).await;
+        if direction == "upstream" {
+            sent_again(&client, 1).await;
+            assert_eq!((lost.units(), lost.hits()), (1, None), "a connection is the unit, and not a request");
+        }
+        proxy.remove_faults(std::slice::from_ref(lost.name())).await.unwrap();
+        hear(&mut client).await;
+        ask(&mut client).await;
+    }
+}

@@ -41,15 +41,19 @@ const DIRECTIONS: [&str; 3] = ["upstream", "downstream", "both"];
 enum Step {
     Send(usize),
     Wait(u64),
+    /// The reader stops reading, or goes on.
+    Stall(bool),
     Set(Index, Index),
     Change(Index),
     Remove(Index),
 }
 
-fn step() -> impl Strategy<Value = Step> {
+/// `most`: bytes that are sent at once.
+fn step(most: usize) -> impl Strategy<Value = Step> {
     prop_oneof![
-        4 => (1_usize..60_000).prop_map(Step::Send),
+        4 => (1..most).prop_map(Step::Send),
         2 => (0_u64..15).prop_map(Step::Wait),
+        1 => any::<bool>().prop_map(Step::Stall),
         3 => (any::<Index>(), any::<Index>()).prop_map(|(kind, direction)| Step::Set(kind, direction)),
         1 => any::<Index>().prop_map(Step::Change),
         2 => any::<Index>().prop_map(Step::Remove),
@@ -65,9 +69,18 @@ async fn play(steps: Vec<Step>) -> (usize, Vec<u8>) {
     let rig = Rig::echo().await;
     let (mut reader, mut writer) = rig.connect().await.into_split();
     rig.until(|counters| counters.open_connections == 1).await;
+    let (stalled, mut flow) = tokio::sync::watch::channel(false);
     let reading = tokio::spawn(async move {
         let mut got = Vec::new();
-        timeout(PATIENCE, reader.read_to_end(&mut got)).await.expect("an end in time").expect("an end in order");
+        let read = async {
+            loop {
+                flow.wait_for(|stalled| !stalled).await.unwrap();
+                if reader.read_buf(&mut got).await.expect("an end in order") == 0 {
+                    return;
+                }
+            }
+        };
+        timeout(PATIENCE, read).await.expect("an end in time");
         got
     });
     // As many chunks as a case has steps.
@@ -86,6 +99,7 @@ async fn play(steps: Vec<Step>) -> (usize, Vec<u8>) {
                 queue.send(pattern(sent, bytes)).await.unwrap();
                 sent += bytes;
             }
+            Step::Stall(yes) => drop(stalled.send_replace(yes)),
             Step::Wait(millis) => tokio::time::sleep(Duration::from_millis(millis)).await,
             Step::Set(kind, direction) => {
                 let kind = kind.index(KINDS.len());
@@ -106,6 +120,7 @@ async fn play(steps: Vec<Step>) -> (usize, Vec<u8>) {
         }
     }
     drop(queue);
+    stalled.send_replace(false);
     for (fault, _) in set {
         rig.heal(&fault).await;
     }
@@ -117,10 +132,20 @@ async fn play(steps: Vec<Step>) -> (usize, Vec<u8>) {
 proptest! {
     #![proptest_config(Config { cases: 40, max_shrink_iters: 0, failure_persistence: None, ..Config::default() })]
     #[test]
-    fn what_arrives_is_what_was_sent_in_order_and_so_does_the_end(steps in prop::collection::vec(step(), 1..40)) {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let (sent, got) = runtime.block_on(play(steps));
-        assert_eq!(got.len(), sent);
-        assert!(got == pattern(0, sent));
+    fn what_arrives_is_what_was_sent_in_order_and_so_does_the_end(steps in prop::collection::vec(step(60_000), 1..40)) {
+        check(steps);
     }
+
+    // So much at once that it goes through pipes while there is no fault, and stays in them while nobody reads.
+    #[test]
+    fn so_does_bulk(steps in prop::collection::vec(step(3_000_000), 1..25)) {
+        check(steps);
+    }
+}
+
+fn check(steps: Vec<Step>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let (sent, got) = runtime.block_on(play(steps));
+    assert_eq!(got.len(), sent);
+    assert!(got == pattern(0, sent));
 }

@@ -205,6 +205,28 @@ async fn a_client_that_does_not_trust_the_certificate_is_an_error_that_is_counte
 }
 
 #[tokio::test]
+async fn a_client_that_only_looks_whether_somebody_listens_is_no_error_and_one_that_stops_in_the_middle_is() {
+    let certificates = Certificates::new();
+    let (proxy, _server) = ending_tls(&certificates, PlaneLimits::default()).await;
+    for reset in [false, true] {
+        let client = connect(proxy.listen_addr()).await;
+        if reset {
+            client.set_zero_linger().unwrap();
+        }
+        drop(client);
+    }
+    let done = |connections, errors| {
+        let counters = proxy.counters();
+        (counters.connections, counters.open_connections, counters.connection_errors) == (connections, 0, errors)
+    };
+    until(|| done(2, 0), || format!("{:?}", proxy.counters())).await;
+    let mut client = connect(proxy.listen_addr()).await;
+    client.write_all(&[22, 3, 1, 1]).await.unwrap();
+    client.shutdown().await.unwrap();
+    until(|| done(3, 1), || format!("{:?}", proxy.counters())).await;
+}
+
+#[tokio::test]
 async fn tls_1_2_is_spoken_too() {
     let certificates = Certificates::new();
     let (proxy, _server) = ending_tls(&certificates, PlaneLimits::default()).await;

@@ -100,12 +100,24 @@ async fn an_upstream_is_resolved_for_each_session() {
     let nowhere = proxy("127.0.0.1:0", "no-such-host.invalid:53", limits).await;
     let client = Client::of(nowhere.listen_addr()).await;
     client.send(b"hello?").await;
-    udp_support::until(
-        || nowhere.counters().connection_errors == 1 && nowhere.counters().open_connections == 0,
-        || format!("{:?}", nowhere.counters()),
-    )
-    .await;
-    assert_eq!(nowhere.counters().datagrams_dropped, 1);
+    let counters = || nowhere.counters();
+    let ended = || counters().connection_errors == 1 && counters().open_connections == 0;
+    udp_support::until(ended, || format!("{:?}", counters())).await;
+    assert_eq!(counters().datagrams_dropped, 1);
+}
+
+#[tokio::test]
+async fn a_name_that_means_a_forbidden_address_is_not_sent_to() {
+    let rules = serde_json::json!({"upstreams": {"never": ["127.0.0.0/8", "::1"]}});
+    let upstreams = serde_json::from_value::<squall_agent::policy::Policy>(rules).unwrap().upstreams;
+    let echo = Echo::on("127.0.0.1:0").await;
+    let upstream = format!("localhost:{}", echo.addr.port());
+    let proxy = proxy("127.0.0.1:0", &upstream, PlaneLimits { upstreams, ..PlaneLimits::default() }).await;
+    Client::of(proxy.listen_addr()).await.send(b"hello?").await;
+    let counters = || proxy.counters();
+    let ended = || counters().connection_errors == 1 && counters().open_connections == 0;
+    udp_support::until(ended, || format!("{:?}", counters())).await;
+    assert_eq!((counters().datagrams_upstream, echo.got.load(Relaxed)), (0, 0));
 }
 
 #[tokio::test]

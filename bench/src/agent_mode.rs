@@ -1,12 +1,16 @@
-//! The child's side of `agent_process`: be an agent, as `squall-agent` is, until standard input ends.
+//! The child's side of `contestant`: be an agent, as `squall-agent` is, until standard input ends.
 //!
 //! Same library, same allocator, same kind of runtime and the same defaults as the `squall-agent` binary; only the
 //! port of the API is any free one, and the end drains nothing.
 //!
 //! Invariant: it never outlives the harness, whose end closes our standard input.
 
-use crate::error::{BenchError, Tried};
+use crate::{
+    contestant::proxy_spec,
+    error::{BenchError, Tried},
+};
 use squall_agent::{Agent, AgentConfig};
+use squall_wire::Protocol;
 use std::{
     io::{Read, Write},
     net::{Ipv4Addr, SocketAddr},
@@ -14,8 +18,11 @@ use std::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Serves, having said on standard output where the API is.
-pub(crate) fn serve() -> Result<(), BenchError> {
+/// Where proxies lead that nobody uses.
+const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9);
+
+/// Serves with so many proxies to begin with, having said on standard output where the API is.
+pub(crate) fn serve(proxies: usize) -> Result<(), BenchError> {
     tracing_subscriber::fmt().with_env_filter("warn").with_writer(std::io::stderr).init();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().tried("start the runtime")?;
     let shutdown = CancellationToken::new();
@@ -25,9 +32,11 @@ pub(crate) fn serve() -> Result<(), BenchError> {
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
         stop.cancel();
     });
+    let proxies = (0..proxies).map(|number| proxy_spec(&format!("idle-{number}"), NOWHERE, Protocol::Tcp));
     let config = AgentConfig {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         drain: Duration::ZERO,
+        proxies: proxies.collect::<Result<_, _>>()?,
         ..AgentConfig::default()
     };
     let failed = |error: squall_agent::AgentError| BenchError::Agent { what: "serve".into(), why: error.to_string() };

@@ -43,9 +43,10 @@ impl Api<'_> {
         Ok(self.call(Method::POST, "/v1/proxies", Some(spec))?.answer)
     }
 
-    /// Takes a proxy away, with its connections.
-    pub(crate) fn delete_proxy(&self, proxy: &ProxyName) -> Result<(), BenchError> {
-        self.send(Method::DELETE, &format!("/v1/proxies/{proxy}"), Bytes::new()).map(drop)
+    /// Makes a proxy; how long that took, in seconds.
+    pub(crate) fn create_proxy_timed(&self, spec: &ProxySpec) -> Result<f64, BenchError> {
+        let timed: Timed<ProxyInfo> = self.call(Method::POST, "/v1/proxies", Some(spec))?;
+        Ok(timed.took.as_secs_f64())
     }
 
     /// Sets a fault.
@@ -56,6 +57,11 @@ impl Api<'_> {
     /// Removes a fault.
     pub(crate) fn remove_fault(&self, proxy: &ProxyName, fault: &FaultName) -> Result<Timed<Healed>, BenchError> {
         self.call(Method::DELETE, &format!("/v1/proxies/{proxy}/faults/{fault}"), None::<&()>)
+    }
+
+    /// Posts something to another program's API, whose answer only has to be a success.
+    pub(crate) fn post(&self, path: &str, body: &serde_json::Value) -> Result<(), BenchError> {
+        self.send(Method::POST, path, body.to_string().into()).map(drop)
     }
 
     fn call<T: DeserializeOwned>(

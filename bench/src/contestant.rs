@@ -1,29 +1,70 @@
 //! Who is measured: the ways from a client to a server, each with the same client and the same server.
 //!
-//! `lab` has the list and lays the lines. Another proxy (HAProxy, nginx, Toxiproxy) is one more variant here, with how
-//! to lead a way to an upstream in [`Contestant::lead`]; the measurements stay as they are.
+//! `lab` has the list and lays the lines; a line's [`Way`] owns the process that it leads through, started for it.
+//! Another proxy is one more variant here, with how to start it in `peers`; the measurements stay as they are.
 //!
-//! Invariant: the first contestant is direct, and everything is compared with it.
+//! Invariant: the first contestant is direct; and no process serves two lines, so what one cost is that line's.
 
-use crate::{agent_process::AgentProcess, api::Api, error::BenchError};
-use squall_wire::{FaultKind, FaultSpec, ProxyName, ProxySpec, fault::Direction};
-use std::net::SocketAddr;
+use crate::{
+    api::Api,
+    error::{BenchError, Tried},
+    peers::{self, Peer},
+    process::{Process, Stop},
+};
+use serde_json::json;
+use squall_wire::{FaultKind, FaultSpec, Protocol, ProxyName, ProxySpec, fault::Direction};
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    process::{Command, Stdio},
+};
 use tokio::runtime::Runtime;
 
 /// One way from client to server.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Contestant {
     /// No proxy: the client connects to the server.
     Direct,
     /// Through a Squall agent.
-    Squall(AgentProcess),
+    Squall,
+    /// Through HAProxy as it comes, which copies.
+    Haproxy(PathBuf),
+    /// Through HAProxy with `option splice-auto`.
+    HaproxySplice(PathBuf),
+    /// Through nginx's stream module.
+    Nginx(PathBuf),
+    /// Through a program with Toxiproxy's API.
+    Toxiproxy(PathBuf),
 }
 
-/// Where clients connect to reach an upstream.
+/// What a contestant must be able to do to take part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Discipline {
+    /// Many bytes: all.
+    Bulk,
+    /// Anything else without a fault: all but those that differ in bulk only.
+    Plain,
+    /// Faults, beside what the machine does without: direct, and those that can inject.
+    Delays,
+    /// Faults.
+    Faults,
+    /// Memory and processor time: those that have a process.
+    Costs,
+    /// What only our own agent has.
+    Ours,
+}
+
+/// Where clients connect to reach an upstream, and what is in between.
 pub(crate) struct Way {
     /// The address for clients.
     pub(crate) address: SocketAddr,
-    /// The proxy in between, where there is one of ours.
-    pub(crate) proxy: Option<ProxyName>,
+    between: Between,
+}
+
+enum Between {
+    Nothing,
+    Agent { process: Process, api: SocketAddr, proxy: ProxyName },
+    Peer(Peer),
 }
 
 impl Contestant {
@@ -31,49 +72,128 @@ impl Contestant {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Direct => "direct",
-            Self::Squall(_) => "squall",
+            Self::Squall => "squall",
+            Self::Haproxy(_) => "haproxy",
+            Self::HaproxySplice(_) => "haproxy-splice",
+            Self::Nginx(_) => "nginx",
+            Self::Toxiproxy(_) => "toxiproxy",
         }
     }
 
-    /// The agent, where faults can be set.
-    pub(crate) fn agent(&self) -> Option<&AgentProcess> {
-        match self {
-            Self::Direct => None,
-            Self::Squall(agent) => Some(agent),
+    /// Whether it can set faults.
+    pub(crate) fn injects(&self) -> bool {
+        matches!(self, Self::Squall | Self::Toxiproxy(_))
+    }
+
+    /// Whether it takes part.
+    pub(crate) fn takes_part(&self, discipline: Discipline) -> bool {
+        match discipline {
+            Discipline::Bulk => true,
+            Discipline::Plain => !matches!(self, Self::HaproxySplice(_)),
+            Discipline::Delays => self.injects() || *self == Self::Direct,
+            Discipline::Faults => self.injects(),
+            Discipline::Costs => !matches!(self, Self::Direct | Self::HaproxySplice(_)),
+            Discipline::Ours => *self == Self::Squall,
         }
     }
 
-    /// The API of the agent, where there is one.
-    pub(crate) fn api<'a>(&self, runtime: &'a Runtime) -> Option<Api<'a>> {
-        self.agent().map(|agent| Api { runtime, address: agent.api() })
-    }
-
-    /// Leads a way to this upstream.
-    pub(crate) fn lead(&self, runtime: &Runtime, upstream: SocketAddr) -> Result<Way, BenchError> {
-        let Some(api) = self.api(runtime) else { return Ok(Way { address: upstream, proxy: None }) };
-        // One way at a time is open on each agent, so the name is free.
-        let name: ProxyName = parsed("bench")?;
-        let spec = ProxySpec::tcp(name.clone(), upstream.to_string());
-        let address = parsed(&api.create_proxy(&spec)?.listen)?;
-        Ok(Way { address, proxy: Some(name) })
+    /// Leads a way to this upstream, through a process of its own.
+    pub(crate) fn lead(&self, runtime: &Runtime, upstream: SocketAddr, protocol: Protocol) -> Result<Way, BenchError> {
+        let peer = match self {
+            Self::Direct => return Ok(Way { address: upstream, between: Between::Nothing }),
+            Self::Squall => return through_agent(runtime, upstream, protocol),
+            Self::Haproxy(program) => peers::haproxy(program, false, upstream)?,
+            Self::HaproxySplice(program) => peers::haproxy(program, true, upstream)?,
+            Self::Nginx(program) => peers::nginx(program, upstream)?,
+            Self::Toxiproxy(program) => return through_toxiproxy(runtime, peers::toxiproxy(program)?, upstream),
+        };
+        Ok(Way { address: peer.address, between: Between::Peer(peer) })
     }
 
     /// Sets a fault in both directions, where faults can be set.
-    pub(crate) fn hurt(&self, runtime: &Runtime, way: &Way, fault: FaultKind) -> Result<(), BenchError> {
-        if let (Some(api), Some(proxy)) = (self.api(runtime), &way.proxy) {
-            api.set_fault(proxy, &FaultSpec { direction: Some(Direction::Both), ..FaultSpec::of(fault) })?;
-        }
-        Ok(())
-    }
-
-    /// Takes the way up again.
-    pub(crate) fn close(&self, runtime: &Runtime, way: &Way) -> Result<(), BenchError> {
-        match (self.api(runtime), &way.proxy) {
-            (Some(api), Some(proxy)) => api.delete_proxy(proxy),
+    pub(crate) fn hurt(&self, runtime: &Runtime, way: &Way, fault: &FaultKind) -> Result<(), BenchError> {
+        match &way.between {
+            Between::Agent { api, proxy, .. } => {
+                let spec = FaultSpec { direction: Some(Direction::Both), ..FaultSpec::of(fault.clone()) };
+                Api { runtime, address: *api }.set_fault(proxy, &spec).map(drop)
+            }
+            Between::Peer(peer) if self.injects() => poison(Api { runtime, address: peer.ready }, fault),
             _ => Ok(()),
         }
     }
 }
+
+impl Way {
+    /// The process in between.
+    pub(crate) fn process(&self) -> Option<&Process> {
+        match &self.between {
+            Between::Nothing => None,
+            Between::Agent { process, .. } | Between::Peer(Peer { process, .. }) => Some(process),
+        }
+    }
+
+    /// Our proxy in between and the API that rules it, where there is one.
+    pub(crate) fn agent<'a>(&'a self, runtime: &'a Runtime) -> Option<(Api<'a>, &'a ProxyName)> {
+        match &self.between {
+            Between::Agent { api, proxy, .. } => Some((Api { runtime, address: *api }, proxy)),
+            _ => None,
+        }
+    }
+}
+
+/// An agent: this executable again (`agent_mode`), with so many proxies that nobody uses, and where its API is.
+pub(crate) fn start_agent(idle_proxies: usize) -> Result<(Process, SocketAddr), BenchError> {
+    let ourselves = std::env::current_exe().tried("find our own executable")?;
+    let mut command = Command::new(ourselves);
+    command.arg("serve-agent").arg("--proxies").arg(idle_proxies.to_string()).stdout(Stdio::piped());
+    let mut process = Process::start(&mut command, Stop::Input)?;
+    let address = parsed(process.first_line()?.trim())?;
+    Ok((process, address))
+}
+
+/// A proxy, enabled and on a port of the system's choice.
+pub(crate) fn proxy_spec(name: &str, upstream: SocketAddr, protocol: Protocol) -> Result<ProxySpec, BenchError> {
+    Ok(ProxySpec { protocol, ..ProxySpec::tcp(parsed(name)?, upstream.to_string()) })
+}
+
+fn through_agent(runtime: &Runtime, upstream: SocketAddr, protocol: Protocol) -> Result<Way, BenchError> {
+    let (process, api) = start_agent(0)?;
+    let spec = proxy_spec("bench", upstream, protocol)?;
+    let address = parsed(&Api { runtime, address: api }.create_proxy(&spec)?.listen)?;
+    Ok(Way { address, between: Between::Agent { process, api, proxy: spec.name } })
+}
+
+fn through_toxiproxy(runtime: &Runtime, peer: Peer, upstream: SocketAddr) -> Result<Way, BenchError> {
+    let api = Api { runtime, address: peer.ready };
+    let body = json!({ "name": "bench", "listen": peer.address.to_string(), "upstream": upstream.to_string(),
+        "enabled": true });
+    api.post("/proxies", &body)?;
+    Ok(Way { address: peer.address, between: Between::Peer(peer) })
+}
+
+/// A fault in Toxiproxy's words, once a direction.
+fn poison(api: Api<'_>, fault: &FaultKind) -> Result<(), BenchError> {
+    let (kind, attributes) = match fault {
+        FaultKind::Latency(latency) => (
+            "latency",
+            json!({ "latency": latency.delay.get().as_millis(), "jitter": latency.jitter.get().as_millis() }),
+        ),
+        FaultKind::Bandwidth(bandwidth) => ("bandwidth", json!({ "rate": bandwidth.rate.get() / 1000 })),
+        other => {
+            let what = format!("be asked for `{}`", other.name());
+            return Err(BenchError::Peer { who: "toxiproxy", what, why: "the harness has no toxic for it".into() });
+        }
+    };
+    for stream in ["upstream", "downstream"] {
+        // Without a name of its own, a second toxic of the same kind would be refused.
+        let name = format!("{kind}-{stream}-{}", NEXT_TOXIC.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
+        let body = json!({ "name": name, "type": kind, "stream": stream, "attributes": attributes });
+        api.post("/proxies/bench/toxics", &body)?;
+    }
+    Ok(())
+}
+
+static NEXT_TOXIC: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
 
 fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, BenchError> {
     text.parse()

@@ -24,6 +24,19 @@ pub(crate) enum BenchError {
         /// What came instead.
         why: String,
     },
+    /// Another program did not start, or answered what it should not.
+    #[error("{who} failed to {what}: {why}")]
+    Peer {
+        /// The program.
+        who: &'static str,
+        /// What was asked.
+        what: String,
+        /// What came instead.
+        why: String,
+    },
+    /// A file of the kernel's is not as proc(5) says.
+    #[error("failed to read {0}: it is not as proc(5) says")]
+    Unreadable(String),
     /// Something that should have come did not.
     #[error("waited {limit:?} in vain for {what}")]
     Late {

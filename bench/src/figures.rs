@@ -17,28 +17,28 @@ pub(crate) enum Versus {
     Nothing,
 }
 
-/// What the project promises of a figure.
+/// What the project promises of our own agent's figure.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Promise {
-    /// Nothing yet.
+    /// Nothing.
     None,
     /// At most so much.
     AtMost(f64),
+    /// At least so many times the highest of these contestants' medians.
+    AtLeastBest(f64, &'static [&'static str]),
+    /// At most so many times the lowest of these contestants' medians.
+    AtMostBest(f64, &'static [&'static str]),
 }
 
-impl Promise {
-    /// The limit, where there is one.
-    pub(crate) fn limit(self) -> Option<f64> {
-        match self {
-            Self::None => None,
-            Self::AtMost(limit) => Some(limit),
-        }
-    }
-
-    /// Whether a value keeps it; none where nothing is promised.
-    pub(crate) fn kept_by(self, value: f64) -> Option<bool> {
-        self.limit().map(|limit| value <= limit)
-    }
+/// What became of a promise.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Judged {
+    /// What is held against the limit: the median, or what it adds to direct loopback.
+    pub(crate) value: f64,
+    /// The limit, in the figure's unit.
+    pub(crate) limit: f64,
+    /// Whether it was kept.
+    pub(crate) kept: bool,
 }
 
 /// One figure.
@@ -79,6 +79,23 @@ impl Figure {
         let rounds = self.rounds(contestant);
         let fold = |pick: fn(f64, f64) -> f64| rounds.iter().copied().reduce(pick);
         Some(Summary { median: stats::median(rounds)?, min: fold(f64::min)?, max: fold(f64::max)? })
+    }
+
+    /// Whether `ours` keeps the promise; none where nothing is promised, or none of those is here that it is set
+    /// against. Where a figure is what a contestant adds to `base`, the additions are compared.
+    pub(crate) fn judge(&self, ours: &str, base: &str) -> Option<Judged> {
+        let value = |contestant: &str| match self.versus {
+            Versus::Added => self.against(contestant, base),
+            _ => self.summary(contestant).map(|all| all.median),
+        };
+        let of = |names: &[&str], pick: fn(f64, f64) -> f64| names.iter().filter_map(|name| value(name)).reduce(pick);
+        let (value, limit, kept): (f64, f64, fn(&f64, &f64) -> bool) = match self.promise {
+            Promise::None => return None,
+            Promise::AtMost(limit) => (self.summary(ours)?.median, limit, f64::le),
+            Promise::AtLeastBest(times, names) => (value(ours)?, times * of(names, f64::max)?, f64::ge),
+            Promise::AtMostBest(times, names) => (value(ours)?, times * of(names, f64::min)?, f64::le),
+        };
+        Some(Judged { value, limit, kept: kept(&value, &limit) })
     }
 
     /// The contestant's median against that of `base`.
@@ -162,7 +179,7 @@ impl Figures {
 
 #[cfg(test)]
 mod tests {
-    use super::{Figures, Promise, Summary, Versus};
+    use super::{Figures, Judged, Promise, Summary, Versus};
 
     fn two_rounds(versus: Versus) -> Figures {
         let mut figures = Figures::default();
@@ -189,11 +206,38 @@ mod tests {
         assert_eq!(against(Versus::Nothing), None);
     }
 
+    fn judged(versus: Versus, promise: Promise) -> Option<Judged> {
+        let mut figures = Figures::default();
+        figures.declare_promised("a", "a figure", "us", versus, promise);
+        for (contestant, value) in [("direct", 10.0), ("squall", 16.0), ("one", 15.0), ("other", 20.0)] {
+            figures.record("a", contestant, value).unwrap();
+        }
+        figures.iter().next().unwrap().judge("squall", "direct")
+    }
+
     #[test]
     fn a_promise_is_kept_up_to_its_limit() {
-        assert_eq!(Promise::AtMost(5.0).kept_by(5.0), Some(true));
-        assert_eq!(Promise::AtMost(5.0).kept_by(5.1), Some(false));
-        assert_eq!(Promise::None.kept_by(5.1), None);
+        let kept = |promise| judged(Versus::Nothing, promise).unwrap().kept;
+        assert!(kept(Promise::AtMost(16.0)) && !kept(Promise::AtMost(15.9)));
+        assert!(
+            kept(Promise::AtLeastBest(0.8, &["one", "other"])) && !kept(Promise::AtLeastBest(1.0, &["one", "other"]))
+        );
+        assert!(kept(Promise::AtMostBest(1.0, &["other"])) && !kept(Promise::AtMostBest(1.0, &["one", "other"])));
+        assert_eq!(judged(Versus::Nothing, Promise::None), None);
+    }
+
+    #[test]
+    fn what_is_added_is_compared_with_what_others_add() {
+        let judged = |promise| judged(Versus::Added, promise);
+        let added = judged(Promise::AtMostBest(1.0, &["one", "other"])).unwrap();
+        assert_eq!(added, Judged { value: 6.0, limit: 5.0, kept: false });
+        assert!(judged(Promise::AtMost(16.0)).unwrap().kept, "a fixed limit is held against the whole");
+    }
+
+    #[test]
+    fn a_promise_against_somebody_who_is_not_here_is_not_judged() {
+        assert_eq!(judged(Versus::Ratio, Promise::AtLeastBest(1.0, &["nobody"])), None);
+        assert!(judged(Versus::Ratio, Promise::AtLeastBest(1.0, &["nobody", "one"])).unwrap().kept);
     }
 
     #[test]

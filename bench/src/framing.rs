@@ -136,7 +136,16 @@ async fn by_hyper(tape: Tape) -> io::Result<usize> {
         Ok::<_, hyper::Error>(Response::new(Full::new(Bytes::from_static(b"ok"))))
     });
     let mut server = hyper::server::conn::http1::Builder::new();
-    server.pipeline_flush(true);
+    // The tape ends right behind the last request, before that one is answered.
+    server.pipeline_flush(true).half_close(true);
     server.serve_connection(TokioIo::new(tape), answer).await.map_err(io::Error::other)?;
     Ok(answered.get())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn both_answer_every_request_of_the_tape() {
+        super::run(true).unwrap();
+    }
 }

@@ -3,24 +3,30 @@
 //! ```text
 //!  client ends ──▶ contestant ──▶ server ends        both ends are in the harness: one clock
 //! ```
-//! Above are `measure/*`; below are `contestant` and `pairs`.
+//! Above are `measure/*`; below are `contestant`, `peers` and `pairs`.
 //! Invariant: contestants take turns, A B A B, so that whatever else the machine does hits them alike.
 
 use crate::{
-    agent_process::AgentProcess,
     api::Api,
-    contestant::{Contestant, Way},
+    contestant::{Contestant, Discipline, Way},
     error::{BenchError, Tried},
     pairs::{self, Pair},
+    peers,
+    process::Process,
     scale::Scale,
 };
-use squall_wire::{FaultKind, ProxyName};
-use std::net::SocketAddr;
+use squall_wire::{FaultKind, Protocol, ProxyName};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 use tokio::{net::TcpListener, runtime::Runtime};
 
 /// The place of a run.
 pub(crate) struct Lab {
     contestants: Vec<Contestant>,
+    /// Those that are not here, each with why.
+    pub(crate) left_out: Vec<String>,
     /// The sizes of this run.
     pub(crate) scale: Scale,
     /// Runs receivers and calls of the API.
@@ -33,15 +39,42 @@ pub(crate) struct Line<'a> {
     /// The server's side.
     pub(crate) upstream: TcpListener,
     way: Way,
-    contestant: &'a Contestant,
 }
 
 impl Lab {
-    /// Starts the contestants.
-    pub(crate) fn open(scale: Scale) -> Result<Self, BenchError> {
+    /// Finds out who is here. Whoever is not, or does not start, is left out.
+    pub(crate) fn open(scale: Scale, toxiproxy: Option<&Path>) -> Result<Self, BenchError> {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().tried("start the runtime")?;
-        let contestants = vec![Contestant::Direct, Contestant::Squall(AgentProcess::start()?)];
-        Ok(Self { contestants, scale, runtime })
+        let contestants = vec![Contestant::Direct, Contestant::Squall];
+        let mut lab = Self { contestants, left_out: Vec::new(), scale, runtime };
+        let haproxy = peers::find("haproxy");
+        lab.invite("haproxy", haproxy.clone(), Contestant::Haproxy);
+        lab.invite("haproxy-splice", haproxy, Contestant::HaproxySplice);
+        lab.invite("nginx", peers::find("nginx"), Contestant::Nginx);
+        if let Some(program) = toxiproxy {
+            // Named by the caller, so it must be there.
+            lab.try_out(&Contestant::Toxiproxy(program.to_owned()))?;
+            lab.contestants.push(Contestant::Toxiproxy(program.to_owned()));
+        } else {
+            lab.left_out.push("toxiproxy: no --toxiproxy PATH was given".to_owned());
+        }
+        Ok(lab)
+    }
+
+    fn invite(&mut self, name: &str, program: Option<PathBuf>, contestant: impl Fn(PathBuf) -> Contestant) {
+        let Some(program) = program else {
+            return self.left_out.push(format!("{name}: there is no such program in the PATH"));
+        };
+        let contestant = contestant(program);
+        match self.try_out(&contestant) {
+            Ok(()) => self.contestants.push(contestant),
+            Err(why) => self.left_out.push(format!("{name}: {why}")),
+        }
+    }
+
+    /// Whether one connection comes through.
+    fn try_out(&self, contestant: &Contestant) -> Result<(), BenchError> {
+        self.through(contestant, &[], |line| line.connect_one().map(drop))
     }
 
     /// The names of the contestants, direct first.
@@ -49,47 +82,49 @@ impl Lab {
         self.contestants.iter().map(Contestant::name).collect()
     }
 
-    /// Lets all contestants take turns, as often as the scale says.
+    /// Lets all who can take turns, as often as the scale says.
     pub(crate) fn in_turn(
         &self,
+        discipline: Discipline,
         mut measure: impl FnMut(&Contestant) -> Result<(), BenchError>,
     ) -> Result<(), BenchError> {
-        (0..self.scale.rounds).try_for_each(|_| self.contestants.iter().try_for_each(&mut measure))
+        (0..self.scale.rounds).try_for_each(|_| self.once_each(discipline, &mut measure))
     }
 
-    /// Like [`Lab::in_turn`], for what only those can do that inject faults.
-    pub(crate) fn in_turn_with_faults(
+    /// One turn for each who can, for what takes its rounds itself.
+    pub(crate) fn once_each(
         &self,
-        mut measure: impl FnMut(&Contestant) -> Result<(), BenchError>,
-    ) -> Result<(), BenchError> {
-        (0..self.scale.rounds).try_for_each(|_| self.once_each_with_faults(&mut measure))
-    }
-
-    /// One turn for each that injects faults, for what takes its rounds itself.
-    pub(crate) fn once_each_with_faults(
-        &self,
+        discipline: Discipline,
         measure: impl FnMut(&Contestant) -> Result<(), BenchError>,
     ) -> Result<(), BenchError> {
-        self.contestants.iter().filter(|contestant| contestant.agent().is_some()).try_for_each(measure)
+        self.contestants.iter().filter(|contestant| contestant.takes_part(discipline)).try_for_each(measure)
     }
 
-    /// Lays a line through a contestant, with these faults where it can have them, and takes it up afterwards.
+    /// Lays a line for plain bytes through a contestant, with these faults where it can have them.
     pub(crate) fn through<T>(
         &self,
         contestant: &Contestant,
         faults: &[FaultKind],
         work: impl FnOnce(&Line<'_>) -> Result<T, BenchError>,
     ) -> Result<T, BenchError> {
+        self.through_protocol(contestant, Protocol::Tcp, faults, work)
+    }
+
+    /// The same for a protocol. The line's process goes with it.
+    pub(crate) fn through_protocol<T>(
+        &self,
+        contestant: &Contestant,
+        protocol: Protocol,
+        faults: &[FaultKind],
+        work: impl FnOnce(&Line<'_>) -> Result<T, BenchError>,
+    ) -> Result<T, BenchError> {
         let upstream = self.runtime.block_on(TcpListener::bind("127.0.0.1:0")).tried("bind a loopback port")?;
         let server = upstream.local_addr().tried("ask for the port that was bound")?;
-        let way = contestant.lead(&self.runtime, server)?;
+        let way = contestant.lead(&self.runtime, server, protocol)?;
         for fault in faults {
-            contestant.hurt(&self.runtime, &way, fault.clone())?;
+            contestant.hurt(&self.runtime, &way, fault)?;
         }
-        let line = Line { lab: self, upstream, way, contestant };
-        let result = work(&line)?;
-        contestant.close(&self.runtime, &line.way)?;
-        Ok(result)
+        work(&Line { lab: self, upstream, way })
     }
 }
 
@@ -101,7 +136,12 @@ impl Line<'_> {
 
     /// The proxy on this line and the API that rules it, where there is one.
     pub(crate) fn proxy(&self) -> Option<(Api<'_>, &ProxyName)> {
-        Some((self.contestant.api(&self.lab.runtime)?, self.way.proxy.as_ref()?))
+        self.way.agent(&self.lab.runtime)
+    }
+
+    /// The process in between.
+    pub(crate) fn process(&self) -> Option<&Process> {
+        self.way.process()
     }
 
     /// Connects so many clients, one after the other.

@@ -1,15 +1,14 @@
-//! `squall-bench`: what Squall costs and how exact it is, in figures taken beside direct loopback in the same run.
+//! `squall-bench`: what Squall costs and how exact it is, beside direct loopback and other proxies in the same run.
 //!
 //! ```text
 //! arguments → Lab (contestants, scale) → measure/* in turn, A B A B → Figures → report (table, JSON)
 //! ```
-//! The agent runs in a process of its own: this same executable, started with `serve-agent` (`agent_process`). So the
+//! The agent runs in a process of its own: this same executable, started with `serve-agent` (`contestant`). So the
 //! figures need no other binary, and the agent's processor time and memory are its own.
 //!
 //! Invariant: every figure that was promised is there and finite, or the run fails; nothing runs without a bound.
 
 mod agent_mode;
-mod agent_process;
 mod api;
 mod contestant;
 mod error;
@@ -19,6 +18,9 @@ mod lab;
 mod machine;
 mod measure;
 mod pairs;
+mod peers;
+mod pinned;
+mod process;
 mod report;
 mod scale;
 mod stamped;
@@ -38,7 +40,7 @@ use std::{io::Write, path::PathBuf, process::ExitCode, time::Instant};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Measures Squall's agent beside direct loopback, and prints one table.
+/// Measures Squall's agent beside direct loopback, HAProxy and nginx (where they are installed), and prints one table.
 #[derive(Debug, Parser)]
 #[command(name = "squall-bench", version, args_conflicts_with_subcommands = true)]
 struct Cli {
@@ -50,6 +52,12 @@ struct Cli {
     /// Take this measurement only; repeatable
     #[arg(long, value_name = "NAME", value_parser = clap::builder::PossibleValuesParser::new(measure::NAMES))]
     only: Vec<String>,
+    /// Let contestants take turns so often, in place of 5 times
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=100))]
+    rounds: Option<u16>,
+    /// A program with Toxiproxy's API, to be measured beside ours
+    #[arg(long, value_name = "PATH")]
+    toxiproxy: Option<PathBuf>,
     /// Where all figures go as JSON
     #[arg(long, value_name = "FILE", default_value = "target/bench.json")]
     json: PathBuf,
@@ -59,7 +67,11 @@ struct Cli {
 enum Mode {
     /// Be the agent that is measured, until standard input ends
     #[command(hide = true)]
-    ServeAgent,
+    ServeAgent {
+        /// Proxies to begin with
+        #[arg(long, default_value_t = 0)]
+        proxies: usize,
+    },
     /// HTTP requests a second by our framing and by hyper, in memory, on one thread
     Framing,
 }
@@ -68,7 +80,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     machine::raise_file_limit();
     let outcome = match cli.mode {
-        Some(Mode::ServeAgent) => agent_mode::serve(),
+        Some(Mode::ServeAgent { proxies }) => agent_mode::serve(proxies),
         Some(Mode::Framing) => framing::run(cli.quick),
         None => bench(&cli),
     };
@@ -81,7 +93,10 @@ fn main() -> ExitCode {
 fn bench(cli: &Cli) -> Result<(), BenchError> {
     let machine = Machine::look()?;
     tell(&format!("{machine}"));
-    let lab = Lab::open(if cli.quick { Scale::quick() } else { Scale::full() })?;
+    let mut scale = if cli.quick { Scale::quick() } else { Scale::full() };
+    scale.rounds = cli.rounds.map_or(scale.rounds, usize::from);
+    let lab = Lab::open(scale, cli.toxiproxy.as_deref())?;
+    lab.left_out.iter().for_each(|who| tell(&format!("left out: {who}")));
     let mut figures = Figures::default();
     let start = Instant::now();
     let wanted = |one: &&Measurement| cli.only.is_empty() || cli.only.iter().any(|name| name == one.name);
@@ -91,7 +106,7 @@ fn bench(cli: &Cli) -> Result<(), BenchError> {
     }
     tell(&format!("{:>6.1} s  done", start.elapsed().as_secs_f64()));
     figures.check()?;
-    let report = report::Report::new(machine, cli.quick, lab.contestant_names(), figures);
+    let report = report::Report::new(machine, cli.quick, lab.contestant_names(), lab.left_out, figures);
     report.write_json(&cli.json)?;
     let _ = writeln!(std::io::stdout(), "{}", report.table());
     tell(&format!("all rounds are in {}", cli.json.display()));

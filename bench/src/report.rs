@@ -4,7 +4,7 @@
 
 use crate::{
     error::{BenchError, Tried},
-    figures::{Figure, Figures, Versus},
+    figures::{Figure, Figures, Judged, Promise, Versus},
     machine::Machine,
 };
 use comfy_table::{CellAlignment, Table, presets};
@@ -16,28 +16,37 @@ pub(crate) struct Report {
     machine: Machine,
     quick: bool,
     contestants: Vec<&'static str>,
+    left_out: Vec<String>,
     figures: Figures,
 }
 
+/// The contestant of whom something is promised.
+const OURS: &str = "squall";
+
 impl Report {
-    /// Of these figures, of these contestants, the first of which the others are set against.
-    pub(crate) fn new(machine: Machine, quick: bool, contestants: Vec<&'static str>, figures: Figures) -> Self {
-        Self { machine, quick, contestants, figures }
+    /// Of these figures, of these contestants, the first of which the others are set against, and of those who are
+    /// not here.
+    pub(crate) fn new(
+        machine: Machine,
+        quick: bool,
+        contestants: Vec<&'static str>,
+        left_out: Vec<String>,
+        figures: Figures,
+    ) -> Self {
+        Self { machine, quick, contestants, left_out, figures }
     }
 
     fn base(&self) -> &'static str {
         self.contestants.first().copied().unwrap_or_default()
     }
 
-    /// One row a figure: median and (lowest to highest round) of each contestant.
+    /// One row a figure: median and (lowest to highest round) of each contestant, ours against direct, the promise.
     pub(crate) fn table(&self) -> String {
         let mut table = Table::new();
         table.load_style(presets::ASCII_MARKDOWN);
-        let mut header = vec!["figure".to_owned(), "unit".to_owned(), self.base().to_owned()];
-        for contestant in &self.contestants[1..] {
-            header.extend([(*contestant).to_owned(), format!("{contestant} against {}", self.base())]);
-        }
-        header.push("promised".to_owned());
+        let mut header = vec!["figure".to_owned(), "unit".to_owned()];
+        header.extend(self.contestants.iter().map(|contestant| (*contestant).to_owned()));
+        header.extend([format!("{OURS} against {}", self.base()), "must be".to_owned()]);
         table.set_header(header);
         for figure in self.figures.iter() {
             table.add_row(self.row(figure));
@@ -49,36 +58,31 @@ impl Report {
     }
 
     fn row(&self, figure: &Figure) -> Vec<String> {
-        let shown = |contestant| {
+        let shown = |contestant: &&str| {
             figure.summary(contestant).map_or_else(String::new, |all| {
                 format!("{} ({} to {})", short(all.median), short(all.min), short(all.max))
             })
         };
-        let mut row = vec![figure.name.clone(), figure.unit.to_owned(), shown(self.base())];
-        for contestant in &self.contestants[1..] {
-            let against =
-                figure.against(contestant, self.base()).map_or_else(String::new, |value| match figure.versus {
-                    Versus::Added => format!("{}{}", if value < 0.0 { "" } else { "+" }, short(value)),
-                    _ => format!("x {}", short(value)),
-                });
-            row.extend([shown(contestant), against]);
-        }
+        let mut row = vec![figure.name.clone(), figure.unit.to_owned()];
+        row.extend(self.contestants.iter().map(shown));
+        row.push(figure.against(OURS, self.base()).map_or_else(String::new, |value| match figure.versus {
+            Versus::Added => format!("{}{}", if value < 0.0 { "" } else { "+" }, short(value)),
+            _ => format!("x {}", short(value)),
+        }));
         row.push(self.verdict(figure));
         row
     }
 
-    /// What is promised, and whether the medians of all but the first contestant keep it.
+    /// What is promised of our median, and whether it was kept.
     fn verdict(&self, figure: &Figure) -> String {
-        match (figure.promise.limit(), self.kept(figure)) {
-            (Some(limit), Some(true)) => format!("at most {}: met", short(limit)),
-            (Some(limit), Some(false)) => format!("at most {}: NOT met", short(limit)),
-            _ => String::new(),
+        let Some(promise) = promised(figure) else { return String::new() };
+        match figure.judge(OURS, self.base()) {
+            None => format!("{promise}: not judged, none of them is here"),
+            Some(Judged { value, limit, kept }) => {
+                let outcome = if kept { "met" } else { "NOT met" };
+                format!("{promise}: {outcome} ({} of {})", short(value), short(limit))
+            }
         }
-    }
-
-    fn kept(&self, figure: &Figure) -> Option<bool> {
-        let medians = self.contestants[1..].iter().filter_map(|contestant| figure.summary(contestant));
-        medians.filter_map(|all| figure.promise.kept_by(all.median)).reduce(|all, one| all && one)
     }
 
     /// Writes everything, every round included.
@@ -97,6 +101,7 @@ impl Report {
             "quick": self.quick,
             "agent": "a process of its own: the library of squall-agent, its allocator, its defaults",
             "contestants": self.contestants,
+            "left_out": self.left_out,
             "figures": figures,
         })
     }
@@ -118,10 +123,26 @@ impl Report {
             Versus::Added => Some("added"),
             Versus::Nothing => None,
         };
+        let judged = figure.judge(OURS, self.base());
         json!({
             "id": figure.id, "name": figure.name, "unit": figure.unit, "against": against,
-            "promised_at_most": figure.promise.limit(), "promise_kept": self.kept(figure), "results": results,
+            "must_be": promised(figure), "limit": judged.map(|judged| judged.limit),
+            "kept": judged.map(|judged| judged.kept), "results": results,
         })
+    }
+}
+
+/// A promise in words; none where nothing is promised.
+fn promised(figure: &Figure) -> Option<String> {
+    let times = |factor: f64, best: &str, names: &[&str]| {
+        let of = if names.len() == 1 { names.concat() } else { format!("the {best} of {}", names.join(", ")) };
+        if factor == 1.0 { of } else { format!("{factor} x {of}") }
+    };
+    match figure.promise {
+        Promise::None => None,
+        Promise::AtMost(limit) => Some(format!("at most {limit}")),
+        Promise::AtLeastBest(factor, names) => Some(format!("at least {}", times(factor, "highest", names))),
+        Promise::AtMostBest(factor, names) => Some(format!("at most {}", times(factor, "lowest", names))),
     }
 }
 

@@ -1,7 +1,7 @@
 //! How much is measured: sizes, counts and lengths, once for figures and once for showing that everything works.
 //!
 //! `lab` hands it to every measurement. Invariant: every load of the harness is bounded by a number here; a full run
-//! takes less than three minutes, a quick one less than twenty seconds.
+//! takes less than ten minutes, a quick one less than a minute.
 
 use crate::machine;
 use std::time::Duration;
@@ -31,6 +31,12 @@ pub(crate) struct Scale {
     pub(crate) live_cycles: usize,
     /// Connections that stay idle while memory is read.
     pub(crate) idle: usize,
+    /// HTTP requests of one round.
+    pub(crate) requests: usize,
+    /// Proxies of one agent.
+    pub(crate) proxies: usize,
+    /// Faults on one proxy, the fewest first.
+    pub(crate) faults: [usize; 3],
 }
 
 impl Scale {
@@ -38,9 +44,9 @@ impl Scale {
     pub(crate) fn full() -> Self {
         Self {
             rounds: 5,
-            transfer: Duration::from_millis(800),
-            round_trips: 5_000,
-            connects: 1_500,
+            transfer: Duration::from_millis(1_000),
+            round_trips: 10_000,
+            connects: 3_000,
             delayed: Duration::from_millis(1_200),
             delayed_over: [1, 200, 1_000],
             pipelined: 200,
@@ -48,6 +54,9 @@ impl Scale {
             live: [1_000, at_most(10_000)],
             live_cycles: 5,
             idle: at_most(5_000),
+            requests: 20_000,
+            proxies: 1_000,
+            faults: [0, 25, 100],
         }
     }
 
@@ -65,6 +74,9 @@ impl Scale {
             live: [20, 60],
             live_cycles: 2,
             idle: 100,
+            requests: 200,
+            proxies: 40,
+            faults: [0, 2, 4],
         }
     }
 }

@@ -24,6 +24,20 @@ pub(crate) struct Transfer {
     pub(crate) bytes: u64,
     /// From the first byte of any stream to the end of the last one.
     pub(crate) took: Duration,
+    /// The emptiest [`SLOT`] of a lonely stream, from its first byte to its last, as a share of the mean.
+    pub(crate) emptiest: f64,
+}
+
+/// How finely [`Transfer::emptiest`] looks.
+const SLOT: Duration = Duration::from_millis(100);
+
+/// What one stream delivered.
+struct Drained {
+    bytes: u64,
+    first: Instant,
+    last: Instant,
+    /// Bytes of each [`SLOT`] since the first.
+    slots: Vec<u64>,
 }
 
 impl Transfer {
@@ -43,17 +57,28 @@ pub(crate) fn run(pairs: Vec<Pair>, feed: Duration) -> Result<Transfer, BenchErr
         for writer in writers {
             joined(writer, "write")??;
         }
-        let mut total: Option<(u64, Instant, Instant)> = None;
+        let mut drained = Vec::new();
         for reader in readers {
-            let (bytes, first, last) = joined(reader, "read")??;
-            total = Some(match total {
-                Some((sum, start, end)) => (sum + bytes, start.min(first), end.max(last)),
-                None => (bytes, first, last),
-            });
+            drained.push(joined(reader, "read")??);
         }
-        let (bytes, first, last) = total.ok_or_else(|| BenchError::Missing("bytes of a transfer".into()))?;
-        Ok(Transfer { bytes, took: last - first })
+        summed(&drained).ok_or_else(|| BenchError::Missing("bytes of a transfer".into()))
     })
+}
+
+fn summed(streams: &[Drained]) -> Option<Transfer> {
+    let first = streams.iter().map(|stream| stream.first).min()?;
+    let last = streams.iter().map(|stream| stream.last).max()?;
+    let emptiest = streams.iter().map(Drained::emptiest).reduce(f64::min)?;
+    Some(Transfer { bytes: streams.iter().map(|stream| stream.bytes).sum(), took: last - first, emptiest })
+}
+
+impl Drained {
+    fn emptiest(&self) -> f64 {
+        // The last one is not full, unless it is the only one.
+        let whole = &self.slots[..self.slots.len().saturating_sub(1).max(1).min(self.slots.len())];
+        let mean = whole.iter().sum::<u64>() as f64 / whole.len() as f64;
+        whole.iter().min().map_or(0.0, |least| *least as f64 / mean)
+    }
 }
 
 fn joined<T>(thread: ScopedJoinHandle<'_, T>, what: &'static str) -> Result<T, BenchError> {
@@ -68,17 +93,40 @@ fn write(mut client: &std::net::TcpStream, until: Instant) -> Result<(), BenchEr
     client.shutdown(Shutdown::Write).tried("end a bulk transfer")
 }
 
-/// Reads to the end: how many bytes, when the first came and when the end.
-fn drain(mut server: &std::net::TcpStream) -> Result<(u64, Instant, Instant), BenchError> {
+/// Reads to the end.
+fn drain(mut server: &std::net::TcpStream) -> Result<Drained, BenchError> {
     let mut chunk = vec![0; CHUNK];
-    let (mut bytes, mut first) = (0, None);
+    let (mut bytes, mut first, mut slots) = (0, None, Vec::new());
     loop {
         let read = server.read(&mut chunk).tried("read a bulk transfer")?;
         let now = Instant::now();
         let first = *first.get_or_insert(now);
         if read == 0 {
-            return Ok((bytes, first, now));
+            return Ok(Drained { bytes, first, last: now, slots });
         }
+        let slot = ((now - first).as_nanos() / SLOT.as_nanos()) as usize;
+        if slots.len() <= slot {
+            slots.resize(slot + 1, 0);
+        }
+        slots[slot] += read as u64;
         bytes += read as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Drained;
+    use std::time::Instant;
+
+    #[test]
+    fn the_emptiest_slot_is_set_against_the_mean_of_the_whole_ones() {
+        let emptiest = |slots: &[u64]| {
+            let now = Instant::now();
+            Drained { bytes: slots.iter().sum(), first: now, last: now, slots: slots.to_vec() }.emptiest()
+        };
+        assert_eq!(emptiest(&[10, 10, 10, 1]), 1.0);
+        assert_eq!(emptiest(&[30, 0, 30, 1]), 0.0);
+        assert_eq!(emptiest(&[30, 10, 20, 0]), 0.5);
+        assert_eq!(emptiest(&[7]), 1.0);
     }
 }

@@ -8,11 +8,14 @@ use serde_json::Value;
 use std::{collections::BTreeSet, process::Command};
 
 /// The figures of a quick run that are taken of direct loopback as well.
-const BOTH: [&str; 19] = [
+const BOTH: [&str; 25] = [
     "throughput.streams_1",
     "throughput.streams_8",
-    "round_trip.p50",
-    "round_trip.p99",
+    "round_trip.one_cpu.p50",
+    "round_trip.one_cpu.p99",
+    "round_trip.all_cpus.p50",
+    "round_trip.all_cpus.p99",
+    "http.tcp.per_second",
     "connections.per_second",
     "latency.connections_1.p50",
     "latency.connections_1.p99",
@@ -28,19 +31,28 @@ const BOTH: [&str; 19] = [
     "pipelined.faults_2.max",
     "bulk.latency_10ms",
     "bulk.latency_100ms",
+    "bulk.latency_1000ms",
+    "bulk.latency_10ms.emptiest",
+    "bulk.latency_100ms.emptiest",
 ];
 
 /// Those that there are only with an agent.
-const SQUALL_ONLY: [&str; 20] = [
-    "throughput.streams_1.agent_cpu",
-    "throughput.streams_8.agent_cpu",
+const SQUALL_ONLY: [&str; 37] = [
+    "throughput.streams_1.cpu",
+    "throughput.streams_8.cpu",
+    "bulk.latency_10ms.memory",
+    "bulk.latency_100ms.memory",
+    "bulk.latency_1000ms.memory",
     "bandwidth.10000.any_second",
+    "bandwidth.10000.any_100ms",
     "bandwidth.10000.burst",
     "bandwidth.10000.within_20ms",
     "bandwidth.1000000.any_second",
+    "bandwidth.1000000.any_100ms",
     "bandwidth.1000000.burst",
     "bandwidth.1000000.within_20ms",
     "bandwidth.100000000.any_second",
+    "bandwidth.100000000.any_100ms",
     "bandwidth.100000000.burst",
     "bandwidth.100000000.within_20ms",
     "live.connections_20.set",
@@ -51,7 +63,19 @@ const SQUALL_ONLY: [&str; 20] = [
     "live.connections_60.felt",
     "live.connections_60.removed",
     "live.connections_60.released",
-    "memory.idle_connection",
+    "memory.idle",
+    "memory.idle_delayed",
+    "many.start",
+    "many.start_proxies",
+    "many.proxy_memory",
+    "many.create",
+    "many.create_linear",
+    "many.faults_0",
+    "many.faults_2",
+    "many.faults_4",
+    "many.faults_linear",
+    // Of direct as well, but how even a stream is has no place beside another's.
+    "bulk.latency_1000ms.emptiest",
 ];
 
 fn bench(arguments: &[&str]) -> std::process::Output {
@@ -84,7 +108,8 @@ fn a_quick_run_has_every_figure_in_table_and_json_and_each_is_a_number() {
         assert!(is_a_number(&results["squall"]), "{id}: {figure}");
         if BOTH.contains(&id) {
             assert!(is_a_number(&results["direct"]), "{id}: {figure}");
-            assert!(results["squall"]["against_direct"].as_f64().is_some_and(f64::is_finite), "{id}: {figure}");
+            let compared = results["squall"]["against_direct"].as_f64().is_some_and(f64::is_finite);
+            assert!(compared || figure["against"].is_null(), "{id}: {figure}");
         }
         assert!(table.contains(figure["name"].as_str().unwrap()), "{id} is not in the table:\n{table}");
     }
@@ -103,6 +128,35 @@ fn what_cannot_be_less_than_its_fault_is_not() {
         // A message that came before its delay was over would show a fault that was not set, or a clock that is not one.
         assert!(figure["results"]["squall"]["min"].as_f64().unwrap() > 0.0, "{figure}");
     }
+}
+
+#[test]
+fn whoever_is_here_takes_part_and_whoever_is_not_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("figures.json");
+    let output = bench(&["--quick", "--only", "http", "--json", file.to_str().unwrap()]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let json: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    let words = |key: &str| -> Vec<String> {
+        json[key].as_array().unwrap().iter().map(|word| word.as_str().unwrap().to_owned()).collect()
+    };
+    let (here, left_out) = (words("contestants"), words("left_out"));
+    let told = String::from_utf8(output.stderr).unwrap();
+    for peer in ["haproxy", "haproxy-splice", "nginx", "toxiproxy"] {
+        let why = left_out.iter().find(|line| line.starts_with(&format!("{peer}:")));
+        assert!(here.iter().any(|name| name == peer) != why.is_some(), "{peer}: {here:?}, {left_out:?}");
+        assert!(why.is_none_or(|why| told.contains(&format!("left out: {why}"))), "{told}");
+    }
+    let results = &figures(&json)[0]["results"];
+    assert_eq!(is_a_number(&results["nginx"]), here.iter().any(|name| name == "nginx"), "{results}");
+}
+
+#[test]
+fn a_program_that_is_no_toxiproxy_ends_the_run_with_its_name() {
+    let output = bench(&["--quick", "--only", "http", "--toxiproxy", "/bin/false"]);
+    assert_eq!(output.status.code(), Some(1));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("toxiproxy failed to start"), "{told}");
 }
 
 #[test]

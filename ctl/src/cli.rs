@@ -85,6 +85,8 @@ pub enum Command {
     Fault(FaultCommand),
     /// Take faults away: all on an agent, or one
     Heal(Heal),
+    /// The big red switch: heal agents, and make them refuse new faults until that is lifted
+    Halt(Halt),
     /// List the runs in the journal
     History(History),
     /// Show one run of the journal
@@ -233,6 +235,18 @@ pub struct AgentChoice {
     /// The environment that names agents
     #[arg(long, env = "SQUALL_ENV")]
     pub env: Option<String>,
+    /// The file with the agent's token; by default the variable SQUALL_TOKEN, or what the environment says
+    #[arg(long, env = "SQUALL_TOKEN_FILE", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// The authority that signed the agent's certificate (PEM)
+    #[arg(long, env = "SQUALL_CA", value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// The certificate to show the agent (PEM)
+    #[arg(long, env = "SQUALL_CERT", value_name = "FILE", requires = "key")]
+    pub cert: Option<PathBuf>,
+    /// The key of --cert (PEM)
+    #[arg(long, env = "SQUALL_KEY", value_name = "FILE", requires = "cert")]
+    pub key: Option<PathBuf>,
 }
 
 /// `squall proxy`
@@ -253,6 +267,9 @@ pub enum ProxyCommand {
         /// What is spoken: tcp, http or udp
         #[arg(long, default_value = "tcp")]
         protocol: Protocol,
+        /// How it is encrypted.
+        #[command(flatten)]
+        tls: Box<TlsChoice>,
         /// Which agent.
         #[command(flatten)]
         agent: AgentChoice,
@@ -281,6 +298,33 @@ pub enum ProxyCommand {
         #[command(flatten)]
         agent: AgentChoice,
     },
+}
+
+/// TLS of a proxy. Files are on the agent's machine.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "TLS (files are on the agent's machine)")]
+pub struct TlsChoice {
+    /// End TLS here: the certificate chain that clients are shown, a PEM file
+    #[arg(long, value_name = "FILE", requires = "listen_key")]
+    pub listen_cert: Option<String>,
+    /// Its private key, a PEM file
+    #[arg(long, value_name = "FILE", requires = "listen_cert")]
+    pub listen_key: Option<String>,
+    /// Start TLS towards the upstream, and verify its certificate; the options below imply it
+    #[arg(long)]
+    pub upstream_tls: bool,
+    /// Trust these authorities, a PEM file [default: the machine's own]
+    #[arg(long, value_name = "FILE")]
+    pub upstream_ca: Option<String>,
+    /// Show the upstream this client certificate, a PEM file
+    #[arg(long, value_name = "FILE", requires = "upstream_key")]
+    pub upstream_cert: Option<String>,
+    /// Its private key, a PEM file
+    #[arg(long, value_name = "FILE", requires = "upstream_cert")]
+    pub upstream_key: Option<String>,
+    /// The name that the upstream's certificate must have [default: the upstream's host]
+    #[arg(long, value_name = "NAME")]
+    pub upstream_name: Option<String>,
 }
 
 /// `squall fault`
@@ -331,6 +375,20 @@ pub struct Heal {
     /// Only this fault, as PROXY/FAULT
     pub fault: Option<String>,
     /// Which agent.
+    #[command(flatten)]
+    pub agent: AgentChoice,
+}
+
+/// `squall halt`
+#[derive(Debug, Args)]
+pub struct Halt {
+    /// Why, for those whose faults are refused
+    #[arg(long, default_value = "by hand")]
+    pub reason: String,
+    /// Take faults again
+    #[arg(long, conflicts_with = "reason")]
+    pub lift: bool,
+    /// Which agents.
     #[command(flatten)]
     pub agent: AgentChoice,
 }
@@ -407,7 +465,7 @@ pub struct Recover {
     /// Which journal.
     #[command(flatten)]
     pub journal: JournalChoice,
-    /// Tokens for agents that want one, from this environment
+    /// Tokens and certificates for agents that want them, from this environment
     #[arg(long, env = "SQUALL_ENV")]
     pub env: Option<String>,
 }

@@ -9,6 +9,7 @@ use crate::{
 };
 use squall_engine::{
     agent_client::{AgentClient, AgentTarget},
+    agent_tls::{AgentTls, TlsFileError},
     diagnostic::Diagnostics,
     environment::{self, Environment},
     experiment::{Experiment, Secrets},
@@ -17,6 +18,7 @@ use squall_engine::{
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 /// A file larger than this is no experiment; it is not read.
@@ -130,8 +132,8 @@ pub fn agents(choice: &AgentChoice) -> Result<Vec<AgentClient>, Failure> {
     let environment = choice.env.as_ref().map(|name| environment_named(name, None)).transpose()?;
     match (&choice.agent, environment) {
         (Some(url), None) if url.starts_with("http://") || url.starts_with("https://") => {
-            let target = AgentTarget { name: url.clone(), url: url.clone(), token: None };
-            Ok(vec![AgentClient::new(target)?])
+            let target = AgentTarget { name: url.clone(), url: url.clone(), token: None, tls: AgentTls::default() };
+            Ok(vec![AgentClient::new(choice.over(target)?)?])
         }
         (Some(name), None) => Err(Failure::usage(format!(
             "`{name}` is no address: write --agent http://HOST:PORT, or name the environment that knows it by --env"
@@ -139,8 +141,8 @@ pub fn agents(choice: &AgentChoice) -> Result<Vec<AgentClient>, Failure> {
         (None, None) => Err(Failure::usage("which agent? write --agent http://HOST:PORT, or --env NAME")),
         (Some(name), Some(environment)) => {
             let known: Vec<_> = environment.agents.keys().cloned().collect();
-            let client =
-                clients(&environment)?.into_iter().find(|client| client.name() == name || client.target().url == *name);
+            let client = targets(&environment).into_iter().find(|target| target.name == *name || target.url == *name);
+            let client = client.map(|target| Ok::<_, Failure>(AgentClient::new(choice.over(target)?)?)).transpose()?;
             client.map(|client| vec![client]).ok_or_else(|| {
                 Failure::usage(format!(
                     "environment `{}` has no agent `{name}`; it has {}",
@@ -149,8 +151,45 @@ pub fn agents(choice: &AgentChoice) -> Result<Vec<AgentClient>, Failure> {
                 ))
             })
         }
-        (None, Some(environment)) => clients(&environment),
+        (None, Some(environment)) => {
+            let chosen = targets(&environment).into_iter();
+            chosen.map(|target| Ok(AgentClient::new(choice.over(target)?)?)).collect()
+        }
     }
+}
+
+impl AgentChoice {
+    /// Lays what was typed over what the environment says of an agent.
+    pub fn over(&self, mut target: AgentTarget) -> Result<AgentTarget, Failure> {
+        let unusable = |error: TlsFileError| Failure::usage(error.to_string());
+        if let Some(path) = &self.token_file {
+            target.token = Some(token_in(path)?);
+        }
+        target.token = target.token.or_else(token_of_variable);
+        if let Some(authority) = &self.ca {
+            target.tls.trust(authority).map_err(unusable)?;
+        }
+        if let (Some(cert), Some(key)) = (&self.cert, &self.key) {
+            target.tls.show(cert, key).map_err(unusable)?;
+        }
+        Ok(target)
+    }
+}
+
+/// The token for agents of which nothing else is said.
+pub fn token_of_variable() -> Option<Arc<str>> {
+    let token = std::env::var(environment::TOKEN_VARIABLE).ok()?;
+    Some(token.trim()).filter(|token| !token.is_empty()).map(Into::into)
+}
+
+/// The one word of a file. No message repeats what is in it.
+fn token_in(path: &Path) -> Result<Arc<str>, Failure> {
+    let text = read(path)?;
+    let token = text.trim();
+    if token.is_empty() || token.contains(|c: char| !c.is_ascii_graphic()) {
+        return Err(Failure::usage(format!("{} is no token: it must be one word and nothing else", path.display())));
+    }
+    Ok(token.into())
 }
 
 /// The client of the one agent that is meant.
@@ -183,11 +222,13 @@ fn environment_path(name: &str, beside: Option<&Path>) -> Result<PathBuf, Failur
     })
 }
 
-fn targets(environment: &Environment) -> Vec<AgentTarget> {
+/// Where the agents of an environment are, and what they ask for.
+pub fn targets(environment: &Environment) -> Vec<AgentTarget> {
     let target = |(name, agent): (&String, &environment::AgentEntry)| AgentTarget {
         name: name.clone(),
         url: agent.url.clone(),
         token: agent.token.as_ref().map(|token| token.reveal().into()),
+        tls: agent.tls.clone(),
     };
     environment.agents.iter().map(target).collect()
 }
@@ -202,9 +243,7 @@ fn read(path: &Path) -> Result<String, Failure> {
     let failed = |e: std::io::Error| Failure::invalid(format!("failed to read {shown}: {e}"));
     let size = std::fs::metadata(path).map_err(failed)?.len();
     if size > LARGEST_FILE {
-        return Err(Failure::invalid(format!(
-            "{shown} is too large for an experiment: {size} bytes, at most {LARGEST_FILE}"
-        )));
+        return Err(Failure::invalid(format!("{shown} is too large: {size} bytes, at most {LARGEST_FILE}")));
     }
     let bytes = std::fs::read(path).map_err(failed)?;
     load::decode(&shown.to_string(), &bytes).map(str::to_owned).map_err(|mistakes| invalid(&mistakes, ""))

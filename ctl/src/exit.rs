@@ -104,7 +104,9 @@ impl From<squall_engine::agent_client::AgentError> for Failure {
     fn from(error: squall_engine::agent_client::AgentError) -> Self {
         use squall_wire::ErrorCode;
         let code = match error.code() {
-            Some(ErrorCode::Leased | ErrorCode::Forbidden) => Code::Refused,
+            Some(ErrorCode::Leased | ErrorCode::Halted | ErrorCode::Forbidden | ErrorCode::Unauthorized) => {
+                Code::Refused
+            }
             Some(ErrorCode::InvalidRequest | ErrorCode::NotFound | ErrorCode::Conflict) => Code::Usage,
             _ => Code::Failed,
         };

@@ -8,7 +8,7 @@
 
 use crate::exit::Failure;
 use squall_agent::{Agent, AgentConfig};
-use squall_engine::agent_client::AgentTarget;
+use squall_engine::{agent_client::AgentTarget, agent_tls::AgentTls};
 use squall_shop::{Dependency, DependencyConfig, DependencyKind, Origin, Pattern, Shop, ShopConfig, ShutdownConfig};
 use squall_wire::ProxySpec;
 use std::{
@@ -79,7 +79,12 @@ impl Sandbox {
 
     /// Its agent.
     pub fn target(&self) -> AgentTarget {
-        AgentTarget { name: NAME.to_owned(), url: format!("http://{}", self.agent), token: None }
+        AgentTarget {
+            name: NAME.to_owned(),
+            url: format!("http://{}", self.agent),
+            token: None,
+            tls: AgentTls::default(),
+        }
     }
 
     /// What experiments call its parts: `shop`, `agent`.

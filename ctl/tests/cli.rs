@@ -38,6 +38,7 @@ fn help_names_every_command_and_the_exit_codes() {
         "proxy",
         "fault",
         "heal",
+        "halt",
         "history",
         "show",
         "report",

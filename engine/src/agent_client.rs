@@ -2,10 +2,12 @@
 //!
 //! Neighbours: `run` holds leases and faults through it, the `squall` command uses it for calls by hand.
 
+use crate::agent_tls::AgentTls;
 use serde::{Serialize, de::DeserializeOwned};
 use squall_wire::{
-    AgentInfo, ErrorBody, ErrorCode, ErrorDetail, FaultInfo, FaultName, FaultPatch, FaultSpec, Healed, Lease, LeaseId,
-    LeaseRenewal, LeaseRequest, ProxyInfo, ProxyName, ProxyPatch, ProxySpec, RemovedFault, Span,
+    AgentInfo, ErrorBody, ErrorCode, ErrorDetail, FaultInfo, FaultName, FaultPatch, FaultSpec, HaltInfo, HaltRequest,
+    Healed, Lease, LeaseId, LeaseRenewal, LeaseRequest, ProxyInfo, ProxyName, ProxyPatch, ProxySpec, RemovedFault,
+    Span,
 };
 use std::{sync::Arc, time::Duration};
 
@@ -21,10 +23,12 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 pub struct AgentTarget {
     /// Its name in the environment.
     pub name: String,
-    /// Its address, `http://HOST:PORT`.
+    /// Its address, `http://HOST:PORT` or `https://…`.
     pub url: String,
     /// A bearer token, if it wants one.
     pub token: Option<Arc<str>>,
+    /// How to speak TLS with it, where its address is `https://`.
+    pub tls: AgentTls,
 }
 
 impl std::fmt::Debug for AgentTarget {
@@ -108,14 +112,13 @@ impl AgentClient {
     /// # Errors
     /// When the HTTP client cannot be made.
     pub fn new(target: AgentTarget) -> Result<Self, AgentError> {
-        let http = reqwest::Client::builder()
+        let builder = reqwest::Client::builder()
             .connect_timeout(CONNECT_LIMIT)
             .timeout(CALL_LIMIT)
             .pool_idle_timeout(IDLE_LIMIT)
             .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .build()
-            .map_err(|e| unreachable_agent(&target, &e))?;
+            .no_proxy();
+        let http = target.tls.over(builder).build().map_err(|e| unreachable_agent(&target, &e))?;
         Ok(Self { target, http })
     }
 
@@ -263,6 +266,23 @@ impl AgentClient {
     /// As every call.
     pub async fn heal_all(&self) -> Result<Healed, AgentError> {
         self.call(reqwest::Method::DELETE, "/v1/faults", NOTHING).await
+    }
+
+    /// Heals everything, and makes it refuse new faults until the halt is lifted.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn halt(&self, reason: &str) -> Result<HaltInfo, AgentError> {
+        let request = HaltRequest { reason: reason.to_owned() };
+        self.call(reqwest::Method::PUT, "/v1/halt", Some(&request)).await
+    }
+
+    /// Lifts a halt; no error when there is none.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn lift_halt(&self) -> Result<HaltInfo, AgentError> {
+        self.call(reqwest::Method::DELETE, "/v1/halt", NOTHING).await
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, AgentError> {

@@ -11,6 +11,7 @@
 //! the runner the agents. Invariant: secrets are known as such, and every proxy's agent is among the agents.
 
 use crate::{
+    agent_tls::AgentTls,
     diagnostic::{Diagnostics, Reporter},
     document::Text,
     experiment::Secrets,
@@ -26,6 +27,9 @@ use squall_wire::{
     proxy::{HostHeader, ListenTls, UpstreamTls},
 };
 use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+/// The token of agents for which the environment names none.
+pub const TOKEN_VARIABLE: &str = "SQUALL_TOKEN";
 
 /// An environment, ready to use.
 #[derive(Debug, Clone, Default)]
@@ -53,6 +57,8 @@ pub struct AgentEntry {
     pub url: String,
     /// What it asks for, if it does.
     pub token: Option<Secret>,
+    /// Whom to believe that it is the agent, and what to show it.
+    pub tls: AgentTls,
     /// For choosing it.
     pub labels: BTreeMap<String, String>,
 }
@@ -117,9 +123,18 @@ pub struct EnvironmentDoc {
 pub struct AgentDoc {
     /// Its address.
     pub url: String,
-    /// What it asks for, if it does: `${env:NAME}` or `${file:PATH}`.
+    /// What it asks for, if it does: `${env:NAME}` or `${file:PATH}`. The variable `SQUALL_TOKEN` when absent.
     #[serde(default)]
     pub token: Option<String>,
+    /// The authority that signed its certificate, a PEM file; this machine's roots when absent.
+    #[serde(default)]
+    pub ca: Option<String>,
+    /// The certificate to show it, a PEM file.
+    #[serde(default)]
+    pub cert: Option<String>,
+    /// The key of `cert`, a PEM file.
+    #[serde(default)]
+    pub key: Option<String>,
     /// For choosing it.
     #[serde(default)]
     pub labels: Option<BTreeMap<String, Text>>,
@@ -191,7 +206,8 @@ fn read(
     secrets.extend(&resolved.secrets);
     let doc: EnvironmentDoc = yaml::read(&mut tree, report)?;
     let root = Spot::root(&tree);
-    let agents = agents(&doc, root.key("agents"), report, secrets);
+    let places = Places { env_var, base_dir };
+    let agents = agents(&doc, root.key("agents"), &places, report, secrets);
     let proxies = proxies(&doc, root, report);
     if doc.sandbox == Some(true) && !agents.is_empty() {
         let told = report.error(root.key("sandbox").mark(), "the sandbox brings its own agent");
@@ -210,9 +226,16 @@ fn read(
     })
 }
 
+/// Where tokens and files come from.
+struct Places<'a> {
+    env_var: &'a dyn Fn(&str) -> Option<String>,
+    base_dir: &'a Path,
+}
+
 fn agents(
     doc: &EnvironmentDoc,
     at: Spot<'_>,
+    places: &Places<'_>,
     report: &mut Reporter<'_>,
     secrets: &mut Secrets,
 ) -> BTreeMap<String, AgentEntry> {
@@ -222,9 +245,10 @@ fn agents(
         if let Err(message) = check_url(&agent.url) {
             report.error(spot.key("url").mark(), message);
         }
-        let token = agent.token.as_deref().map(|token| {
+        let token = agent.token.clone().or_else(|| (places.env_var)(TOKEN_VARIABLE).filter(|token| !token.is_empty()));
+        let token = token.map(|token| {
             // A token is a secret even where it stands in the file as it is.
-            secrets.add(token);
+            secrets.add(&token);
             if token.trim().is_empty() || token.contains(|c: char| !c.is_ascii_graphic()) {
                 let mark = Mark { secret: false, ..spot.key("token").mark() };
                 report.error(mark, "the token is empty, or holds spaces or characters that no header may");
@@ -232,9 +256,33 @@ fn agents(
             Secret(token.into())
         });
         let labels = agent.labels.iter().flatten().map(|(label, value)| (label.clone(), value.to_string())).collect();
-        found.insert(name.clone(), AgentEntry { url: agent.url.clone(), token, labels });
+        let tls = tls(agent, spot, places, report);
+        found.insert(name.clone(), AgentEntry { url: agent.url.clone(), token, tls, labels });
     }
     found
+}
+
+/// Paths count from the environment's file.
+fn tls(agent: &AgentDoc, spot: Spot<'_>, places: &Places<'_>, report: &mut Reporter<'_>) -> AgentTls {
+    let mut tls = AgentTls::default();
+    let at = |path: &str| places.base_dir.join(path);
+    if let Some(Err(error)) = agent.ca.as_deref().map(|ca| tls.trust(&at(ca))) {
+        report.error(spot.key("ca").mark(), error.to_string());
+    }
+    match (&agent.cert, &agent.key) {
+        (Some(cert), Some(key)) => {
+            if let Err(error) = tls.show(&at(cert), &at(key)) {
+                report.error(spot.key("cert").mark(), error.to_string());
+            }
+        }
+        (Some(_), None) => drop(report.error(spot.key("cert").mark(), "a certificate needs its key: write `key:` too")),
+        (None, Some(_)) => drop(report.error(spot.key("key").mark(), "a key needs its certificate: write `cert:` too")),
+        (None, None) => {}
+    }
+    if (agent.ca.is_some() || agent.cert.is_some()) && agent.url.starts_with("http://") {
+        report.error(spot.key("url").mark(), "certificates are of use with `https://` only");
+    }
+    tls
 }
 
 fn proxies(doc: &EnvironmentDoc, root: Spot<'_>, report: &mut Reporter<'_>) -> Vec<ProxyEntry> {

@@ -249,6 +249,12 @@ pub enum AgentRead {
     ConnectionsHit,
     /// Connections that ended with an error, a second since the reading before.
     ErrorRate,
+    /// Requests that came, a second since the reading before; on `http` only.
+    RequestRate,
+    /// Requests on which a fault acted, since the proxy was made.
+    RequestsHit,
+    /// Requests that were answered 5xx, refused or never answered whole, a second since the reading before.
+    RequestErrorRate,
     /// Bytes from client to server, a second since the reading before.
     UpstreamRate,
     /// Bytes from server to client, a second since the reading before.

@@ -3,6 +3,7 @@
 //! Neighbours: `probe` and `traffic`, which measure with it.
 //! Invariant: a request is sent once, to where it says, whatever proxies the environment names.
 
+use crate::agent_tls::AgentTls;
 use std::{error::Error, time::Duration};
 
 /// Texts in samples are cut after so many characters: they are for people, and there is one a sample.
@@ -37,7 +38,19 @@ const IDLE_LIMIT: Duration = Duration::from_secs(4);
 /// # Errors
 /// Without the machine's root certificates, or without a TLS provider installed.
 pub(crate) fn client(idle: usize) -> Result<reqwest::Client, FetchError> {
-    let builder = reqwest::Client::builder()
+    Ok(builder(idle).build()?)
+}
+
+/// A client for one agent, which keeps no connection.
+///
+/// # Errors
+/// As [`client`].
+pub(crate) fn agent_client(tls: &AgentTls) -> Result<reqwest::Client, FetchError> {
+    Ok(tls.over(builder(0)).build()?)
+}
+
+fn builder(idle: usize) -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
         .http1_only()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
@@ -45,8 +58,7 @@ pub(crate) fn client(idle: usize) -> Result<reqwest::Client, FetchError> {
         .referer(false)
         .pool_max_idle_per_host(idle)
         .pool_idle_timeout(IDLE_LIMIT)
-        .user_agent(concat!("squall/", env!("CARGO_PKG_VERSION")));
-    Ok(builder.build()?)
+        .user_agent(concat!("squall/", env!("CARGO_PKG_VERSION")))
 }
 
 /// The innermost cause, which is the one that says something, with where it came up.

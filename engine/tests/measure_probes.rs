@@ -10,6 +10,7 @@ use axum::{
 };
 use serde_json::json;
 use squall_engine::{
+    agent_tls::AgentTls,
     experiment::{AgentRead, MetricsRead, ProbeKind, ProbePlan, Secrets, Selector},
     probe::{self, AgentAddress},
     recorder::Recorder,
@@ -244,7 +245,10 @@ async fn an_agent_tells_what_a_proxy_saw() {
     let mut tasks = JoinSet::new();
     let url = serve(&mut tasks, Router::new().route("/v1/proxies/payment", any(proxy))).await;
     let agents = |token: &str| {
-        BTreeMap::from([("a1".to_owned(), AgentAddress { url: format!("{url}/"), token: Some(token.into()) })])
+        BTreeMap::from([(
+            "a1".to_owned(),
+            AgentAddress { url: format!("{url}/"), token: Some(token.into()), tls: AgentTls::default() },
+        )])
     };
     let plan = |agent: Option<&str>, read| ProbePlan {
         every: ms(20),

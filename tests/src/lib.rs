@@ -5,9 +5,11 @@
 
 mod process;
 mod server;
+mod web_client;
 
 pub use process::{Running, binary};
 pub use server::WebServer;
+pub use web_client::WebClient;
 
 use squall_wire::ProxyInfo;
 use std::{

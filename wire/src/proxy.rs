@@ -108,7 +108,8 @@ impl HostHeader {
 pub struct ProxySpec {
     /// Unique on its agent.
     pub name: ProxyName,
-    /// Where clients connect, `HOST:PORT`; port 0 takes a free one, which the answer names.
+    /// Where clients connect, `HOST:PORT`; port 0 takes a free one, which the answer names. On `udp`, name the address
+    /// that clients send to and not a wildcard, for answers come from it.
     #[serde(default = "any_loopback_port")]
     pub listen: String,
     /// Where the traffic goes, `HOST:PORT`. Names are resolved for each connection.
@@ -246,6 +247,12 @@ pub struct ProxyCounters {
     /// Connections that ended with an error: upstream not reached, reset by either side. On `udp` each datagram that
     /// could not be sent or was refused, for a session goes on.
     pub connection_errors: u64,
+    /// Requests that came; on `http` only.
+    pub requests: u64,
+    /// Requests on which at least one fault acted.
+    pub requests_hit: u64,
+    /// Requests that failed: answered 5xx, whoever said so, refused as no HTTP, or never answered whole.
+    pub request_errors: u64,
     /// Bytes delivered from client to server.
     pub bytes_upstream: u64,
     /// Bytes delivered from server to client.

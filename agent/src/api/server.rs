@@ -27,7 +27,7 @@ use tower::ServiceExt;
 const GRACE: Duration = Duration::from_secs(2);
 /// Out of file descriptors, accepting is tried again after so long.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Bytes of a head, at most; also what one connection buffers.
+/// Bytes of a head, at most, give or take one reading; also what one connection buffers. Of headers hyper takes 100.
 const LARGEST_HEAD: usize = 64 * 1024;
 
 /// A bound listener and what it serves.

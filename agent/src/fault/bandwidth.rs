@@ -1,8 +1,8 @@
 //! `bandwidth`: bytes are paced to a rate, evenly.
 //!
 //! [`Bucket`] is a virtual clock (GCRA) that hands out departure times; a stage asks it for a few milliseconds' worth
-//! at a time. The bucket saves up 8 ms worth at most, or `burst` where that is given: so any second is within 1 %, and
-//! a wake-up that is a little late loses nothing. With `scope: proxy`, all connections ask one bucket, a piece each in
+//! at a time. The bucket saves up 4 ms worth at most, or `burst` where that is given: so any second is within 1 % and
+//! any 100 ms within 5 %, and a wake-up that is a little late loses nothing. With `scope: proxy`, all connections ask one bucket, a piece each in
 //! turn, one bucket for each direction. A rate of 0 lets nothing pass.
 //!
 //! Acts (and counts a hit) when the first bytes are paced.
@@ -22,10 +22,10 @@ use std::{
 };
 
 /// What an idle bucket saves up, when no burst is given: a share of a second.
-const SAVED_SHARE: u64 = 125;
+const SAVED_SHARE: u64 = 250;
 
 /// What leaves in one piece, at most: a share of a second.
-const PIECE_SHARE: u64 = 250;
+const PIECE_SHARE: u64 = 1000;
 
 const NANOS: u128 = 1_000_000_000;
 
@@ -86,7 +86,8 @@ pub(crate) type SharedBuckets = [Mutex<Bucket>; 2];
 /// The pacing of one direction.
 pub(crate) struct Pacer {
     pace: Pace,
-    own: Bucket,
+    /// The buckets of the connection.
+    own: Arc<SharedBuckets>,
     /// Has the bucket of the proxy, if that is the scope.
     fault: Arc<ActiveFault>,
     shared: bool,
@@ -100,7 +101,7 @@ impl Pacer {
     pub(crate) fn new(bandwidth: &Bandwidth, context: &StageContext<'_>) -> Self {
         Self {
             pace: Pace::of(bandwidth),
-            own: Bucket::default(),
+            own: context.buckets(),
             fault: Arc::clone(context.fault()),
             shared: bandwidth.scope == RateScope::Proxy,
             upstream: context.upstream,
@@ -115,11 +116,8 @@ impl Pacer {
             return;
         }
         let bytes = self.pace.piece.min(self.hold.bytes() as u64);
-        let leave = if self.shared {
-            self.fault.buckets()[usize::from(self.upstream)].lock().book(bytes, &self.pace, now)
-        } else {
-            self.own.book(bytes, &self.pace, now)
-        };
+        let buckets = if self.shared { self.fault.buckets() } else { &self.own };
+        let leave = buckets[usize::from(self.upstream)].lock().book(bytes, &self.pace, now);
         self.booked = Some((leave, bytes));
     }
 }
@@ -152,7 +150,7 @@ impl Stage for Pacer {
     fn due(&self, now: Instant) -> Option<Instant> {
         match self.hold.front()? {
             Item::End(_) => Some(now),
-            Item::Bytes(_) => self.booked.map(|(leave, _)| leave),
+            _ => self.booked.map(|(leave, _)| leave),
         }
     }
 
@@ -192,26 +190,33 @@ mod tests {
     }
 
     #[test]
-    fn any_second_is_within_one_percent_from_ten_kilobytes_to_a_hundred_megabytes() {
+    fn any_second_is_within_one_percent_and_any_tenth_within_five_from_ten_kilobytes_to_a_hundred_megabytes() {
         for rate in ["10KB/s", "37KB/s", "1MB/s", "33MB/s", "100MB/s"] {
             let pace = pace(&format!(r#"{{"rate": "{rate}"}}"#));
             let left = departures(&pace, 5);
-            let mut end = 0;
-            let mut within = 0;
-            for (at, (from, bytes)) in left.iter().enumerate() {
-                while end < left.len() && left[end].0 < *from + Duration::from_secs(1) {
-                    within += left[end].1;
-                    end += 1;
-                }
-                if end == left.len() {
-                    break;
-                }
-                let off = within as f64 / pace.rate as f64 - 1.0;
-                assert!(off.abs() <= 0.01, "{rate}: {off:+.4} in the second from departure {at}");
-                within -= bytes;
+            for (millis, allowed) in [(1000, 0.01), (100, 0.05)] {
+                let worst = worst_window(&left, &pace, Duration::from_millis(millis));
+                assert!(worst <= allowed, "{rate}: {worst:+.4} in some {millis} ms");
             }
-            assert!(end == left.len());
         }
+    }
+
+    /// How far any window that begins with a departure is off the rate, at worst.
+    fn worst_window(left: &[(Duration, u64)], pace: &Pace, window: Duration) -> f64 {
+        let (mut end, mut within, mut worst) = (0, 0, 0.0_f64);
+        for (from, bytes) in left {
+            while end < left.len() && left[end].0 < *from + window {
+                within += left[end].1;
+                end += 1;
+            }
+            if end == left.len() {
+                break;
+            }
+            worst = worst.max((within as f64 / pace.rate as f64 / window.as_secs_f64() - 1.0).abs());
+            within -= bytes;
+        }
+        assert!(end == left.len() && worst > 0.0);
+        worst
     }
 
     #[test]
@@ -254,7 +259,11 @@ mod tests {
         let (mut bucket, start) = (Bucket::default(), Instant::now());
         let (mut now, mut bytes) = (start, 0);
         while now < start + Duration::from_secs(2) {
-            now = bucket.book(pace.piece, &pace, now) + Duration::from_millis(3);
+            let leave = bucket.book(pace.piece, &pace, now);
+            if leave > now {
+                // Waited for, in vain for 3 ms; whatever is due by then leaves at once.
+                now = leave + Duration::from_millis(3);
+            }
             bytes += pace.piece;
         }
         let off = bytes as f64 / (now - start).as_secs_f64() / 1e6 - 1.0;

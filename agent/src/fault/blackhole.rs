@@ -39,7 +39,7 @@ impl Stage for Hole {
 
     fn push(&mut self, item: Item, _: Instant) {
         match item {
-            Item::Bytes(_) => self.lost = true,
+            Item::Head(_) | Item::Bytes(_) => self.lost = true,
             Item::End(ending) => self.swallowed = self.swallowed.max(Some(ending)),
         }
     }

@@ -11,23 +11,33 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
 };
 
-/// Whether any fault acted on a connection; the first one to do so counts the connection.
+/// Whether any fault acted on a connection, or on a request; the first one to do so counts it.
 #[derive(Debug)]
 pub(crate) struct ConnectionMark {
     hit: AtomicBool,
     total: Arc<AtomicU64>,
+    /// Of the connection, where this is of one of its requests.
+    of: Option<Arc<ConnectionMark>>,
 }
 
 impl ConnectionMark {
     /// A connection that was not hit yet; `total` counts those that were.
     pub(crate) fn new(total: Arc<AtomicU64>) -> Self {
-        Self { hit: AtomicBool::new(false), total }
+        Self { hit: AtomicBool::new(false), total, of: None }
+    }
+
+    /// A request on this connection; `total` counts requests that were hit.
+    pub(crate) fn request(self: &Arc<Self>, total: Arc<AtomicU64>) -> Self {
+        Self { hit: AtomicBool::new(false), total, of: Some(Arc::clone(self)) }
     }
 
     /// A fault acted on it.
     pub(crate) fn set(&self) {
         if !self.hit.swap(true, Relaxed) {
             self.total.fetch_add(1, Relaxed);
+        }
+        if let Some(connection) = &self.of {
+            connection.set();
         }
     }
 }

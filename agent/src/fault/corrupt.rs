@@ -83,7 +83,7 @@ impl Stage for Corruption {
     fn push(&mut self, item: Item, _: Instant) {
         let item = match item {
             Item::Bytes(bytes) => Item::Bytes(self.spoil(bytes)),
-            end @ Item::End(_) => end,
+            other => other,
         };
         self.hold.push(item);
     }

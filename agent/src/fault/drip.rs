@@ -62,7 +62,7 @@ impl Stage for Dripper {
     fn due(&self, now: Instant) -> Option<Instant> {
         match self.hold.front()? {
             Item::End(_) => Some(now),
-            Item::Bytes(_) => Some(self.last.map_or(now, |last| now.max(last + self.drip.every.get()))),
+            _ => Some(self.last.map_or(now, |last| now.max(last + self.drip.every.get()))),
         }
     }
 

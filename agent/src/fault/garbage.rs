@@ -48,12 +48,12 @@ impl Stage for Ear {
     }
 
     fn touches(&self, item: &Item, _: Instant) -> bool {
-        matches!(item, Item::Bytes(_))
+        !matches!(item, Item::End(_))
     }
 
     fn push(&mut self, item: Item, _: Instant) {
         match item {
-            Item::Bytes(_) => {
+            Item::Head(_) | Item::Bytes(_) => {
                 self.lost = true;
                 self.claim.raise();
             }

@@ -55,7 +55,7 @@ impl Hold {
                 self.items.pop_front();
                 Some(ending)
             }
-            Item::Bytes(_) => None,
+            Item::Head(_) | Item::Bytes(_) => None,
         }
     }
 

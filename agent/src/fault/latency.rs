@@ -1,7 +1,9 @@
 //! `latency`: a delay line. Each chunk leaves `delay` ± `jitter` after it arrived, in order; so does the end.
 //!
 //! Throughput is not lowered until `buffer` bytes are on the line, or the agent's budget is short; then no more is
-//! read. When the delay changes, what is on the line is timed anew from its arrival.
+//! read, and from then on, until the line is empty, as much as it holds is taken in evenly over each delay: otherwise
+//! a fast sender would fill it in an instant, again and again, and a second of latency would pass a second's bytes in
+//! one burst. When the delay changes, what is on the line is timed anew from its arrival.
 //!
 //! Acts (and counts a hit) when a chunk or an end is put on the line.
 //!
@@ -13,7 +15,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution as _, Exp1, StandardNormal};
 use squall_wire::{
-    FaultKind,
+    FaultKind, Span,
     fault::{Distribution, Latency},
 };
 use std::{
@@ -44,6 +46,31 @@ pub(crate) struct DelayLine {
     line: VecDeque<OnTheLine>,
     share: Share,
     last_ready: Option<Instant>,
+    /// Set while the line is what limits the stream.
+    intake: Option<Intake>,
+    /// The latest time that the line was told.
+    now: Instant,
+}
+
+/// How fast a line that was full once takes in more.
+#[derive(Debug, Clone, Copy)]
+struct Intake {
+    /// When it takes the next chunk.
+    next: Instant,
+    /// What the line held when it was full.
+    full: u64,
+}
+
+/// How far behind its pace an intake may catch up at once: what a wake-up may be late.
+const CATCH_UP: Duration = Duration::from_millis(5);
+
+impl Intake {
+    /// Books a chunk of this cost.
+    fn book(&mut self, cost: u64, delay: Duration, now: Instant) {
+        let pace = delay.mul_f64(cost as f64 / self.full.max(1) as f64);
+        let earliest = now.checked_sub(CATCH_UP).unwrap_or(now);
+        self.next = self.next.max(earliest) + pace;
+    }
 }
 
 impl DelayLine {
@@ -54,12 +81,19 @@ impl DelayLine {
             line: VecDeque::new(),
             share: context.budget.share(),
             last_ready: None,
+            intake: None,
+            now: context.now,
         }
+    }
+
+    fn has_room(&self) -> bool {
+        self.share.has_room(self.latency.buffer.get())
     }
 
     /// When something that arrived then leaves.
     fn ready(&mut self, arrived: Instant) -> Instant {
-        let ready = arrived + delay(&self.latency, &mut self.random);
+        let Latency { delay: mean, jitter, distribution, .. } = self.latency;
+        let ready = arrived + delay(mean, jitter, distribution, &mut self.random);
         let ready = self.last_ready.map_or(ready, |last| ready.max(last));
         self.last_ready = Some(ready);
         ready
@@ -67,12 +101,12 @@ impl DelayLine {
 }
 
 /// One random delay, clipped at 0.
-pub(super) fn delay(latency: &Latency, random: &mut ChaCha8Rng) -> Duration {
-    let (delay, jitter) = (latency.delay.get(), latency.jitter.get().as_secs_f64());
+pub(super) fn delay(delay: Span, jitter: Span, distribution: Distribution, random: &mut ChaCha8Rng) -> Duration {
+    let (delay, jitter) = (delay.get(), jitter.get().as_secs_f64());
     if jitter == 0.0 {
         return delay;
     }
-    let spread = match latency.distribution {
+    let spread = match distribution {
         Distribution::Uniform => random.random_range(-1.0..=1.0),
         Distribution::Normal => StandardNormal.sample(random),
         Distribution::Exponential => Exp1.sample(random),
@@ -86,13 +120,14 @@ pub(super) fn delay(latency: &Latency, random: &mut ChaCha8Rng) -> Duration {
     Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(delay)
 }
 
+/// Of the budget.
 fn cost(item: &Item) -> u64 {
     item.len() as u64 + OVERHEAD
 }
 
 impl Stage for DelayLine {
     fn accepts(&self) -> bool {
-        self.share.has_room(self.latency.buffer.get())
+        self.has_room() && self.intake.is_none_or(|intake| intake.next <= self.now)
     }
 
     fn touches(&self, _: &Item, _: Instant) -> bool {
@@ -100,29 +135,41 @@ impl Stage for DelayLine {
     }
 
     fn push(&mut self, item: Item, now: Instant) {
-        self.share.take(cost(&item));
+        self.now = now;
+        let cost = cost(&item);
+        self.share.take(cost);
+        if let Some(intake) = &mut self.intake {
+            intake.book(cost, self.latency.delay.get(), now);
+        } else if !self.has_room() {
+            self.intake = Some(Intake { next: now, full: self.share.held() });
+        }
         let ready = self.ready(now);
         self.line.push_back(OnTheLine { arrived: now, ready, item });
     }
 
     fn pull(&mut self, now: Instant) -> Option<Item> {
+        self.now = now;
         let first = self.line.pop_front_if(|first| first.ready <= now)?;
         self.share.give(cost(&first.item));
         if self.line.is_empty() {
+            self.intake = None;
             // Memory is given back when there is nothing on the line.
             self.line = VecDeque::new();
         }
         Some(first.item)
     }
 
-    fn due(&self, _: Instant) -> Option<Instant> {
-        self.line.front().map(|first| first.ready)
+    fn due(&self, now: Instant) -> Option<Instant> {
+        let leaves = self.line.front().map(|first| first.ready);
+        // Where there is room, the next intake is a question of time as well.
+        let intake = self.intake.filter(|intake| intake.next > now && self.has_room()).map(|intake| intake.next);
+        leaves.into_iter().chain(intake).min()
     }
 
     fn change(&mut self, kind: &FaultKind, _: Instant) {
         let FaultKind::Latency(latency) = kind else { return };
         self.latency = *latency;
-        self.last_ready = None;
+        (self.last_ready, self.intake) = (None, None);
         let mut line = std::mem::take(&mut self.line);
         for on_the_line in &mut line {
             on_the_line.ready = self.ready(on_the_line.arrived);
@@ -131,6 +178,7 @@ impl Stage for DelayLine {
     }
 
     fn release(&mut self) -> VecDeque<Item> {
+        self.intake = None;
         let held: VecDeque<Item> = self.line.drain(..).map(|on_the_line| on_the_line.item).collect();
         self.share.give(held.iter().map(cost).sum());
         held
@@ -147,7 +195,9 @@ mod tests {
     fn sample(json: &str) -> Vec<f64> {
         let latency: Latency = serde_json::from_str(json).unwrap();
         let mut random = ChaCha8Rng::seed_from_u64(1);
-        let mut delays: Vec<f64> = (0..20_000).map(|_| delay(&latency, &mut random).as_secs_f64() * 1e3).collect();
+        let mut delays: Vec<f64> = (0..20_000)
+            .map(|_| delay(latency.delay, latency.jitter, latency.distribution, &mut random).as_secs_f64() * 1e3)
+            .collect();
         delays.sort_by(f64::total_cmp);
         delays
     }

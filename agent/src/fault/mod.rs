@@ -1,11 +1,11 @@
 //! A live fault: its parameters, which can change; the units that it numbered; and the hits that it counted.
 //!
-//! `claim.rs` is one fault's hold on one unit (a connection), `stage.rs` what a kind must be able to do, and each
-//! other file one kind; `datagram/` has those that work on datagrams. Which kinds work on links, beneath them or on
-//! the listener is said by `acts_on_links`, `acts_on_connections` and `acts_on_listener`.
+//! `claim.rs` is one fault's hold on one unit (a connection, or on HTTP a request), `stage.rs` what a kind must be able
+//! to do, and each other file one kind; `datagram/` has those that work on datagrams. Which kinds work on links, beneath
+//! them or on the listener is said by `acts_on_links`, `acts_on_connections` and `acts_on_listener`.
 //!
 //! Invariant: decisions depend on the seed and the unit's number alone, so the same seed and the same sequence of
-//! connections or datagrams are hit the same way; and a larger `percent` hits the same units and more.
+//! connections, requests or datagrams are hit the same way; and a larger `percent` hits the same units and more.
 
 mod bandwidth;
 mod blackhole;
@@ -18,6 +18,10 @@ mod drip;
 mod flap;
 mod garbage;
 mod hold;
+mod http_answer;
+mod http_body;
+mod http_headers;
+mod http_latency;
 mod latency;
 mod nonsense;
 mod packet_loss;
@@ -29,13 +33,14 @@ mod stall;
 mod truncate;
 mod unread;
 
+pub(crate) use bandwidth::SharedBuckets;
 pub(crate) use claim::{Claim, ConnectionMark};
 pub(crate) use connection_limit::{Comes, Turnstile};
 pub(crate) use datagram::{DatagramContext, DatagramStage, datagram_stage};
 pub(crate) use flap::{Outlook, outlook};
 pub(crate) use packet_loss::{Instruction, Share, openings, segments, share_of};
 pub(crate) use slow_accept::Arrivals;
-pub(crate) use stage::{Ending, Item, Stage, StageContext};
+pub(crate) use stage::{Asked, Ending, Item, Stage, StageContext};
 
 use parking_lot::{Mutex, MutexGuard};
 use rand::SeedableRng;
@@ -112,7 +117,8 @@ impl ActiveFault {
     /// Which way it acts.
     #[must_use]
     pub fn direction(&self) -> Direction {
-        self.direction
+        // What a kind of HTTP acts on is one of its parameters, which can change.
+        self.tuning.lock().kind.fixed_direction().unwrap_or(self.direction)
     }
 
     /// How many units are hit.
@@ -246,13 +252,17 @@ pub(crate) fn stage(context: &StageContext<'_>) -> Option<Box<dyn Stage>> {
         FaultKind::Garbage(_) if context.upstream => Box::new(garbage::Ear::new(context)),
         FaultKind::Garbage(garbage) => Box::new(garbage::Mouth::new(garbage, context)),
         FaultKind::Corrupt(corrupt) => Box::new(corrupt::Corruption::new(corrupt, context)),
+        FaultKind::HttpStatus(_) | FaultKind::HttpUnauthorized(_) if context.upstream => {
+            Box::new(http_answer::Catcher::new(context))
+        }
+        kind @ (FaultKind::HttpStatus(_) | FaultKind::HttpUnauthorized(_)) => {
+            Box::new(http_answer::Speaker::new(kind, context)?)
+        }
+        FaultKind::HttpLatency(latency) => Box::new(http_latency::Gate::new(latency, context)),
+        FaultKind::HttpHeaders(headers) => Box::new(http_headers::Editor::new(headers, context)),
+        FaultKind::HttpBody(body) => Box::new(http_body::Changer::new(body, context)),
         FaultKind::SlowAccept(_)
         | FaultKind::Refuse(_)
-        | FaultKind::HttpStatus(_)
-        | FaultKind::HttpLatency(_)
-        | FaultKind::HttpHeaders(_)
-        | FaultKind::HttpBody(_)
-        | FaultKind::HttpUnauthorized(_)
         | FaultKind::PacketLoss(_)
         | FaultKind::Loss(_)
         | FaultKind::Duplicate(_)
@@ -271,7 +281,30 @@ fn random_stream(seed: u64, unit: u64, purpose: u8) -> ChaCha8Rng {
 
 /// Whether this kind needs to see both directions, whichever it acts on.
 pub(crate) const fn watches_both_ways(kind: &FaultKind) -> bool {
-    matches!(kind, FaultKind::Garbage(_))
+    answers(kind)
+}
+
+/// Whether this kind answers in the upstream's place.
+pub(crate) const fn answers(kind: &FaultKind) -> bool {
+    matches!(kind, FaultKind::Garbage(_) | FaultKind::HttpStatus(_) | FaultKind::HttpUnauthorized(_))
+}
+
+/// Whether this kind works on messages of HTTP, and not on bytes.
+pub(crate) const fn reads_messages(kind: &FaultKind) -> bool {
+    matches!(
+        kind,
+        FaultKind::HttpStatus(_)
+            | FaultKind::HttpLatency(_)
+            | FaultKind::HttpHeaders(_)
+            | FaultKind::HttpBody(_)
+            | FaultKind::HttpUnauthorized(_)
+    )
+}
+
+/// Whether this kind's unit is the connection on every protocol, for it lets connections in, takes all down, or
+/// is beneath whatever they say.
+pub(crate) const fn counts_connections(kind: &FaultKind) -> bool {
+    matches!(kind, FaultKind::ConnectionLimit(_) | FaultKind::Flap(_) | FaultKind::PacketLoss(_))
 }
 
 /// Whether this kind works on the listening socket.
@@ -288,11 +321,6 @@ pub(crate) const fn acts_on_links(kind: &FaultKind) -> bool {
         kind,
         FaultKind::Refuse(_)
             | FaultKind::SlowAccept(_)
-            | FaultKind::HttpStatus(_)
-            | FaultKind::HttpLatency(_)
-            | FaultKind::HttpHeaders(_)
-            | FaultKind::HttpBody(_)
-            | FaultKind::HttpUnauthorized(_)
             | FaultKind::PacketLoss(_)
             | FaultKind::Loss(_)
             | FaultKind::Duplicate(_)

@@ -30,11 +30,11 @@ impl Stage for LateEnd {
     }
 
     fn touches(&self, item: &Item, _: Instant) -> bool {
-        matches!(item, Item::End(ending) if *ending != Ending::Abort)
+        matches!(item, Item::End(ending) if !matches!(ending, Ending::Message | Ending::Abort))
     }
 
     fn push(&mut self, item: Item, now: Instant) {
-        if matches!(item, Item::End(_)) {
+        if matches!(item, Item::End(ending) if ending != Ending::Message) {
             self.ended.get_or_insert(now);
         }
         self.hold.push(item);

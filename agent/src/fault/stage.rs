@@ -5,16 +5,26 @@
 //!
 //! Invariant: what was pushed is pulled in the same order, or released, unless the kind is there to lose it.
 
-use super::{ActiveFault, Claim, random_stream};
-use crate::budget::Budget;
+use super::{ActiveFault, Claim, bandwidth::SharedBuckets, random_stream};
+use crate::{
+    budget::Budget,
+    http::{Head, RequestHead},
+};
 use bytes::Bytes;
+use parking_lot::Mutex;
 use rand_chacha::ChaCha8Rng;
 use squall_wire::FaultKind;
-use std::{collections::VecDeque, sync::Arc, time::Instant};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Instant,
+};
 
 /// How a direction, or the whole connection, ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Ending {
+    /// A message of HTTP is whole; others may follow it on the same stream.
+    Message,
     /// This direction ended in order; the other one goes on.
     Eof,
     /// The whole connection closes in order, after what is still to be written.
@@ -28,6 +38,8 @@ pub(crate) enum Ending {
 /// What moves along a direction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Item {
+    /// The head of a message of HTTP, for those stages that read heads; for all others it is bytes like any.
+    Head(Box<Head>),
     /// A piece of the stream.
     Bytes(Bytes),
     /// The end of it.
@@ -35,13 +47,31 @@ pub(crate) enum Item {
 }
 
 impl Item {
+    /// The same for who does not read heads.
+    pub(crate) fn plain(self) -> Self {
+        match self {
+            Self::Head(head) => Self::Bytes(head.raw().clone()),
+            other => other,
+        }
+    }
+
     /// Bytes in it; an end has none.
     pub(crate) fn len(&self) -> usize {
         match self {
+            Self::Head(head) => head.raw().len(),
             Self::Bytes(bytes) => bytes.len(),
             Self::End(_) => 0,
         }
     }
+}
+
+/// What a stage on an exchange of HTTP knows of it.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    /// What the client wants.
+    pub(crate) request: RequestHead,
+    /// The budgets of this connection, shared by its exchanges, by the number of the fault.
+    pub(crate) buckets: Arc<Mutex<BTreeMap<u64, Arc<SharedBuckets>>>>,
 }
 
 /// What a stage is made from.
@@ -54,6 +84,8 @@ pub(crate) struct StageContext<'a> {
     pub(crate) budget: &'a Arc<Budget>,
     /// When the fault took hold of the connection.
     pub(crate) now: Instant,
+    /// The exchange, where the unit is one and not a connection.
+    pub(crate) asked: Option<&'a Arc<Asked>>,
 }
 
 impl StageContext<'_> {
@@ -65,6 +97,14 @@ impl StageContext<'_> {
     /// The random stream of this fault, connection and direction.
     pub(crate) fn random(&self) -> ChaCha8Rng {
         random_stream(self.fault().seed(), self.claim.unit, u8::from(self.upstream))
+    }
+
+    /// The budgets of the connection, one a direction; its exchanges share them.
+    pub(super) fn buckets(&self) -> Arc<SharedBuckets> {
+        match self.asked {
+            Some(asked) => Arc::clone(asked.buckets.lock().entry(self.fault().id()).or_default()),
+            None => Arc::default(),
+        }
     }
 }
 
@@ -80,6 +120,11 @@ pub(crate) trait Stage: Send + Sync {
 
     /// Whether the upstream must not be dialled, for this stage answers in its place.
     fn replaces_upstream(&self) -> bool {
+        false
+    }
+
+    /// Whether it is given heads as heads.
+    fn reads_heads(&self) -> bool {
         false
     }
 
@@ -102,6 +147,12 @@ pub(crate) trait Stage: Send + Sync {
 
     /// Takes new parameters.
     fn change(&mut self, kind: &FaultKind, now: Instant);
+
+    /// The fault is gone: whether the stage must stay in its place all the same, for a message that it began to change
+    /// has to be ended; it does nothing else from now on.
+    fn stays(&mut self) -> bool {
+        false
+    }
 
     /// Lets go of everything it holds, in order, for the fault is gone.
     fn release(&mut self) -> VecDeque<Item>;

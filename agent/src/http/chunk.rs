@@ -203,7 +203,7 @@ fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// What a value or an extension may hold: everything but control bytes, and the tab.
-fn is_text(byte: u8) -> bool {
+/// What a line may hold: everything but control bytes, and the tab.
+pub(super) fn is_text(byte: u8) -> bool {
     matches!(byte, b'\t' | b' '..=b'~' | 0x80..)
 }

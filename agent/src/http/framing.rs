@@ -139,6 +139,7 @@ impl Framer {
     }
 
     /// How many responses are due.
+    #[cfg(test)]
     pub(crate) fn awaited(&self) -> usize {
         self.awaited.len()
     }

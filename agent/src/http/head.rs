@@ -37,13 +37,13 @@ impl Version {
 }
 
 /// A place in the raw bytes of a head.
-type Place = Range<u32>;
+pub(super) type Place = Range<u32>;
 
 /// The bytes of a head, and where its fields are in them.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fields {
-    raw: Bytes,
-    places: Vec<(Place, Place)>,
+    pub(super) raw: Bytes,
+    pub(super) places: Vec<(Place, Place)>,
 }
 
 impl Fields {
@@ -69,7 +69,8 @@ impl Fields {
 
     /// The values of all fields of this name, in order.
     pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-        self.iter().filter(move |(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        let named = move |place: &Place| self.bytes(place).eq_ignore_ascii_case(name.as_bytes());
+        self.places.iter().filter(move |(name, _)| named(name)).map(|(_, value)| self.bytes(value))
     }
 
     /// Whether there is a field of this name.
@@ -97,7 +98,7 @@ fn place_of(raw: &[u8], piece: &[u8]) -> Place {
 }
 
 /// A request's head.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RequestHead {
     fields: Fields,
     method: Place,
@@ -182,7 +183,7 @@ pub(crate) struct ResponseTo {
 }
 
 /// A response's head.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ResponseHead {
     fields: Fields,
     /// From 100 to 999.

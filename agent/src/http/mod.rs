@@ -13,20 +13,30 @@
 //! Invariant: heads and pieces of bodies together are the stream, byte for byte, and after a message that is refused
 //! there is no other.
 
+mod answer;
 mod chunk;
+mod connection;
+mod edit;
 mod error;
+mod exchange;
 mod framing;
 mod head;
 mod length;
+mod outgoing;
 mod part;
 mod scan;
+mod session;
 
+pub(crate) use answer::{Answer, AnswerTo, reason};
 pub(crate) use chunk::{LAST_CHUNK, chunk};
-pub(crate) use error::{BadMessage, Piece};
+pub(crate) use connection::HttpConnection;
+pub(crate) use edit::Edit;
+pub(crate) use error::BadMessage;
 pub(crate) use framing::{Framer, Limits};
-pub(crate) use head::{Fields, MOST_FIELDS, RequestHead, ResponseHead, ResponseTo, Version};
+pub(crate) use head::{MOST_FIELDS, RequestHead, ResponseHead, ResponseTo, Version};
 pub(crate) use length::BodyKind;
-pub(crate) use part::{Body, Head, Part};
+pub(crate) use part::{Decoder, Head, Part};
+pub(crate) use session::RequestTotals;
 
 /// Which messages a stream carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

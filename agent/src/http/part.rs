@@ -4,13 +4,14 @@
 //! payload again, so that nobody pays for it who passes them on.
 
 use super::{
-    chunk::Chunks,
-    head::{RequestHead, ResponseHead},
+    chunk::{ChunkLimits, Chunks},
+    head::{Fields, RequestHead, ResponseHead},
+    length::BodyKind,
 };
 use bytes::Bytes;
 
 /// The head of a message.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Head {
     /// Of a request.
     Request(RequestHead),
@@ -19,6 +20,22 @@ pub(crate) enum Head {
 }
 
 impl Head {
+    /// Its fields.
+    pub(crate) fn fields(&self) -> &Fields {
+        match self {
+            Self::Request(head) => head.fields(),
+            Self::Response(head) => head.fields(),
+        }
+    }
+
+    /// What follows it.
+    pub(crate) fn body(&self) -> BodyKind {
+        match self {
+            Self::Request(head) => head.body,
+            Self::Response(head) => head.body,
+        }
+    }
+
     /// The head as it came.
     pub(crate) fn raw(&self) -> &Bytes {
         match self {
@@ -80,6 +97,28 @@ impl Iterator for Payload {
             }
         }
         None
+    }
+}
+
+/// Finds the payload of a whole body, piece by piece. The framer has passed these bytes before.
+#[derive(Debug, Clone)]
+pub(crate) struct Decoder {
+    chunks: Option<Chunks>,
+}
+
+impl Decoder {
+    /// For a body of this kind.
+    pub(crate) fn of(body: BodyKind) -> Self {
+        let limits = ChunkLimits { line: u32::MAX, trailers: u32::MAX };
+        Self { chunks: (body == BodyKind::Chunked).then(|| Chunks::new(limits)) }
+    }
+
+    /// The payload in the next piece, in order, without copying.
+    pub(crate) fn payload(&mut self, raw: Bytes) -> Vec<Bytes> {
+        let mut runs = Payload { rest: raw, chunks: self.chunks };
+        let payload = runs.by_ref().collect();
+        self.chunks = runs.chunks;
+        payload
     }
 }
 

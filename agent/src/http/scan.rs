@@ -8,6 +8,7 @@
 
 use super::{
     Side,
+    chunk::is_text,
     error::{BadMessage, Piece},
     head,
 };
@@ -27,21 +28,24 @@ impl Scan {
     /// Looks at what is new in `input`, which begins where the last head's message ended; the head's length once it
     /// is whole.
     pub(super) fn end_of_head(&mut self, input: &[u8], side: Side, limit: usize) -> Result<Option<usize>, BadMessage> {
-        while let Some(&byte) = input.get(self.at).filter(|_| self.at < limit) {
+        let end = input.len().min(limit);
+        while self.at < end {
             let after_return = self.at > 0 && input[self.at - 1] == b'\r';
-            match byte {
-                b'\n' if !after_return => return Err(BadMessage::BareLineFeed),
-                b'\n' => {
+            if !after_return {
+                self.at += input[self.at..end].iter().take_while(|byte| is_text(**byte)).count();
+            }
+            match (input[..end].get(self.at), after_return) {
+                (None, _) => break,
+                (Some(b'\n'), true) => {
                     if self.end_line(input, side)? {
                         return Ok(Some(self.at));
                     }
-                    continue;
                 }
-                _ if after_return => return Err(BadMessage::BareCarriageReturn),
-                b'\r' | b'\t' | b' '..=b'~' | 0x80.. => {}
-                _ => return Err(BadMessage::ControlByte(byte)),
+                (Some(_), true) => return Err(BadMessage::BareCarriageReturn),
+                (Some(b'\r'), false) => self.at += 1,
+                (Some(b'\n'), false) => return Err(BadMessage::BareLineFeed),
+                (Some(byte), false) => return Err(BadMessage::ControlByte(*byte)),
             }
-            self.at += 1;
         }
         if self.at < limit {
             return Ok(None);

@@ -459,3 +459,36 @@ fn a_fault_whose_count_is_spent_lets_everything_pass() {
         assert_eq!((fault.hits(), bench.up.replaces_upstream()), (Some(1), false), "{json}");
     }
 }
+
+#[test]
+fn a_delay_line_that_was_full_once_takes_in_evenly_until_it_is_empty() {
+    let mut bench = Bench::new(&[r#"{"latency": {"delay": "1s", "buffer": "1MiB"}}"#]);
+    let mut tenths = [0; 50];
+    // A sender that always has more, on a link that looks each millisecond.
+    for millis in 0..5_000 {
+        bench.now = bench.start + MS(millis);
+        bench.down.advance(bench.now);
+        while bench.down.appetite() == Appetite::Hungry {
+            bench.down.push(Item::Bytes(Bytes::from(vec![0; 4096])), bench.now);
+        }
+        let out = bench.down.output().iter().map(Bytes::len).sum();
+        bench.down.written(out);
+        tenths[millis as usize / 100] += out;
+    }
+    assert!(tenths[..10].iter().all(|bytes| *bytes == 0), "{tenths:?}");
+    assert!(tenths[10] > 900_000, "the buffer is filled as fast as it goes: {tenths:?}");
+    let even = 90_000..=116_000;
+    assert!(tenths[20..].iter().all(|bytes| even.contains(bytes)), "{tenths:?}");
+    let emptied = bench.start + MS(10_000);
+    bench.down.advance(emptied);
+    while !bench.down.output().is_empty() {
+        bench.down.written(usize::MAX);
+        bench.down.advance(emptied);
+    }
+    let mut taken = 0;
+    while bench.down.appetite() == Appetite::Hungry {
+        bench.down.push(Item::Bytes(Bytes::from(vec![0; 4096])), emptied);
+        taken += 4096;
+    }
+    assert!(taken > 900_000, "an empty line forgets: {taken}");
+}

@@ -130,7 +130,7 @@ impl Proxy {
         let gate = bind(spec.protocol, resolve(&spec.listen).await?)?;
         let proxy = Self {
             protocol: spec.protocol,
-            shared: Shared::new(plane, spec.upstream.clone(), tls),
+            shared: Shared::new(plane, spec, tls),
             seen: Mutex::new(Seen { addr: gate.addr(), enabled: spec.enabled }),
             control: tokio::sync::Mutex::new(Control { gate: Some(gate), closing: false }),
         };

@@ -7,27 +7,53 @@
 //! Invariant: a fault numbers its units in the order of the connections, those first that were there before it.
 
 use crate::{
-    fault::{ActiveFault, Claim, Comes, ConnectionMark, acts_on_connections},
+    fault::{ActiveFault, Claim, Comes, ConnectionMark, acts_on_connections, counts_connections},
     udp::Plan,
 };
+use futures::task::AtomicWaker;
 use parking_lot::Mutex;
-use squall_wire::FaultKind;
+use squall_wire::{FaultKind, Protocol};
 use std::{
     collections::BTreeMap,
     net::IpAddr,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    task::{Context, Poll},
 };
-use tokio::sync::Notify;
 
 /// What a connection has of its proxy: the faults that are in its way, and the bell that tells of others.
 #[derive(Debug, Default)]
 pub(crate) struct Membership {
     plan: Mutex<Arc<[Arc<Claim>]>>,
+    /// Those that number requests, on `http`; the connection numbers its own as they come.
+    for_requests: Mutex<Arc<[Arc<ActiveFault>]>>,
     version: AtomicU64,
-    bells: [Notify; 2],
+    bells: [Bell; 2],
+}
+
+/// Rung once for whoever listens, now or later. A link waits for several things at once with one waker, so this has
+/// no future of its own that each idle connection would hold.
+#[derive(Debug, Default)]
+struct Bell {
+    rung: AtomicBool,
+    listener: AtomicWaker,
+}
+
+impl Bell {
+    fn ring(&self) {
+        self.rung.store(true, Ordering::Release);
+        self.listener.wake();
+    }
+
+    fn poll(&self, context: &Context<'_>) -> Poll<()> {
+        // Most often nothing is new, and the listener is known from the time before.
+        if !self.rung.load(Ordering::Acquire) {
+            self.listener.register(context.waker());
+        }
+        if self.rung.swap(false, Ordering::AcqRel) { Poll::Ready(()) } else { Poll::Pending }
+    }
 }
 
 impl Membership {
@@ -36,28 +62,34 @@ impl Membership {
         Arc::clone(&self.plan.lock())
     }
 
+    /// The faults that may hit requests of this connection, in order; on `http` only.
+    pub(crate) fn for_requests(&self) -> Arc<[Arc<ActiveFault>]> {
+        Arc::clone(&self.for_requests.lock())
+    }
+
     /// Goes up with every new plan; 0 is the empty one.
     pub(crate) fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
     }
 
-    /// Returns when the link of this direction has something new to look at.
-    pub(crate) async fn changed(&self, upstream: bool) {
-        self.bells[usize::from(upstream)].notified().await;
+    /// Ready when the link of this direction has something new to look at. One task at a time listens.
+    pub(crate) fn poll_changed(&self, upstream: bool, context: &Context<'_>) -> Poll<()> {
+        self.bells[usize::from(upstream)].poll(context)
     }
 
     /// Wakes both links.
     pub(crate) fn wake(&self) {
-        self.bells.iter().for_each(Notify::notify_one);
+        self.bells.iter().for_each(Bell::ring);
     }
 
-    fn publish(&self, plan: Vec<Arc<Claim>>) {
-        let mut current = self.plan.lock();
-        if current.is_empty() && plan.is_empty() {
+    fn publish(&self, plan: Vec<Arc<Claim>>, for_requests: Vec<Arc<ActiveFault>>) {
+        let (mut claims, mut faults) = (self.plan.lock(), self.for_requests.lock());
+        if claims.is_empty() && plan.is_empty() && faults.is_empty() && for_requests.is_empty() {
             return;
         }
-        *current = plan.into();
-        drop(current);
+        *claims = plan.into();
+        *faults = for_requests.into();
+        drop((claims, faults));
         self.version.fetch_add(1, Ordering::Release);
         self.wake();
     }
@@ -85,9 +117,15 @@ pub(crate) struct Roster {
     // The same, on a proxy for datagrams.
     sessions: BTreeMap<u64, Session>,
     next: u64,
+    protocol: Protocol,
 }
 
 impl Roster {
+    /// Of a proxy that speaks this.
+    pub(crate) fn of(protocol: Protocol) -> Self {
+        Self { protocol, ..Self::default() }
+    }
+
     /// The faults, in the order of their addition.
     pub(crate) fn faults(&self) -> &[Arc<ActiveFault>] {
         &self.faults
@@ -102,7 +140,7 @@ impl Roster {
     /// Works out every connection's plan anew, in their order, and wakes them.
     pub(crate) fn refresh(&mut self) {
         for (id, live) in &mut self.live {
-            live.assign(*id, &self.faults, Comes::Before);
+            live.assign(*id, &self.faults, Comes::Before, self.protocol);
         }
         for session in self.sessions.values() {
             session.assign(&self.faults);
@@ -114,7 +152,7 @@ impl Roster {
         let membership = Arc::new(Membership::default());
         let mut live = Live { client, membership: Arc::clone(&membership), mark, claims: BTreeMap::new() };
         let id = self.next_id();
-        live.assign(id, &self.faults, Comes::Since);
+        live.assign(id, &self.faults, Comes::Since, self.protocol);
         self.live.insert(id, live);
         (id, membership)
     }
@@ -142,7 +180,7 @@ impl Roster {
             let next = claim.fault.turnstile().leave(id, limit.max);
             for id in next {
                 if let Some(live) = self.live.get_mut(&id) {
-                    live.assign(id, &self.faults, Comes::Since);
+                    live.assign(id, &self.faults, Comes::Since, self.protocol);
                 }
             }
         }
@@ -163,12 +201,16 @@ impl Session {
 
 impl Live {
     /// `comes`: when this connection came, for faults that do not know it yet.
-    fn assign(&mut self, id: u64, faults: &[Arc<ActiveFault>], comes: Comes) {
+    fn assign(&mut self, id: u64, faults: &[Arc<ActiveFault>], comes: Comes, protocol: Protocol) {
         self.claims.retain(|id, _| faults.iter().any(|fault| fault.id() == *id));
-        let mut plan = Vec::new();
+        let (mut plan, mut for_requests) = (Vec::new(), Vec::new());
         for fault in faults {
             let kind = fault.kind();
             if !acts_on_connections(&kind) || !fault.only().matches(self.client) {
+                continue;
+            }
+            if protocol == Protocol::Http && !counts_connections(&kind) {
+                for_requests.push(Arc::clone(fault));
                 continue;
             }
             let comes = if self.claims.contains_key(&fault.id()) { Comes::Since } else { comes };
@@ -184,7 +226,7 @@ impl Live {
                 plan.push(Arc::clone(claim));
             }
         }
-        self.membership.publish(plan);
+        self.membership.publish(plan, for_requests);
     }
 }
 

@@ -6,9 +6,16 @@
 //! task is in the tracker all the while.
 
 use super::roster::{Membership, Roster};
-use crate::{connection::Connection, fault::ConnectionMark, plane::DataPlane, tls::Tls, udp::Plan};
+use crate::{
+    connection::Connection,
+    fault::ConnectionMark,
+    http::{HttpConnection, RequestTotals},
+    plane::DataPlane,
+    tls::Tls,
+    udp::Plan,
+};
 use parking_lot::Mutex;
-use squall_wire::ProxyCounters;
+use squall_wire::{Protocol, ProxyCounters, ProxySpec};
 use std::{
     net::{IpAddr, SocketAddr},
     sync::{
@@ -31,6 +38,7 @@ pub(crate) struct Totals {
     pub(crate) connection_errors: AtomicU64,
     /// Found no room, or nobody to take them.
     pub(crate) datagrams_dropped: AtomicU64,
+    pub(crate) requests: Arc<RequestTotals>,
     pub(crate) upstream: Arc<Flow>,
     pub(crate) downstream: Arc<Flow>,
 }
@@ -58,6 +66,9 @@ pub(crate) struct Shared {
     pub(crate) roster: Mutex<Roster>,
     pub(crate) totals: Totals,
     target: Mutex<Target>,
+    protocol: Protocol,
+    /// Whether the Host header becomes the upstream's.
+    pub(crate) rewrites_host: bool,
     tasks: TaskTracker,
     // Replaced when it was cancelled, so that a proxy that was disabled can be enabled again.
     stop: Mutex<CancellationToken>,
@@ -78,12 +89,14 @@ impl Drop for Ticket {
 }
 
 impl Shared {
-    pub(crate) fn new(plane: &Arc<DataPlane>, upstream: String, tls: Tls) -> Arc<Self> {
+    pub(crate) fn new(plane: &Arc<DataPlane>, spec: &ProxySpec, tls: Tls) -> Arc<Self> {
         Arc::new(Self {
             plane: Arc::clone(plane),
-            roster: Mutex::default(),
+            roster: Mutex::new(Roster::of(spec.protocol)),
             totals: Totals::default(),
-            target: Mutex::new(Target { upstream, tls }),
+            target: Mutex::new(Target { upstream: spec.upstream.clone(), tls }),
+            protocol: spec.protocol,
+            rewrites_host: !spec.host.is_kept(),
             tasks: TaskTracker::new(),
             stop: Mutex::default(),
         })
@@ -120,6 +133,9 @@ impl Shared {
             connections: self.totals.connections.load(Relaxed),
             connections_hit: self.totals.connections_hit.load(Relaxed),
             connection_errors: self.totals.connection_errors.load(Relaxed),
+            requests: self.totals.requests.requests.load(Relaxed),
+            requests_hit: self.totals.requests.hit.load(Relaxed),
+            request_errors: self.totals.requests.errors.load(Relaxed),
             bytes_upstream: self.totals.upstream.delivered.load(Relaxed),
             bytes_downstream: self.totals.downstream.delivered.load(Relaxed),
             datagrams_upstream: self.totals.upstream.datagrams.load(Relaxed),
@@ -147,12 +163,17 @@ impl Shared {
         slot: OwnedSemaphorePermit,
     ) {
         self.totals.connections.fetch_add(1, Relaxed);
-        let (id, membership) = self.roster.lock().enter(from.ip(), mark);
+        let (id, membership) = self.roster.lock().enter(from.ip(), Arc::clone(&mark));
         let ticket = Ticket { id, shared: Arc::clone(self), membership, _slot: slot };
         let stop = self.stop.lock().clone();
-        match Connection::new(self, ticket, client) {
-            Ok(connection) => drop(self.tasks.spawn(Box::new(connection).run(stop))),
-            Err(error) => tracing::warn!(%error, "failed to take over a connection"),
+        let taken = match self.protocol {
+            Protocol::Http => HttpConnection::new(self, ticket, client, mark)
+                .map(|connection| drop(self.tasks.spawn(Box::new(connection).run(stop)))),
+            Protocol::Tcp | Protocol::Udp => Connection::new(self, ticket, client)
+                .map(|connection| drop(self.tasks.spawn(Box::new(connection).run(stop)))),
+        };
+        if let Err(error) = taken {
+            tracing::warn!(%error, "failed to take over a connection");
         }
     }
 

@@ -126,13 +126,13 @@ impl Inner {
         let told = change.told();
         // A run renews its leases every few seconds: that would be most of the log.
         if change == Change::LeaseRenewed {
-            tracing::debug!(target: "squall_agent::audit", change = told, who = %caller.who, from = %caller.from,
+            tracing::debug!(target: "squall_agent::audit", change = told, who = &*caller.who, from = %caller.from,
                 lease = lease.map(LeaseId::as_str), "{told}");
         } else {
             tracing::info!(
                 target: "squall_agent::audit",
                 change = told,
-                who = %caller.who,
+                who = &*caller.who,
                 from = %caller.from,
                 owner,
                 lease = lease.map(LeaseId::as_str),

@@ -5,7 +5,7 @@
 //! Invariant: from the moment the switch is thrown no fault is set, also while old ones are still being healed.
 
 use super::{About, Caller, Change, Inner, Refusal, Registry};
-use crate::access::Role;
+use crate::{access::Role, lease::to_the_second};
 use squall_wire::{Halt, HaltInfo, HaltRequest};
 
 /// Letters of a reason, at most: it is in every refusal.
@@ -26,7 +26,7 @@ impl Registry {
             let mut inner = self.open().await?;
             let about = About { detail: Some(&reason), ..About::default() };
             inner.audit(Change::Halted, caller, &about);
-            let since = jiff::Timestamp::now().to_string();
+            let since = to_the_second(jiff::Timestamp::now());
             inner.halt = Some(Halt { reason, who: caller.who.to_string(), since });
             inner.heal_where(Change::FaultRemovedByHalt, caller, |_| true).await
         };

@@ -79,7 +79,8 @@ impl Tls {
         read.unwrap_or_else(|error| Err(TlsMistake::new("listen_tls", format!("failed to read its files: {error}"))))
     }
 
-    fn read(spec: &ProxySpec) -> Result<Self, TlsMistake> {
+    /// The same on this thread.
+    pub(crate) fn read(spec: &ProxySpec) -> Result<Self, TlsMistake> {
         let mut print = DefaultHasher::new();
         let clients = spec.listen_tls.as_ref().map(|tls| incoming(tls, spec.protocol, &mut print)).transpose()?;
         let upstream = spec.upstream_tls.as_ref().map(|tls| outgoing(tls, spec, &mut print)).transpose()?;

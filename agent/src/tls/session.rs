@@ -30,6 +30,8 @@ struct Session {
     tls: Connection,
     broken: Option<Broken>,
     closing: Closing,
+    /// Something has come.
+    heard: bool,
 }
 
 /// Why nothing can be read any more; the kernel tells of an error once only.
@@ -42,14 +44,14 @@ enum Broken {
 #[derive(PartialEq, Eq)]
 enum Closing {
     Open,
-    /// `close_notify` is among the pending ciphertext, and the socket is shut down after it.
-    Announced,
+    /// The socket is shut down after the pending ciphertext, `close_notify` among it if the end is in order.
+    Due,
     Shut,
 }
 
 impl TlsStream {
     pub(super) fn new(tcp: TcpStream, tls: Connection) -> Self {
-        Self { tcp, session: Mutex::new(Session { tls, broken: None, closing: Closing::Open }) }
+        Self { tcp, session: Mutex::new(Session { tls, broken: None, closing: Closing::Open, heard: false }) }
     }
 
     /// The socket beneath.
@@ -57,7 +59,8 @@ impl TlsStream {
         &self.tcp
     }
 
-    /// Returns when both sides have agreed on keys. The caller sets the limit.
+    /// Returns when both sides have agreed on keys. The caller sets the limit. A client that goes without a word, as
+    /// those do that only look whether somebody listens, is [`ErrorKind::NotConnected`].
     pub(crate) async fn shake_hands(&self) -> io::Result<()> {
         loop {
             // A peer that sends on and on must not keep other tasks waiting.
@@ -102,7 +105,7 @@ impl TlsStream {
     /// Whether ciphertext waits for the socket.
     pub(crate) fn has_pending(&self) -> bool {
         let session = self.session.lock();
-        session.tls.wants_write() || session.closing == Closing::Announced
+        session.tls.wants_write() || session.closing == Closing::Due
     }
 
     /// Writes what the socket takes of the pending ciphertext.
@@ -112,10 +115,21 @@ impl TlsStream {
 
     /// Announces the end of what we say; the socket is shut down when that has been sent.
     pub(crate) fn shut_down(&self) {
+        self.end(true);
+    }
+
+    /// Shuts the socket down, after what is pending, and does not announce it.
+    pub(crate) fn cut_off(&self) {
+        self.end(false);
+    }
+
+    fn end(&self, announced: bool) {
         let mut session = self.session.lock();
         if session.closing == Closing::Open {
-            session.tls.send_close_notify();
-            session.closing = Closing::Announced;
+            if announced {
+                session.tls.send_close_notify();
+            }
+            session.closing = Closing::Due;
         }
         if let Err(error) = session.flush(&self.tcp) {
             tracing::trace!(%error, "an end that has not been sent yet, or never will");
@@ -135,8 +149,11 @@ impl Session {
                 return Ok(None);
             }
             match self.take_in(tcp) {
-                Ok(0) => return Err(io::Error::new(ErrorKind::UnexpectedEof, "the peer left during the handshake")),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Some(Interest::READABLE)),
+                Ok(0) | Err(_) if !self.heard && matches!(self.tls, Connection::Server(_)) => {
+                    return Err(io::Error::new(ErrorKind::NotConnected, "the client left without a word"));
+                }
+                Ok(0) => return Err(io::Error::new(ErrorKind::UnexpectedEof, "the peer left in the middle of it")),
                 result => drop(result?),
             }
         }
@@ -168,6 +185,7 @@ impl Session {
                 }
             }
         };
+        self.heard |= taken > 0;
         let deciphered = self.tls.process_new_packets();
         // An answer to the peer's TLS, or the alert that says why this ends. What does not fit stays pending, and an
         // error of the socket is said by the next write.
@@ -187,7 +205,7 @@ impl Session {
                 _ => {}
             }
         }
-        if self.closing == Closing::Announced {
+        if self.closing == Closing::Due {
             self.closing = Closing::Shut;
             socket2::SockRef::from(tcp).shutdown(Shutdown::Write)?;
         }

@@ -3,6 +3,9 @@
 //! Above is `proxy/`, which says whether new sessions are taken; each is a task of `session.rs`. While none are taken,
 //! datagrams of strangers are read and dropped, so that none lies in the kernel's queue for later.
 //!
+//! Answers leave from the bound address. Bound to a wildcard (`0.0.0.0`, `[::]`), the kernel chooses the source of an
+//! answer, which on a machine with several addresses may not be the one that the client sent to.
+//!
 //! Invariant: the reading task waits for its socket only; the address is let go of when [`Door::close`] returns.
 
 use super::{

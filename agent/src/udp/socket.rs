@@ -38,7 +38,8 @@ pub(super) fn bind(addr: SocketAddr) -> io::Result<UdpSocket> {
 /// Resolves `HOST:PORT` and makes a socket to the first address that can be had, all within `limit`.
 pub(super) async fn connect(target: &str, limit: Duration, rules: &Upstreams) -> io::Result<UdpSocket> {
     let call = Call { target, only: None, rules };
-    first_reached(call, limit, |address| std::future::ready(connected(address))).await
+    let attempt = first_reached(call, |address| std::future::ready(connected(address)));
+    tokio::time::timeout(limit, attempt).await.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
 }
 
 fn connected(addr: SocketAddr) -> io::Result<UdpSocket> {

@@ -77,6 +77,20 @@ impl Rig {
         Self { proxy: proxy(address, &server.to_string(), limits).await, server, _server: tasks }
     }
 
+    /// An `http` proxy before a server that does this with each connection; `more` is put into its specification.
+    pub(crate) async fn http<F: Future<Output = ()> + Send + 'static>(
+        more: &str,
+        serve: impl Fn(TcpStream) -> F + Send + 'static,
+    ) -> Self {
+        let mut rig = Self::serve(serve).await;
+        let spec = format!(
+            r#"{{"name": "p", "listen": "127.0.0.1:0", "upstream": "{}", "protocol": "http"{more}}}"#,
+            rig.server
+        );
+        rig.proxy = start(&spec, PlaneLimits::default()).await;
+        rig
+    }
+
     /// Before an address on which nobody listens, and not taking connections yet.
     pub(crate) async fn disabled() -> Self {
         let spec = r#"{"name": "p", "listen": "127.0.0.1:0", "upstream": "127.0.0.1:9", "enabled": false}"#;
@@ -142,11 +156,14 @@ async fn start(spec: &str, limits: PlaneLimits) -> Proxy {
     Proxy::start(&spec, &DataPlane::new(limits)).await.unwrap()
 }
 
+const HTTP_ONLY: [&str; 5] = ["http_status", "http_latency", "http_headers", "http_body", "http_unauthorized"];
+
 /// A fault from JSON, its name made up.
 pub(crate) fn fault(json: &str) -> Arc<ActiveFault> {
     static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
     let spec: FaultSpec = serde_json::from_str(json).unwrap();
-    assert_eq!(spec.mistakes(), []);
+    let protocol = if HTTP_ONLY.contains(&spec.fault.name()) || spec.only.names_requests() { "http" } else { "tcp" };
+    assert_eq!(spec.mistakes_on(protocol.parse().unwrap()), []);
     let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     let name = spec.name.clone().unwrap_or_else(|| format!("f-{number}").parse().unwrap());
     ActiveFault::new(name, &spec, spec.seed.unwrap_or(1))

@@ -4,8 +4,9 @@
 //! Invariant: every connection that was opened got its byte back, or the run fails.
 
 use crate::{
+    contestant::Discipline,
     error::{BenchError, Tried},
-    figures::{Figures, Versus},
+    figures::{Figures, Promise, Versus},
     lab::{Lab, Line},
 };
 use std::{
@@ -25,8 +26,9 @@ const CLIENTS: usize = 4;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(super) fn run(lab: &Lab, figures: &mut Figures) -> Result<(), BenchError> {
-    figures.declare("connections.per_second", "new connections, 4 clients", "1/s", Versus::Ratio);
-    lab.in_turn(|contestant| {
+    let promise = Promise::AtLeastBest(1.0, &["haproxy"]);
+    figures.declare_promised("connections.per_second", "new connections, 4 clients", "1/s", Versus::Ratio, promise);
+    lab.in_turn(Discipline::Plain, |contestant| {
         lab.through(contestant, &[], |line| {
             let each = lab.scale.connects.div_ceil(CLIENTS);
             let took = lab.runtime.block_on(all(line, each))?;

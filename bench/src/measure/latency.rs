@@ -5,6 +5,7 @@
 
 use super::latency_of;
 use crate::{
+    contestant::Discipline,
     error::{BenchError, Tried},
     figures::{Figures, Promise, Versus},
     lab::{Lab, Line},
@@ -15,6 +16,9 @@ use std::time::Duration;
 const DELAY_MILLIS: u64 = 100;
 const QUANTILES: [(&str, f64); 2] = [("p50", 0.5), ("p99", 0.99)];
 
+/// The p99 that is promised over one connection, over some, and over many.
+const MOST_MILLIS: [f64; 3] = [0.2, 0.5, 3.0];
+
 /// Between two messages, whichever connections they are on.
 const GAP: Duration = Duration::from_micros(500);
 
@@ -22,11 +26,11 @@ const GAP: Duration = Duration::from_micros(500);
 const LONELY_GAP: Duration = Duration::from_millis(2);
 
 pub(super) fn run(lab: &Lab, figures: &mut Figures) -> Result<(), BenchError> {
-    for connections in lab.scale.delayed_over {
+    for (connections, most) in lab.scale.delayed_over.into_iter().zip(MOST_MILLIS) {
         let id = format!("latency.connections_{connections}");
-        declare(figures, &id, connections);
-        lab.in_turn(|contestant| {
-            let delay = contestant.agent().map_or(0, |_| DELAY_MILLIS);
+        declare(figures, &id, connections, most);
+        lab.in_turn(Discipline::Delays, |contestant| {
+            let delay = if contestant.injects() { DELAY_MILLIS } else { 0 };
             lab.through(contestant, &[latency_of(DELAY_MILLIS)], |line| {
                 let records = messages(lab, line, connections)?;
                 let mut errors: Vec<f64> = records.iter().map(|record| record.millis() - delay as f64).collect();
@@ -37,11 +41,10 @@ pub(super) fn run(lab: &Lab, figures: &mut Figures) -> Result<(), BenchError> {
     Ok(())
 }
 
-fn declare(figures: &mut Figures, id: &str, connections: usize) {
+fn declare(figures: &mut Figures, id: &str, connections: usize, most: f64) {
     let plural = if connections == 1 { "" } else { "s" };
     for (suffix, _) in QUANTILES {
-        // The promise is the one of the fault's description, for the quantile that it names.
-        let promise = if suffix == "p99" { Promise::AtMost(0.2) } else { Promise::None };
+        let promise = if suffix == "p99" { Promise::AtMost(most) } else { Promise::None };
         let name = format!("error of latency 100 ms, {connections} connection{plural}, {suffix}");
         figures.declare_promised(format!("{id}.{suffix}"), name, "ms", Versus::Added, promise);
     }

@@ -5,6 +5,7 @@
 
 use super::latency_of;
 use crate::{
+    contestant::Discipline,
     error::{BenchError, Tried},
     figures::{Figures, Promise, Versus},
     lab::Lab,
@@ -25,8 +26,8 @@ pub(super) fn run(lab: &Lab, figures: &mut Figures) -> Result<(), BenchError> {
             let name = format!("error of {name}, {count} messages in a row, {suffix}");
             figures.declare_promised(format!("{id}.{suffix}"), name, "ms", Versus::Added, promise);
         }
-        lab.in_turn(|contestant| {
-            let delay = contestant.agent().map_or(0, |_| DELAY_MILLIS * faults as u64);
+        lab.in_turn(Discipline::Delays, |contestant| {
+            let delay = if contestant.injects() { DELAY_MILLIS * faults as u64 } else { 0 };
             lab.through(contestant, &vec![latency_of(DELAY_MILLIS); faults], |line| {
                 let pair = line.connect_one()?;
                 let receivers = Receivers::start(&lab.runtime, vec![pair.server], count)?;

@@ -1,11 +1,15 @@
-//! What the agent adds to a small request and its answer: 64 bytes there and back, one at a time.
+//! What a proxy adds to a small request and its answer: 64 bytes there and back, one at a time; with everything on one
+//! processor, and on all of them.
 //!
-//! Client and server are plain blocking threads. Invariant: each round trip waits for the one before.
+//! On one processor nothing runs beside, so the figure is what the way itself costs; on several, waking another core up
+//! is in it. Client and server are plain blocking threads. Invariant: each round trip waits for the one before.
 
 use crate::{
+    contestant::Discipline,
     error::{BenchError, Tried},
-    figures::{Figures, Versus},
+    figures::{Figures, Promise, Versus},
     lab::{Lab, Line},
+    pinned::Pinned,
 };
 use std::{
     io::{Read, Write},
@@ -20,19 +24,28 @@ const QUANTILES: [(&str, f64); 2] = [("p50", 0.5), ("p99", 0.99)];
 const WARM_UP: usize = 50;
 
 pub(super) fn run(lab: &Lab, figures: &mut Figures) -> Result<(), BenchError> {
-    for (suffix, _) in QUANTILES {
-        figures.declare(format!("round_trip.{suffix}"), format!("round trip of 64 B, {suffix}"), "us", Versus::Added);
+    let promise = Promise::AtMostBest(1.0, &["haproxy"]);
+    for (id, pinned, promise) in [("one_cpu", true, promise), ("all_cpus", false, Promise::None)] {
+        let id = format!("round_trip.{id}");
+        let on = if pinned { "one CPU" } else { "all CPUs" };
+        for (suffix, _) in QUANTILES {
+            let name = format!("round trip of 64 B, {on}, {suffix}");
+            figures.declare_promised(format!("{id}.{suffix}"), name, "us", Versus::Added, promise);
+        }
+        lab.in_turn(Discipline::Plain, |contestant| {
+            // Before the contestant's process is started, which inherits it.
+            let _pinned = pinned.then(Pinned::here).transpose()?;
+            lab.through(contestant, &[], |line| {
+                let mut micros = ping_pong(line, lab.scale.round_trips)?;
+                figures.record_quantiles(&id, contestant.name(), &mut micros, &QUANTILES)
+            })
+        })?;
     }
-    lab.in_turn(|contestant| {
-        lab.through(contestant, &[], |line| {
-            let mut micros = ping_pong(line, lab.scale.round_trips)?;
-            figures.record_quantiles("round_trip", contestant.name(), &mut micros, &QUANTILES)
-        })
-    })
+    Ok(())
 }
 
 /// How long each round trip took, in microseconds.
-fn ping_pong(line: &Line<'_>, count: usize) -> Result<Vec<f64>, BenchError> {
+pub(super) fn ping_pong(line: &Line<'_>, count: usize) -> Result<Vec<f64>, BenchError> {
     let pair = line.connect_one()?.blocking()?;
     std::thread::scope(|scope| {
         let echo = scope.spawn(|| echo(&pair.server));

@@ -1,33 +1,41 @@
-//! Bytes a second with no fault set, over one stream and over eight, and what they cost the agent in processor time.
+//! Bytes a second with no fault set, over one stream and over eight, and what they cost a proxy in processor time.
 //!
-//! Client, agent and server share the machine's cores, so this is less than the agent could do alone.
-//! Below is `transfer`. Invariant: the agent's processor time is its process's own, kernel included.
+//! Client, proxy and server share the machine's cores, so this is less than the proxy could do alone.
+//! Below is `transfer`. Invariant: the processor time is the proxy's processes' own, kernel included.
 
 use crate::{
+    contestant::Discipline,
     error::BenchError,
-    figures::{Figures, Versus},
+    figures::{Figures, Promise, Versus},
     lab::Lab,
     transfer,
 };
 
 const STREAMS: [usize; 2] = [1, 8];
 
+const FASTEST: Promise = Promise::AtLeastBest(1.0, &["haproxy", "haproxy-splice", "nginx"]);
+
+/// What a bare loop of splice(2) reaches.
+const CHEAPEST: Promise = Promise::AtMostBest(0.6, &["haproxy"]);
+
 pub(super) fn run(lab: &Lab, figures: &mut Figures) -> Result<(), BenchError> {
     for streams in STREAMS {
         let id = format!("throughput.streams_{streams}");
         let plural = if streams == 1 { "" } else { "s" };
-        figures.declare(&id, format!("throughput, {streams} stream{plural}"), "MB/s", Versus::Ratio);
-        let cpu = format!("{id}.agent_cpu");
-        figures.declare(&cpu, format!("agent's CPU, {streams} stream{plural}"), "s/GB", Versus::Nothing);
-        lab.in_turn(|contestant| {
+        let name = format!("throughput, {streams} stream{plural}");
+        figures.declare_promised(&id, name, "MB/s", Versus::Ratio, FASTEST);
+        let cpu = format!("{id}.cpu");
+        let name = format!("CPU of the proxy, {streams} stream{plural}");
+        figures.declare_promised(&cpu, name, "s/GB", Versus::Nothing, CHEAPEST);
+        lab.in_turn(Discipline::Bulk, |contestant| {
             lab.through(contestant, &[], |line| {
                 let pairs = line.connect(streams)?;
-                let before = contestant.agent().map(|agent| agent.cpu_seconds()).transpose()?;
+                let before = line.process().map(|process| process.cpu_seconds()).transpose()?;
                 let moved = transfer::run(pairs, lab.scale.transfer)?;
                 figures.record(&id, contestant.name(), moved.megabytes_per_second())?;
-                if let (Some(agent), Some(before)) = (contestant.agent(), before) {
+                if let (Some(process), Some(before)) = (line.process(), before) {
                     let gigabytes = moved.bytes as f64 / 1e9;
-                    figures.record(&cpu, contestant.name(), (agent.cpu_seconds()? - before) / gigabytes)?;
+                    figures.record(&cpu, contestant.name(), (process.cpu_seconds()? - before) / gigabytes)?;
                 }
                 Ok(())
             })

@@ -9,7 +9,7 @@ use crate::{
 };
 use comfy_table::{Table, presets};
 use squall_engine::agent_client::{AgentClient, AgentError};
-use squall_wire::{AgentInfo, Lease, ProxyInfo};
+use squall_wire::{AgentInfo, Lease, Protocol, ProxyInfo};
 
 #[derive(serde::Serialize)]
 struct Seen {
@@ -58,6 +58,9 @@ async fn look(client: &AgentClient) -> Result<Seen, AgentError> {
 fn shown(agent: &Seen) -> String {
     let Seen { name, url, info, proxies, leases } = agent;
     let mut text = format!("{name} at {url}: squall-agent {}, up {}", info.version, short(info.uptime));
+    if let Some(halt) = &info.halt {
+        text += &format!("\n  halted by {} since {}: {}", halt.who, halt.since, halt.reason);
+    }
     for (kind, why) in &info.unavailable {
         text += &format!("\n  cannot set {kind}: {why}");
     }
@@ -87,8 +90,8 @@ pub(super) fn table(proxies: &[ProxyInfo]) -> Table {
         let faults: Vec<_> = proxy.faults.iter().map(|fault| format!("{} ({} %)", fault.name, fault.percent)).collect();
         table.add_row([
             format!("  {}", proxy.name),
-            proxy.listen.clone(),
-            proxy.upstream.clone(),
+            with_tls(&listen(proxy), proxy.listen_tls.is_some()),
+            with_tls(&proxy.upstream, proxy.upstream_tls.is_some()),
             if proxy.enabled { "enabled" } else { "disabled" }.to_owned(),
             proxy.counters.open_connections.to_string(),
             proxy.counters.connections.to_string(),
@@ -96,6 +99,18 @@ pub(super) fn table(proxies: &[ProxyInfo]) -> Table {
         ]);
     }
     table
+}
+
+/// Where it listens, as `--proxy` of the agent takes it.
+fn listen(proxy: &ProxyInfo) -> String {
+    match proxy.protocol {
+        Protocol::Tcp => proxy.listen.clone(),
+        other => format!("{other}://{}", proxy.listen),
+    }
+}
+
+fn with_tls(address: &str, encrypted: bool) -> String {
+    if encrypted { format!("{address} (TLS)") } else { address.to_owned() }
 }
 
 fn short(span: squall_wire::Span) -> String {

@@ -47,7 +47,7 @@ async fn one(client: &AgentClient, fault: &str) -> Result<squall_wire::RemovedFa
     Ok(client.remove_fault(&proxy, &name, lease.as_ref()).await?)
 }
 
-async fn confirm(client: &AgentClient) -> Result<(), Failure> {
+pub(super) async fn confirm(client: &AgentClient) -> Result<(), Failure> {
     let proxies = client.proxies().await.map_err(|e| not_healed(e.to_string()))?;
     match proxies.iter().find_map(|proxy| proxy.faults.first().map(|fault| (&proxy.name, &fault.name))) {
         Some((proxy, fault)) => {

@@ -5,6 +5,7 @@ mod experiments;
 mod fault;
 mod faults;
 mod gate;
+mod halt;
 mod heal;
 mod journal;
 mod proxy;
@@ -39,6 +40,7 @@ pub async fn carry_out(cli: &Cli) -> Outcome {
         Command::Proxy(command) => proxy::proxy(command, common).await,
         Command::Fault(command) => fault::fault(command, common).await,
         Command::Heal(args) => heal::heal(args, common).await,
+        Command::Halt(args) => halt::halt(args, common).await,
         Command::History(args) => journal::history(args, common).await,
         Command::Show(args) => journal::show(args, common).await,
         Command::Report(args) => journal::report(args).await,

@@ -2,19 +2,24 @@
 
 use super::{Outcome, agents::table};
 use crate::{
-    cli::{AgentChoice, Common, Format, ProxyCommand},
+    cli::{AgentChoice, Common, Format, ProxyCommand, TlsChoice},
     connect, output,
 };
-use squall_wire::{ProxyInfo, ProxyName, ProxyPatch, ProxySpec};
+use squall_wire::{
+    ProxyInfo, ProxyName, ProxyPatch, ProxySpec,
+    proxy::{ListenTls, UpstreamTls},
+};
 
 /// Lists, makes, changes or removes a proxy.
 pub async fn proxy(command: &ProxyCommand, common: &Common) -> Outcome {
     match command {
         ProxyCommand::List(agent) => show(&connect::agent(agent)?.proxies().await?, common),
-        ProxyCommand::Set { name, listen, upstream, protocol, agent } => {
+        ProxyCommand::Set { name, listen, upstream, protocol, tls, agent } => {
             let spec = ProxySpec {
                 listen: listen.clone(),
                 protocol: *protocol,
+                listen_tls: listen_tls(tls),
+                upstream_tls: upstream_tls(tls),
                 ..ProxySpec::tcp(name.clone(), upstream.clone())
             };
             show(&[connect::agent(agent)?.put_proxy(&spec).await?], common);
@@ -27,6 +32,21 @@ pub async fn proxy(command: &ProxyCommand, common: &Common) -> Outcome {
         }
     }
     Ok(0)
+}
+
+fn listen_tls(tls: &TlsChoice) -> Option<ListenTls> {
+    Some(ListenTls { cert: tls.listen_cert.clone()?, key: tls.listen_key.clone()? })
+}
+
+/// Whoever says how to start TLS wants it to be started.
+fn upstream_tls(tls: &TlsChoice) -> Option<UpstreamTls> {
+    let told = UpstreamTls {
+        ca: tls.upstream_ca.clone(),
+        cert: tls.upstream_cert.clone(),
+        key: tls.upstream_key.clone(),
+        server_name: tls.upstream_name.clone(),
+    };
+    (tls.upstream_tls || told != UpstreamTls::default()).then_some(told)
 }
 
 async fn enable(name: &ProxyName, on: bool, agent: &AgentChoice, common: &Common) -> Result<(), crate::exit::Failure> {

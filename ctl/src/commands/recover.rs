@@ -12,18 +12,19 @@ use crate::{
 };
 use squall_engine::{
     agent_client::{AgentClient, AgentError, AgentTarget},
+    agent_tls::AgentTls,
     event::{Event, What},
     journal::Journal,
     record::{RunEnd, RunRecord},
     verdict::Verdict,
 };
 use squall_wire::{ErrorCode, LeaseId};
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::time::Duration;
 
 /// Closes every dead run; one that an agent could not confirm stays open, and the exit code says so.
 pub async fn recover(args: &Recover, common: &Common) -> Outcome {
     let journal = super::journal::existing(&args.journal).await?;
-    let tokens = tokens(args)?;
+    let known = known(args)?;
     let (mut closed, mut failed) = (Vec::new(), Vec::new());
     for run in journal.open_runs().await? {
         if is_alive(&run) {
@@ -33,7 +34,7 @@ pub async fn recover(args: &Recover, common: &Common) -> Outcome {
             ));
             continue;
         }
-        match close(&journal, &run, &tokens).await {
+        match close(&journal, &run, &known).await {
             Ok(()) => closed.push(run.start.id),
             Err(cause) => failed.push(format!("run {}: {cause}", run.start.id)),
         }
@@ -67,13 +68,18 @@ fn is_squall(pid: u32) -> bool {
     }
 }
 
-async fn close(journal: &Journal, run: &RunRecord, tokens: &BTreeMap<String, Arc<str>>) -> Result<(), String> {
+async fn close(journal: &Journal, run: &RunRecord, known: &[AgentTarget]) -> Result<(), String> {
     let last = run.events.last().map_or(Duration::ZERO, |event| event.at);
     // The sandbox's agent lived in the process that died: with it went its proxies and faults.
     let held = run.events.iter().filter(|_| run.start.environment != crate::sandbox::NAME);
     for event in held {
         if let What::Leased { agent, url, lease, .. } = &event.what {
-            let target = AgentTarget { name: agent.clone(), url: url.clone(), token: tokens.get(url).cloned() };
+            let target = known.iter().find(|target| target.url == *url).cloned().unwrap_or_else(|| AgentTarget {
+                name: agent.clone(),
+                url: url.clone(),
+                token: connect::token_of_variable(),
+                tls: AgentTls::default(),
+            });
             heal(target, lease).await.map_err(|e| format!("{e}; to be sure: squall heal --agent {url}"))?;
             let healed = Event { at: last, what: What::HealConfirmed { agent: agent.clone() } };
             journal.event(&run.start.id, &healed).await.map_err(|e| e.to_string())?;
@@ -112,11 +118,8 @@ async fn heal(target: AgentTarget, lease: &LeaseId) -> Result<(), AgentError> {
     Ok(())
 }
 
-fn tokens(args: &Recover) -> Result<BTreeMap<String, Arc<str>>, Failure> {
-    let Some(name) = &args.env else { return Ok(BTreeMap::new()) };
-    let environment = connect::environment_named(name, None)?;
-    let token = |agent: &squall_engine::environment::AgentEntry| {
-        Some((agent.url.clone(), Arc::from(agent.token.as_ref()?.reveal())))
-    };
-    Ok(environment.agents.values().filter_map(token).collect())
+/// The agents of the environment that was named, with their tokens and certificates.
+fn known(args: &Recover) -> Result<Vec<AgentTarget>, Failure> {
+    let Some(name) = &args.env else { return Ok(Vec::new()) };
+    Ok(connect::targets(&connect::environment_named(name, None)?))
 }

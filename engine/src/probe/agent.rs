@@ -58,8 +58,11 @@ impl AgentProbe {
         let counter = match self.read {
             AgentRead::OpenConnections => return Some(counters.open_connections as f64),
             AgentRead::ConnectionsHit => return Some(counters.connections_hit as f64),
+            AgentRead::RequestsHit => return Some(counters.requests_hit as f64),
             AgentRead::ConnectionRate => counters.connections,
             AgentRead::ErrorRate => counters.connection_errors,
+            AgentRead::RequestRate => counters.requests,
+            AgentRead::RequestErrorRate => counters.request_errors,
             AgentRead::UpstreamRate => counters.bytes_upstream,
             AgentRead::DownstreamRate => counters.bytes_downstream,
             AgentRead::UpstreamDatagramRate => counters.datagrams_upstream,

@@ -20,6 +20,7 @@ mod prom;
 mod tcp;
 
 use crate::{
+    agent_tls::AgentTls,
     experiment::{ProbeKind, ProbePlan, Secrets},
     fetch::{FetchError, shortened},
     recorder::Recorder,
@@ -36,6 +37,8 @@ pub struct AgentAddress {
     pub url: String,
     /// A bearer token, if it wants one.
     pub token: Option<Arc<str>>,
+    /// How to speak TLS with it.
+    pub tls: AgentTls,
 }
 
 impl fmt::Debug for AgentAddress {
@@ -161,7 +164,9 @@ impl Source {
                 Self::Metrics(metrics::MetricsProbe::new(client, url, select.clone(), *read))
             }
             ProbeKind::Agent { agent, proxy, read } => {
-                Self::Agent(agent::AgentProbe::new(client, address(agent.as_deref(), agents)?, proxy, *read))
+                let agent = address(agent.as_deref(), agents)?;
+                let client = crate::fetch::agent_client(&agent.tls)?;
+                Self::Agent(agent::AgentProbe::new(client, agent, proxy, *read))
             }
         })
     }

@@ -68,13 +68,18 @@ pub async fn take(experiment: &Experiment, plan: &Plan, run: &str, host: &str) -
             Err(error) => {
                 leases.give_back().await;
                 return Err(match error.code() {
-                    Some(ErrorCode::Leased | ErrorCode::Forbidden) => Refusal(error.to_string()).into(),
+                    Some(code) if is_refusal(code) => Refusal(error.to_string()).into(),
                     _ => PlanError::Failed(error.to_string()),
                 });
             }
         }
     }
     Ok(leases)
+}
+
+/// Whether an agent means that it must not be, and not that it cannot be.
+pub(super) const fn is_refusal(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::Leased | ErrorCode::Halted | ErrorCode::Forbidden | ErrorCode::Unauthorized)
 }
 
 impl Leases {
@@ -147,6 +152,7 @@ mod tests {
     use super::{HeldLease, Leases};
     use crate::{
         agent_client::{AgentClient, AgentTarget},
+        agent_tls::AgentTls,
         run::stop::Stop,
     };
     use std::{collections::BTreeMap, time::Duration};
@@ -161,7 +167,8 @@ mod tests {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let agent = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", agent.local_addr().unwrap());
-        let client = AgentClient::new(AgentTarget { name: "main".into(), url, token: None }).unwrap();
+        let client =
+            AgentClient::new(AgentTarget { name: "main".into(), url, token: None, tls: AgentTls::default() }).unwrap();
         let ttl = Duration::from_millis(30);
         let (id, instance) = (serde_json::from_str("\"lease\"").unwrap(), "one".to_owned());
         let held = HeldLease { client, id, instance, proxies: Vec::new(), ttl };

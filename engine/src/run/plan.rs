@@ -1,9 +1,9 @@
 //! The first phase: reaches every agent and checks everything that can be known before anything is touched.
 //!
 //! `squall plan` stops here and prints it. What can be refused is refused here: foreign leases, limits, unknown
-//! proxies. Neighbours: `lease` takes what the plan names.
+//! proxies, faults that a proxy's protocol does not know. Neighbours: `lease` takes what the plan names.
 
-use super::Refusal;
+use super::{Refusal, lease::is_refusal};
 use crate::{
     agent_client::{AgentClient, AgentTarget},
     experiment::{Experiment, Inject, ProbeKind},
@@ -69,11 +69,31 @@ pub async fn plan(experiment: &Experiment, targets: &[AgentTarget]) -> Result<Pl
 }
 
 async fn reach(target: AgentTarget) -> Result<PlannedAgent, PlanError> {
-    let failed = |e: crate::agent_client::AgentError| PlanError::Failed(e.to_string());
+    let failed = |e: crate::agent_client::AgentError| match e.code() {
+        Some(code) if is_refusal(code) => Refusal(e.to_string()).into(),
+        _ => PlanError::Failed(e.to_string()),
+    };
     let client = AgentClient::new(target).map_err(failed)?;
     let info = client.info().await.map_err(failed)?;
     let proxies = client.proxies().await.map_err(failed)?;
     Ok(PlannedAgent { client, info, proxies, touched: Vec::new() })
+}
+
+/// Why this agent would refuse the fault, as far as it has said: its halt, and its policy.
+fn refused_by(info: &AgentInfo, inject: &Inject) -> Option<String> {
+    let (policy, kind) = (&info.policy, inject.fault.fault.name());
+    if let Some(halt) = &info.halt {
+        return Some(format!("it was halted by {} at {}: {}", halt.who, halt.since, halt.reason));
+    }
+    if policy.protected.contains(&inject.proxy) {
+        return Some(format!("policy.protected: proxy `{}` is protected", inject.proxy));
+    }
+    if let Some(kinds) = policy.kinds.as_ref().filter(|kinds| !kinds.iter().any(|known| known == kind)) {
+        return Some(format!("policy.kinds: it sets no `{kind}`, only {}", kinds.join(", ")));
+    }
+    let share = inject.fault.percent;
+    let most = policy.max_percent.filter(|most| share.get() > most.get())?;
+    Some(format!("policy.max_percent: {share} % is more than the {most} % that it allows"))
 }
 
 fn total_duration(experiment: &Experiment) -> Duration {
@@ -122,6 +142,14 @@ impl Plan {
                 "agent `{name}` cannot do `{kind}`; it can do {}",
                 agent.info.faults.join(", ")
             )));
+        }
+        if let Some(refusal) = refused_by(&agent.info, inject) {
+            return Err(Refusal(format!("step `{step}`: agent `{name}` refuses it: {refusal}")).into());
+        }
+        let protocol = agent.proxies.iter().find(|known| known.name == inject.proxy).map(|known| known.protocol);
+        let mistakes = protocol.map(|protocol| inject.fault.mistakes_on(protocol)).unwrap_or_default();
+        if let Some(mistake) = mistakes.first() {
+            return Err(failed(format!("proxy `{}`: {mistake}", inject.proxy)));
         }
         if inject.lasting > agent.info.max_fault_duration.get() {
             return Err(Refusal(format!(

@@ -63,7 +63,11 @@ pub(super) fn start(run: &Run) -> Watching {
 }
 
 fn agents<'a>(targets: impl Iterator<Item = &'a AgentTarget>) -> Arc<BTreeMap<String, AgentAddress>> {
-    let address = |target: &AgentTarget| AgentAddress { url: target.url.clone(), token: target.token.clone() };
+    let address = |target: &AgentTarget| AgentAddress {
+        url: target.url.clone(),
+        token: target.token.clone(),
+        tls: target.tls.clone(),
+    };
     Arc::new(targets.map(|target| (target.name.clone(), address(target))).collect())
 }
 

@@ -158,7 +158,7 @@ pub struct FaultInfo {
     pub lease: Option<LeaseId>,
     /// Time left.
     pub expires_in: Span,
-    /// Units (connections) on which it acted; `null` where that cannot be counted, as with `refuse` and `flap`.
+    /// Units (connections, datagrams on `udp`) on which it acted; `null` where that cannot be counted, as with `refuse`.
     pub hits: Option<u64>,
     /// Units that matched `where`, hit or spared.
     pub units: u64,

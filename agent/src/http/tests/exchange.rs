@@ -1,7 +1,7 @@
 //! A framer over the life of a connection: pauses, tunnels, limits, and what it holds.
 
 use super::{BadMessage, Framer, GET, HEAD, Limits, ResponseTo, Transcript, expecting, requests, responses, tell};
-use crate::http::{LAST_CHUNK, Piece, chunk};
+use crate::http::{LAST_CHUNK, chunk, error::Piece};
 use bytes::Bytes;
 
 const UPGRADE: &str = "GET / HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";

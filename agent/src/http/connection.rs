@@ -1,0 +1,436 @@
+//! One connection that speaks HTTP: reads and writes both sockets as its session says, and ends them.
+//!
+//! ```text
+//!            read          write
+//!  client ──────▶ Session ──────▶ upstream       one loop for both directions, for each answers the other
+//!         ◀──────         ◀──────                dialled like any upstream, unless a fault may answer in its place
+//! ```
+//! Made by `proxy/shared.rs` in place of `crate::connection` where the protocol is `http`; `session.rs` decides.
+//!
+//! Invariant: it waits only in the loop's one `select!`, which a change of the faults always wakes; and it ends when its
+//! token is cancelled, whatever its peers do.
+
+use super::{outgoing::Outgoing, session::Session};
+use crate::{
+    connection::finish,
+    fault::{ConnectionMark, Ending},
+    pipeline::Appetite,
+    proxy::{Flow, Shared, Ticket},
+    reach,
+    sieve::Sieve,
+    socket,
+    stream::Stream,
+};
+use std::{
+    future::poll_fn,
+    io::{self, ErrorKind, IoSlice},
+    pin::Pin,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    task::{Context, Poll},
+    time::Instant,
+};
+use tokio::{io::Interest, net::TcpStream, task::coop::consume_budget};
+use tokio_util::sync::CancellationToken;
+
+/// Pieces that one write gathers.
+const GATHER: usize = 64;
+
+type Dial = Pin<Box<dyn Future<Output = io::Result<Stream>> + Send>>;
+
+/// The way to the upstream.
+enum Upstream {
+    /// Nobody has asked for it.
+    Unasked,
+    Dialling(Dial),
+    Open(Stream),
+    /// Not to be had.
+    Gone,
+}
+
+impl Upstream {
+    fn stream(&self) -> Option<&Stream> {
+        match self {
+            Self::Open(stream) => Some(stream),
+            _ => None,
+        }
+    }
+}
+
+/// Why the loop woke.
+enum Woke {
+    Again,
+    Client,
+    Upstream,
+    Dialled(io::Result<Stream>),
+    /// The client is gone altogether, and nobody reads it who would be told.
+    Vanished,
+}
+
+/// What has happened to one side's socket, beside what the session knows.
+#[derive(Debug, Default, Clone, Copy)]
+struct Side {
+    /// Writing to it failed.
+    lost: bool,
+    /// The end was passed on to it.
+    shut: bool,
+}
+
+/// One connection between its acceptance and its end.
+pub(crate) struct HttpConnection {
+    shared: Arc<Shared>,
+    /// Its slot and its place in the roster, given back with it.
+    ticket: Ticket,
+    client: Stream,
+    session: Session,
+    /// The version of the plan that the session follows.
+    seen: u64,
+    /// The version of the plan that the sieves follow, and whether the upstream was there.
+    sifted: (u64, bool),
+    from_client: Sieve,
+    from_upstream: Sieve,
+    to_client: Side,
+    to_upstream: Side,
+    /// Either side ended with an error that was not ours.
+    failed: bool,
+}
+
+impl HttpConnection {
+    /// # Errors
+    /// When the client's socket cannot be taken over.
+    pub(crate) fn new(
+        shared: &Arc<Shared>,
+        ticket: Ticket,
+        client: TcpStream,
+        mark: Arc<ConnectionMark>,
+    ) -> io::Result<Self> {
+        let client = reach::accepted(shared, client)?;
+        let host = shared.rewrites_host.then(|| shared.upstream());
+        Ok(Self {
+            session: Session::new(&shared.plane.budget, mark, Arc::clone(&shared.totals.requests), host),
+            shared: Arc::clone(shared),
+            ticket,
+            client,
+            seen: 0,
+            sifted: (0, false),
+            from_client: Sieve::default(),
+            from_upstream: Sieve::default(),
+            to_client: Side::default(),
+            to_upstream: Side::default(),
+            failed: false,
+        })
+    }
+
+    /// Runs it to its end.
+    pub(crate) async fn run(mut self: Box<Self>, stop: CancellationToken) {
+        let mut upstream = Upstream::Unasked;
+        let ending = tokio::select! {
+            biased;
+            () = stop.cancelled() => None,
+            ending = self.relay(&mut upstream) => Some(ending),
+        };
+        self.session.close();
+        if self.failed {
+            self.shared.totals.connection_errors.fetch_add(1, Relaxed);
+        }
+        if let Some(ending) = ending {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = Box::pin(finish(&self.client, upstream.stream(), ending)) => {}
+            }
+        }
+        self.from_client.clear(&self.client);
+        upstream.stream().into_iter().for_each(|stream| self.from_upstream.clear(stream));
+        // Its slot and its place among the live ones are given back only now that the sockets are done with.
+        drop(upstream);
+        drop(self);
+    }
+
+    /// Agrees with the client on keys, where TLS ends here; whether it may go on.
+    async fn welcome(&mut self) -> bool {
+        let Err(error) = reach::welcome(&self.shared, &self.client).await else { return true };
+        if error.kind() != ErrorKind::NotConnected {
+            self.shared.plane.tell_tls_failure(&error, "client", "failed to agree on TLS");
+            self.failed = true;
+        }
+        false
+    }
+
+    async fn relay(&mut self, upstream: &mut Upstream) -> Ending {
+        if matches!(self.client, Stream::Tls(_)) && !Box::pin(self.welcome()).await {
+            return Ending::Close;
+        }
+        loop {
+            // As in a link, sockets that are always ready must not keep other tasks waiting.
+            consume_budget().await;
+            let now = Instant::now();
+            self.follow_plan(now);
+            self.sift(upstream.stream());
+            self.session.advance(now);
+            if matches!(upstream, Upstream::Unasked) && self.session.wants_upstream() {
+                *upstream = Upstream::Dialling(self.dial());
+            }
+            // What was written makes room for more.
+            let wrote = self.flush_upstream(upstream) | self.flush_client();
+            if let Some(ending) = self.conclude(upstream) {
+                return ending;
+            }
+            if wrote {
+                continue;
+            }
+            match self.wait(upstream).await {
+                Woke::Again => {}
+                Woke::Client => self.read_client(),
+                Woke::Upstream => self.read_upstream(upstream),
+                Woke::Dialled(Ok(stream)) => *upstream = Upstream::Open(stream),
+                Woke::Dialled(Err(error)) => {
+                    reach::tell_unreached(&self.shared, &error);
+                    self.failed = true;
+                    *upstream = Upstream::Gone;
+                    self.session.end_upstream(Ending::Reset, Instant::now());
+                }
+                Woke::Vanished => return Ending::Abort,
+            }
+        }
+    }
+
+    fn follow_plan(&mut self, now: Instant) {
+        let membership = &self.ticket.membership;
+        let version = membership.version();
+        if version != self.seen {
+            self.seen = version;
+            self.session.follow(&membership.plan(), membership.for_requests(), now);
+        }
+    }
+
+    /// What the kernel drops of either side follows the plan, and the upstream's from when that is there.
+    fn sift(&mut self, upstream: Option<&Stream>) {
+        let now = (self.seen, upstream.is_some());
+        if self.sifted != now {
+            self.sifted = now;
+            let plan = self.ticket.membership.plan();
+            self.from_client.follow(&plan, true, Some(&self.client));
+            self.from_upstream.follow(&plan, false, upstream);
+        }
+    }
+
+    fn dial(&self) -> Dial {
+        let (shared, meant) = (Arc::clone(&self.shared), reach::meant(&self.shared, &self.client));
+        Box::pin(async move { reach::dial(&shared, meant).await })
+    }
+
+    async fn wait(&self, upstream: &mut Upstream) -> Woke {
+        // Boxed, as all that an idle connection does not wait for.
+        let wake = self.session.next_wake(Instant::now());
+        let mut sleep = wake.map(|wake| Box::pin(self.shared.plane.timer.sleep_until(wake)));
+        let from_client = self.session.client_appetite() != Appetite::Full;
+        let from_upstream = self.session.upstream_appetite() != Appetite::Full;
+        let watching = self.session.client_ended.is_some() || self.session.leaves_client_unread();
+        let mut error = watching.then(|| Box::pin(ready(&self.client, Interest::ERROR)));
+        let (stream, mut dial) = match upstream {
+            Upstream::Open(stream) => (Some(&*stream), None),
+            Upstream::Dialling(dial) => (None, Some(dial)),
+            Upstream::Unasked | Upstream::Gone => (None, None),
+        };
+        let to_client = !self.session.down.is_empty() || (!self.to_client.lost && self.client.has_pending());
+        let to_upstream =
+            !self.session.up.is_empty() || (!self.to_upstream.lost && stream.is_some_and(Stream::has_pending));
+        poll_fn(|context| {
+            let client_takes = to_client && self.client.poll_writable(context).is_ready();
+            let stream_is =
+                |wanted: bool, poll: fn(&Stream, &mut Context<'_>) -> Poll<()>, context: &mut Context<'_>| {
+                    wanted && stream.is_some_and(|stream| poll(stream, context).is_ready())
+                };
+            if self.ticket.membership.poll_changed(true, context).is_ready()
+                || client_takes
+                || stream_is(to_upstream, Stream::poll_writable, context)
+                || due(&mut sleep, context)
+            {
+                return Poll::Ready(Woke::Again);
+            }
+            if stream_is(from_upstream, Stream::poll_readable, context) {
+                return Poll::Ready(Woke::Upstream);
+            }
+            if from_client && self.client.poll_readable(context).is_ready() {
+                return Poll::Ready(Woke::Client);
+            }
+            if let Some(Poll::Ready(result)) = dial.as_mut().map(|dial| dial.as_mut().poll(context)) {
+                return Poll::Ready(Woke::Dialled(result));
+            }
+            if due(&mut error, context) { Poll::Ready(Woke::Vanished) } else { Poll::Pending }
+        })
+        .await
+    }
+
+    fn read_client(&mut self) {
+        let now = Instant::now();
+        if self.session.client_appetite() == Appetite::Tell {
+            return self.session.tell_unread(true, now);
+        }
+        match socket::read_chunk(&self.client) {
+            Ok(bytes) if !bytes.is_empty() => {
+                self.shared.totals.upstream.received.fetch_add(bytes.len() as u64, Relaxed);
+                self.session.from_client(bytes, now);
+            }
+            Ok(_) => self.session.end_client(if self.to_client.lost { Ending::Reset } else { Ending::Eof }, now),
+            Err(error) if passes(&error) => {}
+            // Clients commonly leave TLS without a word.
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof && self.session.is_idle() => {
+                self.session.end_client(Ending::Eof, now);
+            }
+            Err(_) => {
+                self.failed = true;
+                self.session.end_client(Ending::Reset, now);
+            }
+        }
+    }
+
+    fn read_upstream(&mut self, upstream: &Upstream) {
+        let (now, Some(stream)) = (Instant::now(), upstream.stream()) else { return };
+        if self.session.upstream_appetite() == Appetite::Tell {
+            return self.session.tell_unread(false, now);
+        }
+        match socket::read_chunk(stream) {
+            Ok(bytes) if !bytes.is_empty() => {
+                self.shared.totals.downstream.received.fetch_add(bytes.len() as u64, Relaxed);
+                self.session.from_upstream(bytes);
+            }
+            // An RST that a write was told of reads as an ordinary end afterwards.
+            Ok(_) => self.session.end_upstream(if self.to_upstream.lost { Ending::Reset } else { Ending::Eof }, now),
+            Err(error) if passes(&error) => {}
+            // An end of TLS that was not announced cuts nothing off between two responses.
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof && self.session.is_idle() => {
+                self.session.end_upstream(Ending::Eof, now);
+            }
+            Err(_) => {
+                self.failed = true;
+                self.session.end_upstream(Ending::Reset, now);
+            }
+        }
+    }
+
+    /// Writes what the client takes; whether it took any.
+    fn flush_client(&mut self) -> bool {
+        if !self.to_client.lost && !flushed(&self.client) {
+            (self.to_client.lost, self.failed) = (true, true);
+        }
+        if self.session.down.is_empty() {
+            return false;
+        }
+        if self.to_client.lost || self.to_client.shut {
+            self.session.client_took(usize::MAX);
+            return true;
+        }
+        match write(&self.client, &self.session.down, &self.shared.totals.downstream) {
+            Ok(written) => {
+                self.session.client_took(written);
+                written > 0
+            }
+            Err(_) => {
+                (self.to_client.lost, self.failed) = (true, true);
+                if self.session.client_ended.is_none_or(|ended| ended < Ending::Reset) {
+                    self.session.end_client(Ending::Reset, Instant::now());
+                }
+                true
+            }
+        }
+    }
+
+    /// The same for the upstream.
+    fn flush_upstream(&mut self, upstream: &Upstream) -> bool {
+        if !self.to_upstream.lost && upstream.stream().is_some_and(|stream| !flushed(stream)) {
+            (self.to_upstream.lost, self.failed) = (true, true);
+        }
+        if self.session.up.is_empty() {
+            return false;
+        }
+        let stream = match upstream {
+            Upstream::Open(stream) if !self.to_upstream.lost && !self.to_upstream.shut => stream,
+            Upstream::Unasked | Upstream::Dialling(_) => return false,
+            _ => {
+                self.session.upstream_took(usize::MAX);
+                return true;
+            }
+        };
+        match write(stream, &self.session.up, &self.shared.totals.upstream) {
+            Ok(written) => {
+                self.session.upstream_took(written);
+                written > 0
+            }
+            // Its own direction tells how the connection ends: a response may have come before.
+            Err(_) => {
+                (self.to_upstream.lost, self.failed) = (true, true);
+                true
+            }
+        }
+    }
+
+    /// Whether the connection is over, once what was to be written is.
+    fn conclude(&mut self, upstream: &Upstream) -> Option<Ending> {
+        if let Some(ending) = self.session.verdict() {
+            return Some(ending);
+        }
+        let reached = upstream.stream();
+        let pending = matches!(upstream, Upstream::Unasked | Upstream::Dialling(_));
+        if self.session.client_ended == Some(Ending::Reset) && (pending || self.session.up_is_over()) {
+            // Nobody is left to answer.
+            return Some(Ending::Reset);
+        }
+        if self.session.down_is_over() && !self.to_client.shut {
+            self.to_client.shut = true;
+            if !self.to_client.lost {
+                self.client.shut_down();
+            }
+        }
+        if self.session.up_is_over() && !self.to_upstream.shut && !pending {
+            self.to_upstream.shut = true;
+            if let (Some(stream), false) = (reached, self.to_upstream.lost) {
+                stream.shut_down();
+            }
+        }
+        // Nobody but faults has answered, all of it, and no upstream will end what the client has ended.
+        let unneeded = matches!(upstream, Upstream::Unasked) && self.session.up_is_over() && self.session.is_idle();
+        // Over TLS the end is something to send, too.
+        let pending = |lost: bool, stream: Option<&Stream>| !lost && stream.is_some_and(Stream::has_pending);
+        if pending(self.to_client.lost, Some(&self.client)) || pending(self.to_upstream.lost, reached) {
+            return None;
+        }
+        let over = (self.to_client.shut && self.to_upstream.shut) || unneeded;
+        let lost = self.to_client.lost || self.to_upstream.lost;
+        over.then_some(if lost { Ending::Reset } else { Ending::Eof })
+    }
+}
+
+/// Writes what the peer takes at once.
+fn write(stream: &Stream, outgoing: &Outgoing, flow: &Flow) -> io::Result<usize> {
+    let mut slices = [IoSlice::new(&[]); GATHER];
+    for (slice, piece) in slices.iter_mut().zip(outgoing.pieces()) {
+        *slice = IoSlice::new(piece);
+    }
+    match stream.try_write_vectored(&slices[..outgoing.pieces().len().min(GATHER)]) {
+        Ok(written) => {
+            flow.delivered.fetch_add(written as u64, Relaxed);
+            Ok(written)
+        }
+        Err(error) if passes(&error) => Ok(0),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether it is worth trying again.
+fn passes(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
+}
+
+/// Hands over what TLS holds back; false when the peer is gone.
+fn flushed(stream: &Stream) -> bool {
+    !stream.has_pending() || stream.try_flush().map_or_else(|error| passes(&error), |()| true)
+}
+
+async fn ready(stream: &Stream, interest: Interest) {
+    // An error of the socket is seen by the read or the write that follows.
+    drop(stream.ready(interest).await);
+}
+
+fn due(future: &mut Option<Pin<Box<impl Future<Output = ()>>>>, context: &mut Context<'_>) -> bool {
+    future.as_mut().is_some_and(|future| future.as_mut().poll(context).is_ready())
+}

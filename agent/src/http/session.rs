@@ -1,0 +1,526 @@
+//! All exchanges of one connection: requests in, responses in, and both out again, in order.
+//!
+//! ```text
+//!  client ──▶ gate ──▶ framer ──▶ [exchange].up   ──in order──▶ Outgoing ──▶ upstream
+//!  client ◀── Outgoing ◀──in order── [exchange].down ◀── framer ◀────────── upstream
+//! ```
+//! `gate` has the faults whose unit is the connection. Each message goes through the pipeline of its exchange; what is
+//! ready leaves when every message before it has left. A fault that ends an exchange ends the connection, once all
+//! responses before it are out. Pure over `now`, like a pipeline; `connection.rs` acts for it.
+//!
+//! Invariant: what no fault touches leaves as it came, and no response leaves before those to earlier requests.
+
+use super::{
+    BadMessage, BodyKind, Edit, Framer, Head, Limits, Part, RequestHead, ResponseHead, Side,
+    exchange::{Exchange, Reply},
+    outgoing::Outgoing,
+};
+use crate::{
+    budget::Budget,
+    fault::{ActiveFault, Asked, Claim, ConnectionMark, Ending, Item, SharedBuckets, answers},
+    pipeline::{Appetite, Pipeline},
+};
+use bytes::Bytes;
+use parking_lot::Mutex;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Instant,
+};
+
+/// Requests of one connection under way at once; who pipelines deeper is not read meanwhile.
+const MOST_EXCHANGES: usize = 32;
+
+/// Requests of a proxy, over all its connections.
+#[derive(Debug, Default)]
+pub(crate) struct RequestTotals {
+    pub(crate) requests: AtomicU64,
+    pub(crate) hit: Arc<AtomicU64>,
+    pub(crate) errors: AtomicU64,
+}
+
+/// The exchanges of one connection.
+pub(crate) struct Session {
+    budget: Arc<Budget>,
+    mark: Arc<ConnectionMark>,
+    totals: Arc<RequestTotals>,
+    /// What the Host header becomes, if not what the client wrote.
+    host: Option<String>,
+    buckets: Arc<Mutex<BTreeMap<u64, Arc<SharedBuckets>>>>,
+    gate: Pipeline,
+    faults: Arc<[Arc<ActiveFault>]>,
+    requests: Framer,
+    responses: Framer,
+    /// What was read from the upstream and not looked at yet: one read at most.
+    unseen: Option<Bytes>,
+    /// In the order of their requests, and never empty: the last one stays until another comes.
+    // `MOST_EXCHANGES` at most.
+    exchanges: VecDeque<Exchange>,
+    /// Whose request leaves, and whose response.
+    up_at: usize,
+    down_at: usize,
+    pub(crate) up: Outgoing,
+    pub(crate) down: Outgoing,
+    /// How much of `down` is of exchanges before the one at `down_at`.
+    owed_before: usize,
+    /// A request has begun and is not whole.
+    in_request: bool,
+    /// The response under way is interim.
+    in_interim: bool,
+    /// Nothing more is read from the client, for it sent what is no HTTP.
+    refused: bool,
+    pub(crate) client_ended: Option<Ending>,
+    pub(crate) upstream_ended: Option<Ending>,
+}
+
+impl Session {
+    pub(crate) fn new(
+        budget: &Arc<Budget>,
+        mark: Arc<ConnectionMark>,
+        totals: Arc<RequestTotals>,
+        host: Option<String>,
+    ) -> Self {
+        Self {
+            mark,
+            totals,
+            host,
+            buckets: Arc::default(),
+            gate: Pipeline::new(true, Arc::clone(budget)),
+            faults: Arc::new([]),
+            requests: Framer::requests(Limits::default()),
+            responses: Framer::responses(Limits::default()),
+            unseen: None,
+            exchanges: VecDeque::from([Exchange::opening(budget, Instant::now())]),
+            budget: Arc::clone(budget),
+            up_at: 0,
+            down_at: 0,
+            up: Outgoing::default(),
+            down: Outgoing::default(),
+            owed_before: 0,
+            in_request: false,
+            in_interim: false,
+            refused: false,
+            client_ended: None,
+            upstream_ended: None,
+        }
+    }
+
+    /// Takes over the faults of the connection and those of its requests.
+    pub(crate) fn follow(&mut self, plan: &[Arc<Claim>], faults: Arc<[Arc<ActiveFault>]>, now: Instant) {
+        self.gate.follow(plan, now);
+        self.faults = faults;
+        for exchange in &mut self.exchanges {
+            exchange.follow(&self.faults, &self.mark, &self.totals.hit, now);
+        }
+    }
+
+    /// What was read from the client; to be looked at by [`Self::advance`].
+    pub(crate) fn from_client(&mut self, bytes: Bytes, now: Instant) {
+        self.gate.push(Item::Bytes(bytes), now);
+    }
+
+    /// What was read from the upstream; to be looked at by [`Self::advance`].
+    pub(crate) fn from_upstream(&mut self, bytes: Bytes) {
+        self.unseen = Some(bytes);
+    }
+
+    /// The client's stream ended.
+    pub(crate) fn end_client(&mut self, ending: Ending, now: Instant) {
+        self.client_ended = self.client_ended.max(Some(ending));
+        if ending == Ending::Eof && !self.refused {
+            loop {
+                match self.requests.end() {
+                    Ok(Some(part)) => self.take_request_part(part, now),
+                    // What came of a body goes on as it is, and so does its end.
+                    Err(bad) if !self.in_request => return self.refuse_request(bad, now),
+                    Ok(None) | Err(_) => break,
+                }
+            }
+        }
+        if let Some(last) = self.exchanges.back_mut() {
+            last.push_end(true, ending, now);
+        }
+    }
+
+    /// The upstream's stream ended, or there will be none.
+    pub(crate) fn end_upstream(&mut self, ending: Ending, now: Instant) {
+        self.see_responses(now);
+        self.upstream_ended = self.upstream_ended.max(Some(ending));
+        while ending == Ending::Eof {
+            match self.responses.end() {
+                Ok(Some(part)) => self.take_response_part(part, now),
+                Err(BadMessage::CutOff) if self.due().is_some_and(|due| due.reply == Reply::Due) => {
+                    return self.refuse_response(BadMessage::CutOff, now);
+                }
+                Ok(None) | Err(_) => break,
+            }
+        }
+        let unanswered = |exchange: &Exchange| exchange.reply != Reply::Whole && !exchange.caught;
+        let last = self.exchanges.len() - 1;
+        let at = self.exchanges.iter().position(unanswered).unwrap_or(last);
+        self.exchanges[at].push_end(false, ending, now);
+    }
+
+    /// Moves everything on that can move.
+    pub(crate) fn advance(&mut self, now: Instant) {
+        self.gate.advance(now);
+        self.see_responses(now);
+        loop {
+            self.read_requests(now);
+            for exchange in &mut self.exchanges {
+                exchange.up.advance(now);
+                if exchange.look_for_answer() {
+                    self.totals.errors.fetch_add(1, Relaxed);
+                }
+                exchange.down.advance(now);
+            }
+            let moved = [self.let_requests_out(now), self.let_responses_out(now)];
+            self.forget_finished(now);
+            if !moved.contains(&true) {
+                return;
+            }
+        }
+    }
+
+    fn read_requests(&mut self, now: Instant) {
+        while !self.refused && (self.in_request || self.exchanges.len() < MOST_EXCHANGES) {
+            match self.requests.next() {
+                Ok(Some(part)) => self.take_request_part(part, now),
+                Ok(None) => match self.gate.next_piece() {
+                    Some(bytes) => self.requests.push(bytes),
+                    None => return,
+                },
+                Err(bad) => self.refuse_request(bad, now),
+            }
+        }
+    }
+
+    fn take_request_part(&mut self, part: Part, now: Instant) {
+        if let Part::Head(Head::Request(head)) = part {
+            return self.begin(head, now);
+        }
+        let Some(exchange) = self.exchanges.back_mut() else { return };
+        match part {
+            Part::Body(body) if !exchange.caught => exchange.push_bytes(true, body.raw().clone(), now),
+            Part::Head(_) | Part::Body(_) => {}
+            Part::End => {
+                self.in_request = false;
+                exchange.push_end(true, Ending::Message, now);
+            }
+        }
+    }
+
+    /// A request comes.
+    fn begin(&mut self, head: RequestHead, now: Instant) {
+        self.totals.requests.fetch_add(1, Relaxed);
+        self.in_request = true;
+        let request = match self.host.as_deref() {
+            Some(host) => {
+                let edit = Edit { remove: Vec::new(), set: vec![("Host", host)] };
+                // It fails only for a head that is full of fields, which goes as it came.
+                head.edited(&edit).unwrap_or(head)
+            }
+            None => head,
+        };
+        let asked = Arc::new(Asked { request, buckets: Arc::clone(&self.buckets) });
+        let mut exchange = Exchange::new(Some(asked), &self.budget);
+        exchange.follow(&self.faults, &self.mark, &self.totals.hit, now);
+        exchange.push_request(now);
+        self.exchanges.push_back(exchange);
+    }
+
+    /// The client sent what is no HTTP: nothing after it is.
+    fn refuse_request(&mut self, bad: BadMessage, now: Instant) {
+        tracing::debug!(%bad, "a request that is refused");
+        self.refused = true;
+        if !std::mem::take(&mut self.in_request) {
+            let mut exchange = Exchange::new(None, &self.budget);
+            exchange.push_end(true, Ending::Message, now);
+            self.exchanges.push_back(exchange);
+        }
+        let Some(exchange) = self.exchanges.back_mut() else { return };
+        count_failure(exchange, &self.totals);
+        exchange.refuse(bad.status(Side::Request), &bad, now);
+    }
+
+    /// The exchange whose response is read.
+    fn due(&mut self) -> Option<&mut Exchange> {
+        self.exchanges.iter_mut().find(|exchange| matches!(exchange.reply, Reply::Due | Reply::Begun))
+    }
+
+    fn see_responses(&mut self, now: Instant) {
+        let Some(bytes) = self.unseen.take() else { return };
+        self.responses.push(bytes);
+        loop {
+            match self.responses.next() {
+                Ok(Some(part)) => self.take_response_part(part, now),
+                Ok(None) => return,
+                Err(bad) => return self.refuse_response(bad, now),
+            }
+        }
+    }
+
+    fn take_response_part(&mut self, part: Part, now: Instant) {
+        match part {
+            Part::Head(Head::Response(head)) => self.begin_response(head, now),
+            Part::Head(Head::Request(_)) => {}
+            Part::Body(body) => {
+                if let Some(due) = self.due() {
+                    due.push_bytes(false, body.raw().clone(), now);
+                }
+            }
+            Part::End if std::mem::take(&mut self.in_interim) => {}
+            Part::End => {
+                if let Some(due) = self.due() {
+                    due.reply = Reply::Whole;
+                    due.push_end(false, Ending::Message, now);
+                }
+            }
+        }
+    }
+
+    fn begin_response(&mut self, head: ResponseHead, now: Instant) {
+        self.in_interim = head.is_interim();
+        let (failure, tunnel) = (head.status >= 500, head.body == BodyKind::Tunnel);
+        let is_final = !self.in_interim;
+        let Some(exchange) =
+            self.exchanges.iter_mut().find(|exchange| matches!(exchange.reply, Reply::Due | Reply::Begun))
+        else {
+            return;
+        };
+        if is_final {
+            exchange.reply = Reply::Begun;
+            if failure {
+                count_failure(exchange, &self.totals);
+            }
+        }
+        exchange.push_response(head, now);
+        match (is_final, tunnel) {
+            (true, true) => {
+                self.requests.tunnel();
+                // What the client sends from now on is of this exchange.
+                self.in_request = true;
+            }
+            (true, false) => self.requests.resume(),
+            (false, _) => {}
+        }
+    }
+
+    /// The upstream sent what is no HTTP, or what nobody asked for.
+    fn refuse_response(&mut self, bad: BadMessage, now: Instant) {
+        tracing::debug!(%bad, "a response that is refused");
+        let totals = Arc::clone(&self.totals);
+        match self.due() {
+            Some(due) => {
+                count_failure(due, &totals);
+                due.refuse(bad.status(Side::Response), &bad, now);
+            }
+            None => {
+                if let Some(last) = self.exchanges.back_mut() {
+                    last.push_end(false, Ending::Close, now);
+                }
+            }
+        }
+    }
+
+    /// Lets out what is ready of the requests, in order; whether anything moved.
+    fn let_requests_out(&mut self, now: Instant) -> bool {
+        let mut moved = false;
+        while let Some(exchange) = self.exchanges.get_mut(self.up_at) {
+            while self.up.has_room() && !exchange.up.output().is_empty() {
+                if exchange.reply == Reply::Unasked
+                    && let Some(request) = exchange.request()
+                {
+                    // There is room: fewer exchanges are under way than responses may be due.
+                    let expected = self.responses.expect(request.response_to());
+                    debug_assert!(expected, "more requests under way than responses may be due");
+                    exchange.reply = Reply::Due;
+                }
+                exchange.up.take_output().into_iter().for_each(|bytes| self.up.put(bytes));
+                exchange.up.advance(now);
+                moved = true;
+            }
+            let has_left = exchange.up.output().is_empty() && exchange.up.ending() == Some(Ending::Message);
+            if !has_left || self.up_at + 1 == self.exchanges.len() {
+                break;
+            }
+            self.up_at += 1;
+            moved = true;
+        }
+        moved
+    }
+
+    /// The same for the responses.
+    fn let_responses_out(&mut self, now: Instant) -> bool {
+        let mut moved = false;
+        while let Some(exchange) = self.exchanges.get_mut(self.down_at) {
+            while self.down.has_room() && !exchange.down.output().is_empty() {
+                exchange.down.take_output().into_iter().for_each(|bytes| self.down.put(bytes));
+                exchange.down.advance(now);
+                exchange.speaks = true;
+                moved = true;
+            }
+            let has_left = exchange.down.output().is_empty() && exchange.down.ending() == Some(Ending::Message);
+            if has_left && self.down_at + 1 == self.exchanges.len() && self.requests.is_paused() {
+                // It was a fault that answered who wanted another protocol.
+                self.requests.resume();
+                moved = true;
+            }
+            if !has_left || self.down_at + 1 == self.exchanges.len() {
+                break;
+            }
+            self.down_at += 1;
+            self.owed_before = self.down.len();
+            moved = true;
+        }
+        moved
+    }
+
+    /// Lets go of exchanges that are over.
+    fn forget_finished(&mut self, now: Instant) {
+        let over = |exchange: &Exchange| {
+            [&exchange.up, &exchange.down]
+                .iter()
+                .all(|pipeline| pipeline.output().is_empty() && pipeline.ending() == Some(Ending::Message))
+        };
+        while self.up_at > 0 && self.down_at > 0 {
+            self.exchanges.pop_front();
+            (self.up_at, self.down_at) = (self.up_at - 1, self.down_at - 1);
+        }
+        let paused = self.requests.is_paused();
+        if self.exchanges.len() == 1
+            && let Some(last) = self.exchanges.front_mut()
+            && !last.is_finished()
+            && !self.in_request
+            && !paused
+            && over(last)
+        {
+            last.finish(now);
+        }
+    }
+
+    /// So many bytes were written to the client.
+    pub(crate) fn client_took(&mut self, bytes: usize) {
+        self.owed_before = self.owed_before.saturating_sub(bytes);
+        self.down.take(bytes);
+    }
+
+    /// So many bytes were written to the upstream.
+    pub(crate) fn upstream_took(&mut self, bytes: usize) {
+        self.up.take(bytes);
+    }
+
+    /// Whether the client is to be read.
+    pub(crate) fn client_appetite(&self) -> Appetite {
+        if self.client_ended.is_some() || self.refused || self.requests.is_paused() {
+            return Appetite::Full;
+        }
+        if !self.in_request && self.exchanges.len() >= MOST_EXCHANGES {
+            return Appetite::Full;
+        }
+        match (self.gate.appetite(), self.exchanges.back()) {
+            (Appetite::Hungry, Some(last)) if self.in_request || last.up.forbids_reading() => last.up.appetite(),
+            (appetite, _) => appetite,
+        }
+    }
+
+    /// Whether the upstream is to be read.
+    pub(crate) fn upstream_appetite(&self) -> Appetite {
+        if self.upstream_ended.is_some() {
+            return Appetite::Full;
+        }
+        let due = self.exchanges.iter().find(|exchange| matches!(exchange.reply, Reply::Due | Reply::Begun));
+        due.map_or(Appetite::Hungry, |due| due.down.appetite())
+    }
+
+    /// There is something to read that a fault forbids to read.
+    pub(crate) fn tell_unread(&mut self, upstream: bool, now: Instant) {
+        match upstream {
+            true => {
+                self.gate.tell_unread(now);
+                if let Some(last) = self.exchanges.back_mut() {
+                    last.up.tell_unread(now);
+                }
+            }
+            false => {
+                if let Some(due) = self.due() {
+                    due.down.tell_unread(now);
+                }
+            }
+        }
+    }
+
+    /// Whether the client is left unread by a fault, or waits for an answer before it may go on.
+    pub(crate) fn leaves_client_unread(&self) -> bool {
+        let last = self.exchanges.back().is_some_and(|last| last.up.forbids_reading());
+        last || self.gate.forbids_reading() || self.requests.is_paused() || self.refused
+    }
+
+    /// Whether there must be an upstream: at once, but where a fault may answer in its place.
+    pub(crate) fn wants_upstream(&self) -> bool {
+        let replaceable = self.faults.iter().any(|fault| answers(&fault.kind()));
+        !self.gate.replaces_upstream() && (!replaceable || !self.up.is_empty())
+    }
+
+    /// When time alone moves something.
+    pub(crate) fn next_wake(&self, now: Instant) -> Option<Instant> {
+        let exchanges = self.exchanges.iter().filter_map(|exchange| exchange.next_wake(now));
+        exchanges.chain(self.gate.next_wake(now)).min()
+    }
+
+    /// Whether a peer, a fault or a refusal ends the connection, and how.
+    pub(crate) fn verdict(&self) -> Option<Ending> {
+        if let Some(ending) = self.gate.ending() {
+            return Some(ending);
+        }
+        for (at, exchange) in self.exchanges.iter().enumerate().take(self.down_at + 1) {
+            let Some((ending, after_requests)) = exchange.verdict() else { continue };
+            if ending == Ending::Abort {
+                // What answers earlier requests arrives first.
+                let first = at < self.down_at || exchange.speaks;
+                return (self.owed_before == 0).then_some(if first { ending } else { Ending::Reset });
+            }
+            let waits = !self.down.is_empty() || (after_requests && (!self.up.is_empty() || self.up_at < at));
+            return (!waits).then_some(ending);
+        }
+        None
+    }
+
+    /// Whether all requests have left, and so has the end of the client's stream.
+    pub(crate) fn up_is_over(&self) -> bool {
+        let over = |exchange: &Exchange| {
+            exchange.up.output().is_empty() && exchange.up.ending().is_some_and(|ending| ending >= Ending::Eof)
+        };
+        self.up.is_empty() && self.exchanges.get(self.up_at).is_some_and(over)
+    }
+
+    /// Whether all responses have left, and so has the end of the upstream's stream.
+    pub(crate) fn down_is_over(&self) -> bool {
+        let over = |exchange: &Exchange| {
+            exchange.down.output().is_empty() && exchange.down.ending().is_some_and(|ending| ending >= Ending::Eof)
+        };
+        self.down.is_empty() && self.exchanges.get(self.down_at).is_some_and(over)
+    }
+
+    /// Whether every request has been answered, and nothing is left to be written.
+    pub(crate) fn is_idle(&self) -> bool {
+        let whole = |exchange: &Exchange| exchange.down.ending().is_some() && exchange.down.output().is_empty();
+        self.down.is_empty() && self.down_at + 1 == self.exchanges.len() && self.exchanges.back().is_some_and(whole)
+    }
+
+    /// The connection is over: counts the requests that were not answered.
+    pub(crate) fn close(&mut self) {
+        let unanswered =
+            self.exchanges.iter().skip(self.down_at).filter(|exchange| !exchange.failed && !exchange.was_answered());
+        self.totals.errors.fetch_add(unanswered.count() as u64, Relaxed);
+    }
+}
+
+fn count_failure(exchange: &mut Exchange, totals: &RequestTotals) {
+    if !std::mem::replace(&mut exchange.failed, true) {
+        totals.errors.fetch_add(1, Relaxed);
+    }
+}

@@ -1,0 +1,279 @@
+//! Sessions between a client and a server that the test plays, on a clock that it turns.
+
+use crate::{
+    budget::Budget,
+    fault::{ActiveFault, ConnectionMark, Ending},
+    http::session::{RequestTotals, Session},
+    pipeline::Appetite,
+    proxy::{Membership, Roster},
+};
+use bytes::Bytes;
+use proptest::prelude::{Just, Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest};
+use squall_wire::{FaultKind, FaultSpec, Protocol};
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::{Duration, Instant},
+};
+
+/// Requests, and the responses to them.
+const EXCHANGES: &[(&str, &str)] = &[
+    ("GET /a HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc"),
+    (
+        "POST /b?c HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3;x\r\nabc\r\n10\r\n0123456789abcdef\r\n0\r\nT: t\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n00\r\nX: y\r\n\r\n",
+    ),
+    ("HEAD /d HTTP/1.1\r\nhost:a\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n"),
+    (
+        "\r\nPUT /e HTTP/1.1\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\nhello",
+        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\nX:  y\r\n\r\n",
+    ),
+    (
+        "GET /f HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n",
+        "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
+    ),
+    (
+        "DELETE /g HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+        "HTTP/1.0 500 No\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nno",
+    ),
+];
+
+/// Faults that lose and change nothing, each with other parameters to change to.
+const KEEPING: &[(&str, &str)] = &[
+    (r#""fault": {"latency": {"delay": "30ms", "jitter": "20ms"}}"#, r#"{"latency": {"delay": "5ms"}}"#),
+    (
+        r#""fault": {"latency": {"delay": "9ms", "jitter": "9ms"}}, "direction": "both""#,
+        r#"{"latency": {"delay": "1ms"}}"#,
+    ),
+    (r#""fault": {"bandwidth": {"rate": "9KB/s"}}, "direction": "both""#, r#"{"bandwidth": {"rate": "0B/s"}}"#),
+    (r#""fault": {"drip": {"bytes": 3, "every": "1ms"}}"#, r#"{"drip": {"bytes": 50, "every": "3ms"}}"#),
+    (r#""fault": {"drip": {"bytes": 7, "every": "1ms"}}, "direction": "upstream""#, r#"{"drip": {"every": "1ms"}}"#),
+    (r#""fault": {"stall": {"every": "50ms", "for": "30ms"}}"#, r#"{"stall": {"every": "9ms", "for": "9ms"}}"#),
+    (r#""fault": {"unread": {}}, "direction": "upstream""#, r#"{"unread": {}}"#),
+    (r#""fault": {"unread": {}}, "where": {"method": ["POST"]}"#, r#"{"unread": {}}"#),
+    (r#""fault": {"reset": {"after": "9h"}}, "direction": "both""#, r#"{"reset": {"after_bytes": "1GB"}}"#),
+    (r#""fault": {"truncate": {"bytes": "1GB"}}"#, r#"{"truncate": {"bytes": "2GB"}}"#),
+    (r#""fault": {"corrupt": {"rate": 1e-300}}, "direction": "both""#, r#"{"corrupt": {"rate": 2e-300}}"#),
+    (r#""fault": {"slow_close": {"delay": "50ms"}}"#, r#"{"slow_close": {"delay": "1ms"}}"#),
+    (
+        r#""fault": {"http_latency": {"delay": "20ms", "jitter": "20ms"}}"#,
+        r#"{"http_latency": {"delay": "1ms", "at": "body"}}"#,
+    ),
+    (
+        r#""fault": {"http_latency": {"delay": "9ms", "at": "request"}}"#,
+        r#"{"http_latency": {"delay": "30ms", "at": "headers"}}"#,
+    ),
+    (
+        r#""fault": {"http_latency": {"delay": "9ms", "at": "body"}}"#,
+        r#"{"http_latency": {"delay": "99ms", "at": "request"}}"#,
+    ),
+    (
+        r#""fault": {"http_headers": {"remove": ["None"]}}"#,
+        r#"{"http_headers": {"remove": ["Nor-This"], "on": "request"}}"#,
+    ),
+    (r#""fault": {"http_body": {"hang": true}}"#, r#"{"http_body": {"hang": true}}"#),
+    (r#""fault": {"flap": {"up": "9h", "down": "1s"}}"#, r#"{"flap": {"up": "8h", "down": "1s"}}"#),
+];
+
+struct Bench {
+    roster: Roster,
+    membership: Arc<Membership>,
+    seen: u64,
+    session: Session,
+    totals: Arc<RequestTotals>,
+    now: Instant,
+    /// What reached the server, and the client.
+    up: Vec<u8>,
+    down: Vec<u8>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let mut roster = Roster::of(Protocol::Http);
+        let mark = Arc::new(ConnectionMark::new(Arc::new(AtomicU64::new(0))));
+        let (_, membership) = roster.enter("127.0.0.1".parse().unwrap(), Arc::clone(&mark));
+        let totals = Arc::new(RequestTotals::default());
+        let session = Session::new(&Budget::new(1 << 30), mark, Arc::clone(&totals), None);
+        let (up, down) = (Vec::new(), Vec::new());
+        Self { roster, membership, seen: 0, session, totals, now: Instant::now(), up, down }
+    }
+
+    fn set(&mut self, fault: &str) -> Arc<ActiveFault> {
+        let spec: FaultSpec = serde_json::from_str(&format!("{{{fault}}}")).unwrap();
+        assert_eq!(spec.mistakes_on(Protocol::Http), []);
+        let fault = ActiveFault::new("f".parse().unwrap(), &spec, 5);
+        let mut faults = self.roster.faults().to_vec();
+        faults.push(Arc::clone(&fault));
+        self.roster.set_faults(faults);
+        fault
+    }
+
+    fn remove(&mut self, fault: &ActiveFault) {
+        let kept = self.roster.faults().iter().filter(|other| other.id() != fault.id()).cloned().collect();
+        self.roster.set_faults(kept);
+    }
+
+    /// What the loop of a connection does between two waits; both peers take all that comes.
+    fn turn(&mut self) {
+        loop {
+            if self.membership.version() != self.seen {
+                self.seen = self.membership.version();
+                self.session.follow(&self.membership.plan(), self.membership.for_requests(), self.now);
+            }
+            self.session.advance(self.now);
+            let (up, down) = (
+                self.session.up.pieces().collect::<Vec<_>>().concat(),
+                self.session.down.pieces().collect::<Vec<_>>().concat(),
+            );
+            self.session.upstream_took(up.len());
+            self.session.client_took(down.len());
+            if up.is_empty() && down.is_empty() {
+                return;
+            }
+            self.up.extend(up);
+            self.down.extend(down);
+        }
+    }
+
+    fn from_client(&mut self, bytes: &[u8]) -> usize {
+        match self.session.client_appetite() {
+            Appetite::Hungry => self.session.from_client(Bytes::copy_from_slice(bytes), self.now),
+            Appetite::Tell => {
+                self.session.tell_unread(true, self.now);
+                return 0;
+            }
+            Appetite::Full => return 0,
+        }
+        self.turn();
+        bytes.len()
+    }
+
+    fn from_upstream(&mut self, bytes: &[u8]) -> usize {
+        match self.session.upstream_appetite() {
+            Appetite::Hungry => self.session.from_upstream(Bytes::copy_from_slice(bytes)),
+            Appetite::Tell => {
+                self.session.tell_unread(false, self.now);
+                return 0;
+            }
+            Appetite::Full => return 0,
+        }
+        self.turn();
+        bytes.len()
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Ask(usize),
+    Answer(usize),
+    Wait(u64),
+    Set(usize, bool),
+    Change(usize),
+    Remove(usize),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        5 => (1_usize..150).prop_map(Step::Ask),
+        5 => (1_usize..150).prop_map(Step::Answer),
+        3 => (0_u64..40).prop_map(Step::Wait),
+        3 => (0..KEEPING.len(), any::<bool>()).prop_map(|(index, all)| Step::Set(index, all)),
+        2 => (0_usize..8).prop_map(Step::Change),
+        3 => (0_usize..8).prop_map(Step::Remove),
+    ]
+}
+
+/// How many bytes the server may have sent once it has read so many.
+fn answerable(exchanges: &[(&str, &str)], read: usize) -> usize {
+    let (mut asked, mut answered) = (0, 0);
+    for (request, response) in exchanges {
+        asked += request.len();
+        if asked > read {
+            break;
+        }
+        answered += response.len();
+    }
+    answered
+}
+
+proptest! {
+    #[test]
+    fn through_any_faults_that_keep_bytes_both_peers_get_what_the_other_sent(
+        chosen in prop::collection::vec(0..EXCHANGES.len(), 1..50),
+        steps in prop_oneof![prop::collection::vec(step(), 1..80), Just(vec![Step::Ask(1); 80])],
+    ) {
+        let exchanges: Vec<_> = chosen.iter().map(|index| EXCHANGES[*index]).collect();
+        let requests: Vec<u8> = exchanges.iter().flat_map(|(request, _)| request.bytes()).collect();
+        let responses: Vec<u8> = exchanges.iter().flat_map(|(_, response)| response.bytes()).collect();
+        let mut bench = Bench::new();
+        let mut set: Vec<(Arc<ActiveFault>, usize)> = Vec::new();
+        let (mut asked, mut answered) = (0, 0);
+        for step in steps {
+            match step {
+                Step::Ask(length) => {
+                    let end = (asked + length).min(requests.len());
+                    asked += bench.from_client(&requests[asked..end]);
+                }
+                Step::Answer(length) => {
+                    let end = (answered + length).min(answerable(&exchanges, bench.up.len()));
+                    answered += bench.from_upstream(&responses[answered..end]);
+                }
+                Step::Wait(millis) => bench.now += Duration::from_millis(millis),
+                Step::Set(index, all) => {
+                    let share = if all || KEEPING[index].0.contains("flap") { "" } else { r#", "percent": 50"# };
+                    set.push((bench.set(&format!("{}{share}", KEEPING[index].0)), index));
+                }
+                Step::Change(at) if at < set.len() => {
+                    let (fault, index) = &set[at];
+                    let kind: FaultKind = serde_json::from_str(KEEPING[*index].1).unwrap();
+                    prop_assert!(fault.tune(Some(kind), None));
+                    bench.roster.refresh();
+                }
+                Step::Remove(at) if at < set.len() => {
+                    let (fault, _) = set.remove(at);
+                    bench.remove(&fault);
+                }
+                Step::Change(_) | Step::Remove(_) => {}
+            }
+            bench.turn();
+            prop_assert!(requests.starts_with(&bench.up) && responses.starts_with(&bench.down));
+            prop_assert_eq!(bench.session.verdict(), None);
+        }
+        bench.roster.set_faults(Vec::new());
+        bench.turn();
+        // Without faults, everything that is left passes at once.
+        while asked < requests.len() || answered < responses.len() {
+            let ask = bench.from_client(&requests[asked..(asked + 97).min(requests.len())]);
+            let end = (answered + 97).min(answerable(&exchanges, bench.up.len()));
+            let answer = bench.from_upstream(&responses[answered..end]);
+            prop_assert!(ask + answer > 0, "stuck at {asked} and {answered}");
+            (asked, answered) = (asked + ask, answered + answer);
+        }
+        prop_assert_eq!(String::from_utf8_lossy(&bench.up), String::from_utf8_lossy(&requests));
+        prop_assert_eq!(String::from_utf8_lossy(&bench.down), String::from_utf8_lossy(&responses));
+        bench.session.end_client(Ending::Eof, bench.now);
+        bench.turn();
+        prop_assert!(bench.session.up_is_over() && !bench.session.down_is_over());
+        bench.session.end_upstream(Ending::Eof, bench.now);
+        bench.turn();
+        prop_assert!(bench.session.down_is_over());
+        bench.session.close();
+        let failed = chosen.iter().filter(|index| **index == 5).count() as u64;
+        prop_assert_eq!(bench.totals.errors.load(std::sync::atomic::Ordering::Relaxed), failed);
+    }
+}
+
+#[test]
+fn who_pipelines_deeply_is_not_read_until_some_are_answered() {
+    let mut bench = Bench::new();
+    let request = EXCHANGES[0].0;
+    assert_eq!(bench.from_client(request.repeat(100).as_bytes()), request.len() * 100);
+    // Beyond the first, which stays until another comes, each is one under way.
+    assert!(bench.up.len() < request.len() * 40, "{}", bench.up.len() / request.len());
+    assert_eq!(bench.from_client(request.as_bytes()), 0);
+    let response = EXCHANGES[0].1.as_bytes();
+    for _ in 0..100 {
+        assert_eq!(bench.from_upstream(response), response.len());
+    }
+    assert_eq!((bench.up.len(), bench.down.len()), (request.len() * 100, response.len() * 100));
+    assert_eq!(bench.from_client(request.as_bytes()), request.len());
+}
