@@ -71,9 +71,9 @@ pub enum Command {
     Faults {
         /// The kind to explain
         kind: Option<String>,
-        /// Ask the agent at this address (http://HOST:PORT) which of them it can set
-        #[arg(long, value_name = "URL")]
-        agent: Option<String>,
+        /// An agent that is named is asked which of them it can set.
+        #[command(flatten)]
+        choice: AgentChoice,
     },
     /// Show the agents of an environment, their proxies and faults
     Agents(AgentChoice),

@@ -30,12 +30,10 @@ impl<'a> Told<'a> {
 }
 
 /// Lists all kinds, or explains one.
-pub async fn faults(kind: Option<&str>, agent: Option<String>, common: &Common) -> Outcome {
+pub async fn faults(kind: Option<&str>, choice: &AgentChoice, common: &Common) -> Outcome {
     let kind = kind.map(named).transpose()?;
-    let unavailable = match agent {
-        Some(_) => asked(agent).await?,
-        None => Unavailable::new(),
-    };
+    let is_named = choice.agent.is_some() || choice.env.is_some();
+    let unavailable = if is_named { asked(choice).await? } else { Unavailable::new() };
     match (kind, common.output) {
         (None, Format::Json) => {
             let all: Vec<_> = FaultKind::CATALOGUE.iter().map(|kind| Told::of(kind, &unavailable)).collect();
@@ -57,9 +55,9 @@ fn named(name: &str) -> Result<&'static KindInfo, Failure> {
     })
 }
 
-async fn asked(agent: Option<String>) -> Result<Unavailable, Failure> {
+async fn asked(choice: &AgentChoice) -> Result<Unavailable, Failure> {
     let mut unavailable = Unavailable::new();
-    for client in connect::agents(&AgentChoice { agent, env: None })? {
+    for client in connect::agents(choice)? {
         unavailable.extend(client.info().await?.unavailable);
     }
     Ok(unavailable)
