@@ -35,6 +35,7 @@ pub mod policy;
 pub mod proxy;
 mod reach;
 mod registry;
+mod sampler;
 mod socket;
 mod splice;
 pub mod state;
@@ -43,6 +44,7 @@ mod throttle;
 mod timer;
 mod tls;
 mod toxiproxy;
+mod traffic;
 mod udp;
 
 pub use agent::{Agent, AgentError, Reloader};

@@ -3,7 +3,7 @@
 //! Neighbours: `connection.rs` runs what comes of it; `socket` dials, `tls` encrypts, `proxy` says where to and how.
 //! Invariant: within `dial_timeout` each ends in a [`Stream`] that is ready for bytes, or in an error that says why not.
 
-use crate::{policy::Forbidden, proxy::Shared, socket, stream::Stream, timer::Timer};
+use crate::{policy::Forbidden, proxy::Shared, socket, stream::Stream, timer::Timer, traffic::Meter};
 use std::{
     future::Future,
     io::{self, ErrorKind},
@@ -24,10 +24,11 @@ pub(crate) async fn welcome(shared: &Shared, client: &Stream) -> io::Result<()> 
     within(&shared.plane.timer, Instant::now() + limit, shaken(client), late).await
 }
 
-/// Reaches the upstream as the proxy has it now.
-pub(crate) async fn dial(shared: &Shared) -> io::Result<Stream> {
+/// Reaches the upstream as the proxy has it now, and tells the meter how long that took.
+pub(crate) async fn dial(shared: &Shared, meter: &Meter) -> io::Result<Stream> {
     let (target, tls) = shared.target();
-    let until = Instant::now() + shared.plane.limits.dial_timeout;
+    let began = Instant::now();
+    let until = began + shared.plane.limits.dial_timeout;
     let dialled = socket::dial(&target, &shared.plane.limits.upstreams);
     let socket = within(&shared.plane.timer, until, dialled, "the upstream did not answer in time").await?;
     let upstream = tls.dialled(socket, &target)?;
@@ -35,6 +36,7 @@ pub(crate) async fn dial(shared: &Shared) -> io::Result<Stream> {
         let late = "the upstream did not finish its TLS handshake in time";
         within(&shared.plane.timer, until, shaken(&upstream), late).await?;
     }
+    meter.reached(began.elapsed());
     Ok(upstream)
 }
 

@@ -15,7 +15,7 @@ use crate::{
     connection::finish,
     fault::{ConnectionMark, Ending},
     pipeline::Appetite,
-    proxy::{Flow, Shared, Ticket},
+    proxy::{Shared, Ticket},
     reach, socket,
     stream::Stream,
 };
@@ -23,7 +23,7 @@ use std::{
     future::poll_fn,
     io::{self, ErrorKind, IoSlice},
     pin::Pin,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::Arc,
     task::{Context, Poll},
     time::Instant,
 };
@@ -78,6 +78,8 @@ pub(crate) struct HttpConnection {
     shared: Arc<Shared>,
     /// Its slot and its place in the roster, given back with it.
     ticket: Ticket,
+    /// Counts what passes.
+    mark: Arc<ConnectionMark>,
     client: Stream,
     session: Session,
     /// The version of the plan that the session follows.
@@ -100,9 +102,10 @@ impl HttpConnection {
         let client = reach::accepted(shared, client)?;
         let host = shared.rewrites_host.then(|| shared.upstream());
         Ok(Self {
-            session: Session::new(&shared.plane.budget, mark, Arc::clone(&shared.totals.requests), host),
+            session: Session::new(&shared.plane.budget, Arc::clone(&mark), Arc::clone(&shared.totals.requests), host),
             shared: Arc::clone(shared),
             ticket,
+            mark,
             client,
             seen: 0,
             to_client: Side::default(),
@@ -121,7 +124,8 @@ impl HttpConnection {
         };
         self.session.close();
         if self.failed {
-            self.shared.totals.connection_errors.fetch_add(1, Relaxed);
+            self.mark.meter.fail();
+            self.shared.count_error();
         }
         let Some(ending) = ending else { return };
         tokio::select! {
@@ -190,8 +194,8 @@ impl HttpConnection {
     }
 
     fn dial(&self) -> Dial {
-        let shared = Arc::clone(&self.shared);
-        Box::pin(async move { reach::dial(&shared).await })
+        let (shared, mark) = (Arc::clone(&self.shared), Arc::clone(&self.mark));
+        Box::pin(async move { reach::dial(&shared, &mark.meter).await })
     }
 
     async fn wait(&self, upstream: &mut Upstream) -> Woke {
@@ -244,7 +248,7 @@ impl HttpConnection {
         }
         match socket::read_chunk(&self.client) {
             Ok(bytes) if !bytes.is_empty() => {
-                self.shared.totals.upstream.received.fetch_add(bytes.len() as u64, Relaxed);
+                self.mark.meter.receive(true, bytes.len());
                 self.session.from_client(bytes, now);
             }
             Ok(_) => self.session.end_client(if self.to_client.lost { Ending::Reset } else { Ending::Eof }, now),
@@ -267,7 +271,7 @@ impl HttpConnection {
         }
         match socket::read_chunk(stream) {
             Ok(bytes) if !bytes.is_empty() => {
-                self.shared.totals.downstream.received.fetch_add(bytes.len() as u64, Relaxed);
+                self.mark.meter.receive(false, bytes.len());
                 self.session.from_upstream(bytes);
             }
             // An RST that a write was told of reads as an ordinary end afterwards.
@@ -296,7 +300,7 @@ impl HttpConnection {
             self.session.client_took(usize::MAX);
             return true;
         }
-        match write(&self.client, &self.session.down, &self.shared.totals.downstream) {
+        match write(&self.client, &self.session.down, |written| self.mark.meter.deliver(false, written)) {
             Ok(written) => {
                 self.session.client_took(written);
                 written > 0
@@ -327,7 +331,7 @@ impl HttpConnection {
                 return true;
             }
         };
-        match write(stream, &self.session.up, &self.shared.totals.upstream) {
+        match write(stream, &self.session.up, |written| self.mark.meter.deliver(true, written)) {
             Ok(written) => {
                 self.session.upstream_took(written);
                 written > 0
@@ -377,14 +381,14 @@ impl HttpConnection {
 }
 
 /// Writes what the peer takes at once.
-fn write(stream: &Stream, outgoing: &Outgoing, flow: &Flow) -> io::Result<usize> {
+fn write(stream: &Stream, outgoing: &Outgoing, count: impl Fn(usize)) -> io::Result<usize> {
     let mut slices = [IoSlice::new(&[]); GATHER];
     for (slice, piece) in slices.iter_mut().zip(outgoing.pieces()) {
         *slice = IoSlice::new(piece);
     }
     match stream.try_write_vectored(&slices[..outgoing.pieces().len().min(GATHER)]) {
         Ok(written) => {
-            flow.delivered.fetch_add(written as u64, Relaxed);
+            count(written);
             Ok(written)
         }
         Err(error) if passes(&error) => Ok(0),
