@@ -1,6 +1,6 @@
 //! A live fault: its parameters, which can change; the units that it numbered; and the hits that it counted.
 //!
-//! `claim.rs` is one fault's hold on one unit (a connection, or on HTTP a request), `stage.rs` what a kind must be able
+//! `claim.rs` is one fault's hold on one unit (a connection, or on `http` a request), `stage.rs` what a kind must be able
 //! to do, and each other file one kind; `datagram/` has those that work on datagrams. Which kinds work on links and
 //! which on the listener is said by `acts_on_links` and `acts_on_listener`.
 //!
