@@ -20,6 +20,7 @@ use crate::{
     registry::{Caller, Limits, Refusal, Registry},
     state::{self, Saved, StateError},
     throttle::Throttle,
+    traffic::Marks,
 };
 use squall_wire::{Halt, ProxyInfo, ProxySpec};
 use std::{
@@ -131,16 +132,19 @@ impl Agent {
         match bound {
             Ok((bound, listener)) if failures.is_empty() => {
                 let interception = intercept(plan, &registry, halt.is_some()).await?;
+                let instance = uuid::Uuid::new_v4().to_string();
                 let api = Api {
                     registry,
                     config,
                     access,
                     refused: Throttle::default(),
                     bound,
-                    instance: uuid::Uuid::new_v4().to_string(),
+                    marks: Marks::new(&instance),
+                    instance,
                     started: Instant::now(),
                     ready: AtomicBool::new(true),
                     metrics: ApiMetrics::default(),
+                    docs: api::docs::Docs::default(),
                 };
                 Ok(Self { api: Arc::new(api), listener, interception })
             }
@@ -222,7 +226,8 @@ impl Agent {
             stop.cancel();
             ended
         };
-        match tokio::join!(server.serve(stop.clone()), healing, watching).2 {
+        let sampling = crate::sampler::sample(&api.registry, stop.clone());
+        match tokio::join!(server.serve(stop.clone()), healing, watching, sampling).2 {
             Some(Err(error)) => Err(AgentError::Keeper(error.to_string())),
             _ => Ok(()),
         }

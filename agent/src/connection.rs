@@ -10,7 +10,7 @@
 //! Invariant: it ends when its token is cancelled, whatever its peers do; and nothing else waits for it.
 
 use crate::{
-    fault::{Ending, Item},
+    fault::{ConnectionMark, Ending, Item},
     link::{Between, Link, Peer},
     proxy::{Membership, Shared, Ticket},
     reach, socket,
@@ -18,6 +18,7 @@ use crate::{
 };
 use std::{
     io,
+    net::SocketAddr,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
@@ -56,13 +57,17 @@ enum Phase {
 impl Connection {
     /// # Errors
     /// When the client's socket cannot be taken over.
-    pub(crate) fn new(shared: &Arc<Shared>, ticket: Ticket, client: TcpStream) -> io::Result<Self> {
+    pub(crate) fn new(
+        shared: &Arc<Shared>,
+        ticket: Ticket,
+        mark: &Arc<ConnectionMark>,
+        client: TcpStream,
+    ) -> io::Result<Self> {
         let client = reach::accepted(shared, client)?;
         let membership: &Arc<Membership> = &ticket.membership;
-        let totals = &shared.totals;
         Ok(Self {
-            up: Link::new(true, &shared.plane, membership, &totals.upstream),
-            down: Link::new(false, &shared.plane, membership, &totals.downstream),
+            up: Link::new(true, &shared.plane, membership, mark),
+            down: Link::new(false, &shared.plane, membership, mark),
             shared: Arc::clone(shared),
             _ticket: ticket,
             client,
@@ -79,7 +84,8 @@ impl Connection {
             ending = self.relay(&mut upstream) => Some(ending),
         };
         if self.between.failed.load(Relaxed) {
-            self.shared.totals.connection_errors.fetch_add(1, Relaxed);
+            self.up.mark.meter.fail();
+            self.shared.count_error();
         }
         if let Some(ending) = ending {
             tokio::select! {
@@ -134,13 +140,14 @@ impl Connection {
     /// Dials, unless a fault answers in the upstream's place; the links run meanwhile.
     async fn reach(&mut self) -> Phase {
         let dial = !self.between.replaced.load(Relaxed);
-        let (shared, meant) = (Arc::clone(&self.shared), reach::meant(&self.shared, &self.client));
+        let meant = reach::meant(&self.shared, &self.client);
+        let dialling = Box::pin(dialled(Arc::clone(&self.shared), meant, Arc::clone(&self.up.mark)));
         let links = run_links(&mut self.up, &mut self.down, &self.client, Peer::Pending, &self.between);
         tokio::select! {
             biased;
             ending = links => Phase::Over(ending),
             () = self.between.replaced_changed.notified() => Phase::Replaced,
-            result = Box::pin(reach::dial(&shared, meant)), if dial => match result {
+            result = dialling, if dial => match result {
                 Ok(upstream) => Phase::Reached(upstream),
                 Err(error) => Phase::Unreached(error),
             },
@@ -150,6 +157,10 @@ impl Connection {
     async fn links(&mut self, upstream: Peer<'_>) -> Ending {
         run_links(&mut self.up, &mut self.down, &self.client, upstream, &self.between).await
     }
+}
+
+async fn dialled(shared: Arc<Shared>, meant: Option<SocketAddr>, mark: Arc<ConnectionMark>) -> io::Result<Stream> {
+    reach::dial(&shared, meant, &mark.meter).await
 }
 
 /// Runs both links until one of them says how the connection ends.

@@ -4,7 +4,7 @@
 //! registry::audit ──publish──▶ Events ──▶ Subscription ──▶ an event stream, a test
 //!                                 └─ the last ones are kept, for who comes back
 //! ```
-//! Neighbours: `registry::audit` is the one that publishes.
+//! Neighbours: `registry::audit` publishes changes, `sampler` sums up what happens too often to be told each time.
 //! Invariant: publishing never waits. A subscriber that is too slow loses the oldest events, and is told how many.
 
 use parking_lot::Mutex;
@@ -30,6 +30,17 @@ pub(crate) struct News {
     pub(crate) lease: Option<LeaseId>,
     pub(crate) who: String,
     pub(crate) from: String,
+    pub(crate) detail: Option<String>,
+}
+
+/// What happened so often since it was last told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Sample {
+    pub(crate) kind: EventKind,
+    pub(crate) proxy: ProxyName,
+    pub(crate) fault: Option<FaultName>,
+    pub(crate) lease: Option<LeaseId>,
+    pub(crate) count: u64,
     pub(crate) detail: Option<String>,
 }
 
@@ -78,13 +89,25 @@ impl Events {
         line.last += 1;
         let News { kind, proxy, fault, lease, who, from, detail } = news;
         let at = jiff::Timestamp::now().to_string();
-        let event = Arc::new(Event { id: line.last, at, kind, proxy, fault, lease, who, from, detail });
+        let event = Arc::new(Event { id: line.last, at, kind, proxy, fault, lease, who, from, count: None, detail });
         if line.recent.len() == CAPACITY {
             line.recent.pop_front();
         }
         line.recent.push_back(Arc::clone(&event));
         // Nobody may be listening.
         let _ = sender.send(event);
+    }
+
+    /// Tells those who follow the agent now what happened so often since it was last told. It is not kept.
+    pub(crate) fn publish_sample(&self, sample: Sample) {
+        let line = self.line.lock();
+        let Some(sender) = line.sender.as_ref().filter(|sender| sender.receiver_count() > 0) else { return };
+        let Sample { kind, proxy, fault, lease, count, detail } = sample;
+        let (at, by) = (jiff::Timestamp::now().to_string(), "agent".to_owned());
+        let (proxy, count) = (Some(proxy), Some(count));
+        let event = Event { id: line.last, at, kind, proxy, fault, lease, who: by.clone(), from: by, count, detail };
+        // The last of them may have gone meanwhile.
+        let _ = sender.send(Arc::new(event));
     }
 
     /// Follows the agent from now on, or from the event after the one with this id. None when all seats are taken or
@@ -188,6 +211,28 @@ mod tests {
         let mut back = events.subscribe(Some(2)).unwrap();
         assert_eq!(back.next().await, Some(Received::Missed(5)));
         assert_eq!(id(&mut back).await, 8);
+    }
+
+    #[tokio::test]
+    async fn a_sample_is_told_to_those_who_listen_and_not_kept() {
+        let events = Events::new();
+        let sample = || super::Sample {
+            kind: EventKind::FaultHit,
+            proxy: "db".parse().unwrap(),
+            fault: None,
+            lease: None,
+            count: 3,
+            detail: None,
+        };
+        events.publish_sample(sample());
+        events.publish(news(0));
+        let mut bus = events.subscribe(None).unwrap();
+        events.publish_sample(sample());
+        let Some(Received::Event(event)) = bus.next().await else { panic!("the sample") };
+        assert_eq!((event.id, event.kind, event.count), (1, EventKind::FaultHit, Some(3)));
+        events.publish(news(1));
+        assert_eq!(id(&mut bus).await, 2, "a sample takes no id");
+        assert_eq!(id(&mut events.subscribe(Some(1)).unwrap()).await, 2, "nor a place");
     }
 
     #[test]

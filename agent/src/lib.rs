@@ -36,6 +36,7 @@ pub mod policy;
 pub mod proxy;
 mod reach;
 mod registry;
+mod sampler;
 mod sieve;
 mod socket;
 mod splice;
@@ -45,6 +46,7 @@ mod throttle;
 mod timer;
 mod tls;
 mod toxiproxy;
+mod traffic;
 mod udp;
 
 pub use agent::{Agent, AgentError, Reloader};

@@ -11,10 +11,10 @@
 //! between polls loses nothing, for all state is in the link. Bytes are in a pipe only while the pipeline is clear.
 
 use crate::{
-    fault::{Ending, Item},
+    fault::{ConnectionMark, Ending, Item},
     pipeline::{Appetite, Pipeline},
     plane::DataPlane,
-    proxy::{Flow, Membership},
+    proxy::Membership,
     reach,
     sieve::Sieve,
     socket::{self, Copied},
@@ -95,7 +95,7 @@ pub(crate) struct Link {
     membership: Arc<Membership>,
     seen: u64,
     sieve: Sieve,
-    flow: Arc<Flow>,
+    pub(crate) mark: Arc<ConnectionMark>,
     source_ended: bool,
     /// It ended by RST, and not in order.
     source_reset: bool,
@@ -121,7 +121,12 @@ enum Woke {
 }
 
 impl Link {
-    pub(crate) fn new(upstream: bool, plane: &Arc<DataPlane>, membership: &Arc<Membership>, flow: &Arc<Flow>) -> Self {
+    pub(crate) fn new(
+        upstream: bool,
+        plane: &Arc<DataPlane>,
+        membership: &Arc<Membership>,
+        mark: &Arc<ConnectionMark>,
+    ) -> Self {
         Self {
             upstream,
             pipeline: Pipeline::new(upstream, Arc::clone(&plane.budget)),
@@ -129,7 +134,7 @@ impl Link {
             membership: Arc::clone(membership),
             seen: 0,
             sieve: Sieve::default(),
-            flow: Arc::clone(flow),
+            mark: Arc::clone(mark),
             source_ended: false,
             source_reset: false,
             source_cut_off: false,
@@ -282,7 +287,7 @@ impl Link {
             Copied::Eof => Ok(None),
             Copied::Bytes { written, rest, failed } => {
                 self.has_read(written + rest.len());
-                self.flow.delivered.fetch_add(written as u64, Relaxed);
+                self.mark.meter.deliver(self.upstream, written);
                 if failed.is_some() {
                     self.lose_sink(between);
                 }
@@ -315,7 +320,7 @@ impl Link {
     }
 
     fn has_read(&mut self, bytes: usize) {
-        self.flow.received.fetch_add(bytes as u64, Relaxed);
+        self.mark.meter.receive(self.upstream, bytes);
         self.moved += bytes;
         self.bulk = if bytes >= BULK { (self.bulk + 1).min(BULK_READS) } else { self.bulk.saturating_sub(1) };
     }
@@ -324,7 +329,7 @@ impl Link {
     fn pour(&mut self, sink: &TcpStream, between: &Between) {
         let Some(mut conduit) = self.conduit.take() else { return };
         let poured = conduit.pour(sink);
-        self.flow.delivered.fetch_add(poured.bytes as u64, Relaxed);
+        self.mark.meter.deliver(self.upstream, poured.bytes);
         match poured.stopped {
             None => {}
             Some(error) if error.kind() == ErrorKind::WouldBlock => self.conduit = Some(conduit),
@@ -402,7 +407,7 @@ impl Link {
             }
             match stream.try_write_vectored(&slices[..self.pipeline.output().len().min(GATHER)]) {
                 Ok(written) => {
-                    self.flow.delivered.fetch_add(written as u64, Relaxed);
+                    self.mark.meter.deliver(self.upstream, written);
                     self.moved += written;
                     self.pipeline.written(written);
                     self.pipeline.advance(Instant::now());

@@ -10,6 +10,7 @@ use crate::{
     socket::{self, Call},
     stream::Stream,
     timer::Timer,
+    traffic::Meter,
 };
 use std::{
     future::Future,
@@ -38,10 +39,12 @@ pub(crate) fn meant(shared: &Shared, client: &Stream) -> Option<SocketAddr> {
     originals.of(client.tcp(), &shared.upstream())
 }
 
-/// Reaches the upstream as the proxy has it now, at `only` this one of its addresses if one was [`meant`].
-pub(crate) async fn dial(shared: &Shared, only: Option<SocketAddr>) -> io::Result<Stream> {
+/// Reaches the upstream as the proxy has it now, at `only` this one of its addresses if one was [`meant`], and tells the meter how
+/// long that took.
+pub(crate) async fn dial(shared: &Shared, only: Option<SocketAddr>, meter: &Meter) -> io::Result<Stream> {
     let (target, tls) = shared.target();
-    let until = Instant::now() + shared.plane.limits.dial_timeout;
+    let began = Instant::now();
+    let until = began + shared.plane.limits.dial_timeout;
     let call = Call { target: &target, only, rules: &shared.plane.limits.upstreams };
     let mark = shared.plane.intercepted.as_ref().map(Originals::mark);
     let dialled = socket::dial(call, mark);
@@ -51,6 +54,7 @@ pub(crate) async fn dial(shared: &Shared, only: Option<SocketAddr>) -> io::Resul
         let late = "the upstream did not finish its TLS handshake in time";
         within(&shared.plane.timer, until, shaken(&upstream), late).await?;
     }
+    meter.reached(began.elapsed());
     Ok(upstream)
 }
 

@@ -33,7 +33,7 @@ async fn a_wrong_body_is_told_with_its_field_and_the_nearest_word_and_changes_no
         ("/v1/proxies", r#"{"name": "a", "upstream": "b:1", "listen": "nope"}"#, "listen", "no port"),
         ("/v1/proxies", r#"{"name": "a"}"#, "", "missing field `upstream`"),
         ("/v1/proxies", r#"{"name": "a", "upstream": 5}"#, "upstream", "expected a string"),
-        ("/v1/proxies", r#"{"name": "a", "upstream": "b:"#, "upstream", "EOF"),
+        ("/v1/proxies", r#"{"name": "a", "upstream": "b:"#, "", "EOF while parsing a string at line 1 column 29"),
         ("/v1/proxies", r#"{"name": "a", "upstream": "b:1"} x"#, "", "trailing"),
         ("/v1/proxies", "", "", "the body is empty"),
         ("/v1/proxies", "[]", "", "invalid"),

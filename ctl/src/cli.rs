@@ -75,8 +75,8 @@ pub enum Command {
         #[command(flatten)]
         agent: AgentChoice,
     },
-    /// Show the agents of an environment, their proxies and faults
-    Agents(AgentChoice),
+    /// Show the agents of an environment, their proxies and faults; or follow what happens on them
+    Agents(Agents),
     /// List, make, change and remove proxies
     #[command(subcommand)]
     Proxy(ProxyCommand),
@@ -224,6 +224,37 @@ pub struct Validate {
     /// Where they would run.
     #[command(flatten)]
     pub environment: EnvironmentChoice,
+}
+
+/// `squall agents`
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Agents {
+    /// Which agents.
+    #[command(flatten)]
+    pub choice: AgentChoice,
+    /// What else.
+    #[command(subcommand)]
+    pub command: Option<AgentsCommand>,
+}
+
+/// `squall agents watch`
+#[derive(Debug, Subcommand)]
+pub enum AgentsCommand {
+    /// Follow what happens on the agents until Ctrl-C: a line for each event, and now and then what their proxies saw
+    Watch {
+        /// Which agents.
+        #[command(flatten)]
+        choice: AgentChoice,
+        /// How often to tell what the proxies saw
+        #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = at_least_a_second)]
+        every: Span,
+    },
+}
+
+fn at_least_a_second(text: &str) -> Result<Span, String> {
+    let span: Span = text.parse().map_err(|error| format!("{error}"))?;
+    if span < Span::from_secs(1) { Err("at least `1s`".to_owned()) } else { Ok(span) }
 }
 
 /// Which agent is meant, in commands by hand.

@@ -2,12 +2,12 @@
 //!
 //! Neighbours: `run` holds leases and faults through it, the `squall` command uses it for calls by hand.
 
-use crate::agent_tls::AgentTls;
+use crate::{agent_events::EventStream, agent_tls::AgentTls};
 use serde::{Serialize, de::DeserializeOwned};
 use squall_wire::{
     AgentInfo, ErrorBody, ErrorCode, ErrorDetail, FaultInfo, FaultName, FaultPatch, FaultSpec, HaltInfo, HaltRequest,
-    Healed, Lease, LeaseId, LeaseRenewal, LeaseRequest, ProxyInfo, ProxyName, ProxyPatch, ProxySpec, RemovedFault,
-    Span,
+    Healed, Lease, LeaseId, LeaseRenewal, LeaseRequest, Mark, ProxyInfo, ProxyName, ProxyPatch, ProxySpec,
+    RemovedFault, Span, Traffic,
 };
 use std::{sync::Arc, time::Duration};
 
@@ -190,6 +190,39 @@ impl AgentClient {
         self.send(reqwest::Method::DELETE, &format!("/v1/proxies/{proxy}"), NOTHING).await.map(drop)
     }
 
+    /// What its proxies saw since a mark, or since they were made.
+    ///
+    /// # Errors
+    /// As every call; `gone` when it does not remember the mark.
+    pub async fn traffic(&self, since: Option<&Mark>) -> Result<Traffic, AgentError> {
+        let since = since.map(|mark| format!("?since={mark}")).unwrap_or_default();
+        self.get(&format!("/v1/traffic{since}")).await
+    }
+
+    /// Its events from now on, or from the one after that with this id.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn events(&self, last: Option<&str>) -> Result<EventStream, AgentError> {
+        let url = format!("{}/v1/events", self.target.url.trim_end_matches('/'));
+        // It has no end; the limit on each wait is the stream's.
+        let mut request = self.http.get(url).timeout(Duration::MAX);
+        if let Some(token) = &self.target.token {
+            request = request.bearer_auth(token);
+        }
+        if let Some(last) = last {
+            request = request.header("Last-Event-ID", last);
+        }
+        let answer = tokio::time::timeout(CALL_LIMIT, request.send()).await.map_err(|_| self.silent(CALL_LIMIT))?;
+        let answer = answer.map_err(|error| unreachable_agent(&self.target, &error))?;
+        let (status, last) = (answer.status(), last.map(str::to_owned));
+        if status.is_success() {
+            return Ok(EventStream::new(self.clone(), answer, last));
+        }
+        let body = tokio::time::timeout(CALL_LIMIT, answer.bytes()).await.map_err(|_| self.silent(CALL_LIMIT))?;
+        Err(self.refused(status, &body.map_err(|error| unreachable_agent(&self.target, &error))?))
+    }
+
     /// The leases that are alive.
     ///
     /// # Errors
@@ -336,15 +369,35 @@ impl AgentClient {
         if status.is_success() {
             return Ok(bytes.to_vec());
         }
-        match serde_json::from_slice::<ErrorBody>(&bytes) {
+        Err(self.refused(status, &bytes))
+    }
+
+    fn refused(&self, status: reqwest::StatusCode, body: &[u8]) -> AgentError {
+        match serde_json::from_slice::<ErrorBody>(body) {
             Ok(ErrorBody { error }) => {
-                Err(AgentError::Refused { agent: self.target.name.clone(), status: status.as_u16(), detail: error })
+                AgentError::Refused { agent: self.target.name.clone(), status: status.as_u16(), detail: error }
             }
-            Err(_) => Err(self.foreign(format!("status {status}"))),
+            Err(_) => self.foreign(format!("status {status}")),
         }
     }
 
-    fn foreign(&self, cause: String) -> AgentError {
+    /// The error of a stream that the agent ended in order, which it does when it shuts down.
+    #[must_use]
+    pub fn ended(&self) -> AgentError {
+        let cause = "it ended the stream, as an agent does that shuts down".to_owned();
+        AgentError::Unreachable { agent: self.target.name.clone(), url: self.target.url.clone(), cause }
+    }
+
+    pub(crate) fn silent(&self, limit: Duration) -> AgentError {
+        let cause = format!("no answer within {}", Span::from(limit));
+        AgentError::Unreachable { agent: self.target.name.clone(), url: self.target.url.clone(), cause }
+    }
+
+    pub(crate) fn broken(&self, error: &reqwest::Error) -> AgentError {
+        unreachable_agent(&self.target, error)
+    }
+
+    pub(crate) fn foreign(&self, cause: String) -> AgentError {
         AgentError::Foreign { agent: self.target.name.clone(), url: self.target.url.clone(), cause }
     }
 }

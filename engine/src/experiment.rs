@@ -181,7 +181,9 @@ pub enum ProbeKind {
         agent: Option<String>,
         /// The proxy.
         proxy: ProxyName,
-        /// Which of its counters.
+        /// Of which of its connections; all when absent.
+        group: Option<AgentGroup>,
+        /// What of it.
         read: AgentRead,
     },
 }
@@ -237,13 +239,23 @@ pub enum MetricsRead {
     Quantile(f64),
 }
 
-/// Which counter of a proxy.
+/// Which connections of a proxy. Both groups are of the same proxy and time, so the one is the other's control.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AgentGroup {
+    /// Those on which a fault acted, from when it first did.
+    Hit,
+    /// Those on which no fault has acted.
+    Spared,
+}
+
+/// What of a proxy is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AgentRead {
     /// Connections open now.
     OpenConnections,
-    /// Connections accepted, a second since the reading before.
+    /// Connections accepted, a second since the reading before; of a group, those that ended.
     ConnectionRate,
     /// Connections on which a fault acted, since the proxy was made.
     ConnectionsHit,
@@ -265,6 +277,52 @@ pub enum AgentRead {
     DownstreamDatagramRate,
     /// Datagrams for which a `udp` proxy had no room, a second since the reading before.
     DroppedDatagramRate,
+    /// The share of the connections that ended since the reading before that ended with an error.
+    ErrorRatio,
+    /// How long reaching the upstream took since the reading before, the median.
+    ConnectP50,
+    /// The same, 90 % of them.
+    ConnectP90,
+    /// The same, 99 % of them.
+    ConnectP99,
+    /// From the client's first byte to the first that it got, since the reading before, the median.
+    FirstByteP50,
+    /// The same, 90 % of them.
+    FirstByteP90,
+    /// The same, 99 % of them.
+    FirstByteP99,
+    /// How long connections lasted that ended since the reading before, the median.
+    DurationP50,
+    /// The same, 90 % of them.
+    DurationP90,
+    /// The same, 99 % of them.
+    DurationP99,
+}
+
+impl AgentRead {
+    /// Whether the proxy's own counters have it.
+    pub(crate) const fn is_counter(self) -> bool {
+        self.is_whole()
+            || matches!(
+                self,
+                Self::OpenConnections
+                    | Self::ConnectionRate
+                    | Self::ErrorRate
+                    | Self::UpstreamRate
+                    | Self::DownstreamRate
+            )
+    }
+
+    /// Whether it is of the whole proxy, and of no group of its connections.
+    pub(crate) const fn is_whole(self) -> bool {
+        matches!(
+            self,
+            Self::ConnectionsHit
+                | Self::UpstreamDatagramRate
+                | Self::DownstreamDatagramRate
+                | Self::DroppedDatagramRate
+        )
+    }
 }
 
 /// A row of the steady state: a probe and what must hold of it, when.

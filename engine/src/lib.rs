@@ -10,6 +10,7 @@
 //! Neighbours: `squall-wire` for what agents speak, the `squall` command for people.
 
 pub mod agent_client;
+pub mod agent_events;
 pub mod agent_tls;
 pub mod decide;
 pub mod diagnostic;

@@ -170,6 +170,8 @@ fn probes_are_checked() {
   f: {metrics: {url: 'http://h/', quantile: 99}}
   g: {agent: {proxy: payment, read: conections}}
   h: {agent: {proxy: 'a b', read: error_rate}, timeout: 5}
+  s: {agent: {proxy: payment, group: hit, read: connections_hit}}
+  t: {agent: {proxy: payment, group: spare, read: first_byte_p99}}
   i: {tpc: {address: x}}
   j: {metrics: {url: 'http://h/', select: 'up', rate: yes}}
   k: {tcp: {}}

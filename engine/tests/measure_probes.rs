@@ -11,7 +11,7 @@ use axum::{
 use serde_json::json;
 use squall_engine::{
     agent_tls::AgentTls,
-    experiment::{AgentRead, MetricsRead, ProbeKind, ProbePlan, Secrets, Selector},
+    experiment::{AgentGroup, AgentRead, MetricsRead, ProbeKind, ProbePlan, Secrets, Selector},
     probe::{self, AgentAddress},
     recorder::Recorder,
     sample::Sample,
@@ -253,7 +253,12 @@ async fn an_agent_tells_what_a_proxy_saw() {
     let plan = |agent: Option<&str>, read| ProbePlan {
         every: ms(20),
         timeout: ms(5000),
-        kind: ProbeKind::Agent { agent: agent.map(str::to_owned), proxy: "payment".parse().unwrap(), read },
+        kind: ProbeKind::Agent {
+            agent: agent.map(str::to_owned),
+            proxy: "payment".parse().unwrap(),
+            group: None,
+            read,
+        },
     };
     let first = |plan, agents| async move { watch(plan, agents, 1).await.remove(0) };
     let hit = first(plan(None, AgentRead::ConnectionsHit), agents("t0ken")).await;
@@ -266,4 +271,60 @@ async fn an_agent_tells_what_a_proxy_saw() {
     let unknown = first(plan(Some("a2"), AgentRead::ConnectionsHit), agents("t0ken")).await;
     assert_eq!(unknown.text.as_deref(), Some("there is no agent `a2` in this run"));
     assert!(!format!("{:?}", agents("t0ken")).contains("t0ken"));
+}
+
+/// An agent that forgets a mark once; each reading is of the same traffic of both groups.
+async fn traffic(
+    axum::extract::State(readings): axum::extract::State<Arc<AtomicU64>>,
+    axum::extract::RawQuery(query): axum::extract::RawQuery,
+) -> impl IntoResponse {
+    let reading = readings.fetch_add(1, Ordering::Relaxed);
+    let wanted = match reading {
+        0 | 4 => "proxy=payment".to_owned(),
+        _ => format!("proxy=payment&since=0123abcd-{}", reading - 1),
+    };
+    assert_eq!(query.as_deref(), Some(wanted.as_str()));
+    if reading == 3 {
+        let error = json!({"error": {"code": "gone", "message": "forgotten"}});
+        return (StatusCode::GONE, Json(error));
+    }
+    let none = json!({"count": 0, "p50": null, "p90": null, "p99": null, "p999": null, "max": null});
+    let group = |first_byte: &str, errors: u64| {
+        let mut timing = none.clone();
+        timing["p99"] = first_byte.into();
+        json!({
+            "open": 2, "ended": 20, "errors": errors, "bytes_upstream": 10, "bytes_downstream": 30,
+            "connect": none, "first_byte": timing, "duration": none,
+        })
+    };
+    let proxy = json!({
+        "proxy": "payment", "all": group("900ms", 6), "hit": group("900ms", 5), "spared": group("4ms", 1),
+        "of a later version": true,
+    });
+    (StatusCode::OK, Json(json!({"mark": format!("0123abcd-{reading}"), "proxies": [proxy]})))
+}
+
+#[tokio::test]
+async fn an_agent_tells_the_hit_from_the_spared_and_a_forgotten_mark_only_begins_anew() {
+    let mut tasks = JoinSet::new();
+    let mut values = Vec::new();
+    for (group, read) in [
+        (Some(AgentGroup::Hit), AgentRead::FirstByteP99),
+        (Some(AgentGroup::Spared), AgentRead::FirstByteP99),
+        (Some(AgentGroup::Spared), AgentRead::ErrorRatio),
+        (None, AgentRead::ErrorRatio),
+        (Some(AgentGroup::Hit), AgentRead::OpenConnections),
+        (Some(AgentGroup::Hit), AgentRead::DurationP50),
+    ] {
+        let router = Router::new().route("/v1/traffic", any(traffic)).with_state(Arc::new(AtomicU64::new(0)));
+        let url = serve(&mut tasks, router).await;
+        let kind = ProbeKind::Agent { agent: None, proxy: "payment".parse().unwrap(), group, read };
+        let agents = BTreeMap::from([("a1".to_owned(), AgentAddress { url, token: None, tls: AgentTls::default() })]);
+        let samples = watch(ProbePlan { every: ms(20), timeout: ms(5000), kind }, agents, 6).await;
+        assert!(samples.iter().all(|sample| sample.ok), "{samples:?}");
+        values.push(samples[..6].iter().map(|sample| sample.value).collect::<Vec<_>>());
+    }
+    let counted = |value| vec![None, Some(value), Some(value), None, None, Some(value)];
+    let always = vec![Some(2.0), Some(2.0), Some(2.0), None, Some(2.0), Some(2.0)];
+    assert_eq!(values, [counted(0.9), counted(0.004), counted(0.05), counted(0.3), always, vec![None; 6]]);
 }

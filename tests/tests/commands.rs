@@ -138,3 +138,27 @@ fn a_pattern_that_does_not_exist_is_named_with_its_neighbour() {
     assert_eq!(output.status.code(), Some(2), "{}", printed(&output));
     assert!(printed(&output).contains("bulkhead"), "{}", printed(&output));
 }
+
+#[test]
+fn watching_agents_tells_what_happens_until_it_is_interrupted() {
+    let world = World::start();
+    let mut command = world.squall();
+    command.args(["agents", "watch", "--output", "json", "--every", "1s"]).env("SQUALL_AGENT", &world.agent_url);
+    let mut watching = Running::spawn(command, &world.path("watch.log"));
+    let lines = |watching: &Running| -> Vec<serde_json::Value> {
+        watching.log().lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    };
+    let has = |watching: &Running, so: &dyn Fn(&serde_json::Value) -> bool| lines(watching).iter().any(so);
+    wait_for("that it follows", || has(&watching, &|line| line["following"].is_string()).then_some(()));
+    let upstream = world.web.address().to_string();
+    said(&world, &["proxy", "set", "second", "--upstream", &upstream]);
+    wait_for("the event", || {
+        has(&watching, &|line| line["event"]["kind"] == "proxy_created" && line["event"]["proxy"] == "second")
+            .then_some(())
+    });
+    wait_for("a summary", || has(&watching, &|line| line["summary"]["errors"] == 0).then_some(()));
+    watching.signal(Signal::INT);
+    assert_eq!(watching.wait(Duration::from_secs(20)).code(), Some(0), "{}", watching.log());
+    let refused = world.squall().args(["agents", "watch", "--every", "10ms"]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2), "{}", printed(&refused));
+}

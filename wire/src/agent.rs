@@ -66,6 +66,13 @@ pub struct UpstreamsInfo {
     pub never: Vec<String>,
 }
 
+/// The answer of `GET /health/live` and `GET /health/ready`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Health {
+    /// `live`, or `ready`.
+    pub status: String,
+}
+
 /// One fault that was removed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RemovedFault {

@@ -23,6 +23,8 @@ pub enum ErrorCode {
     Unauthorized,
     /// 403: a limit, a rule or a role forbids it.
     Forbidden,
+    /// 410: it is too old, and the agent does not remember it.
+    Gone,
     /// 413: the body is larger than the agent reads.
     TooLarge,
     /// 501: this machine cannot do it, and the message says why.

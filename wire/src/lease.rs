@@ -11,14 +11,24 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields)]
 pub struct LeaseRequest {
     /// Who asks, so that a second one can be told: a person, a run, a host.
+    #[schemars(length(max = 500), regex(pattern = r"\S"))]
     pub owner: String,
     /// Why.
     #[serde(default)]
+    #[schemars(length(max = 500))]
     pub reason: String,
     /// It ends so long after its last renewal. At most the agent's `max_lease`.
     pub ttl: Span,
     /// The proxies that it holds. Nobody else may set faults on them while it lives.
+    #[schemars(length(min = 1))]
     pub proxies: Vec<ProxyName>,
+}
+
+/// The answer of `GET /v1/leases`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LeaseList {
+    /// Those that live.
+    pub leases: Vec<Lease>,
 }
 
 /// The body of `PUT /v1/leases/{lease}`: renews it.

@@ -85,7 +85,7 @@ macro_rules! name {
             fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
                 schemars::json_schema!({
                     "type": "string",
-                    "pattern": "^([A-Za-z0-9][A-Za-z0-9._-]{0,63}|.*\\$\\{.+\\}.*)$",
+                    "pattern": concat!("^([A-Za-z0-9][A-Za-z0-9._-]{0,63}", $crate::or_variable!(), ")$"),
                     "description": $about,
                 })
             }

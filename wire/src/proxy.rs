@@ -7,6 +7,9 @@ use crate::{FaultInfo, LeaseId, ProxyName};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// `HOST:PORT`, for the JSON Schema; the agent says more exactly what is wrong with one.
+const ADDRESS: &str = r"^([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$";
+
 /// What a proxy speaks. Decides what one unit of `percent` is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -111,8 +114,10 @@ pub struct ProxySpec {
     /// Where clients connect, `HOST:PORT`; port 0 takes a free one, which the answer names. On `udp`, name the address
     /// that clients send to and not a wildcard, for answers come from it.
     #[serde(default = "any_loopback_port")]
+    #[schemars(regex(pattern = ADDRESS))]
     pub listen: String,
     /// Where the traffic goes, `HOST:PORT`. Names are resolved for each connection.
+    #[schemars(regex(pattern = ADDRESS))]
     pub upstream: String,
     /// What is spoken.
     #[serde(default)]
@@ -195,9 +200,11 @@ fn yes() -> bool {
 pub struct ProxyPatch {
     /// A new address to listen on; open connections go on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = ADDRESS))]
     pub listen: Option<String>,
     /// A new target for connections from now on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = ADDRESS))]
     pub upstream: Option<String>,
     /// Whether it takes connections.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -232,6 +239,13 @@ pub struct ProxyInfo {
     pub lease: Option<LeaseId>,
     /// What it has seen since it was made.
     pub counters: ProxyCounters,
+}
+
+/// The answer of `GET /v1/proxies`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ProxyList {
+    /// By name.
+    pub proxies: Vec<ProxyInfo>,
 }
 
 /// What a proxy has seen since it was made.

@@ -9,8 +9,7 @@ use axum::{
     http::header,
     response::{IntoResponse, Response},
 };
-use serde_json::json;
-use squall_wire::{AgentInfo, FaultKind};
+use squall_wire::{AgentInfo, FaultKind, Health};
 use std::sync::{Arc, atomic::Ordering};
 
 pub(super) async fn agent(State(api): State<Arc<Api>>) -> axum::Json<AgentInfo> {
@@ -48,13 +47,13 @@ pub(super) async fn metrics(State(api): State<Arc<Api>>) -> Response {
     }
 }
 
-pub(super) async fn live() -> axum::Json<serde_json::Value> {
-    axum::Json(json!({ "status": "live" }))
+pub(super) async fn live() -> axum::Json<Health> {
+    axum::Json(Health { status: "live".to_owned() })
 }
 
 pub(super) async fn ready(State(api): State<Arc<Api>>) -> Response {
     if api.ready.load(Ordering::Relaxed) {
-        axum::Json(json!({ "status": "ready" })).into_response()
+        axum::Json(Health { status: "ready".to_owned() }).into_response()
     } else {
         super::ApiError::from(crate::registry::Refusal::Closed).into_response()
     }

@@ -4,7 +4,7 @@
 //! Invariant: nothing of a body that is too large, too slow or wrong reaches a handler, and no more than the limit
 //! is ever held in memory.
 
-use super::{Api, ApiError};
+use super::{Api, ApiError, strict::Strict};
 use crate::config_file::suggestion;
 use axum::{
     body::Body,
@@ -74,13 +74,12 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     if bytes.trim_ascii().is_empty() {
         return Err(ApiError::bad_body("the body is empty: send JSON", None, None));
     }
-    let mut json = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+    let json: serde_json::Value = serde_json::from_slice(bytes)
+        .map_err(|error| ApiError::bad_body(format!("the body is not JSON: {error}"), None, None))?;
+    serde_path_to_error::deserialize(Strict(&json)).map_err(|error| {
         let field = error.path().to_string();
         let message = error.inner().to_string();
         let hint = suggestion(&message).map(|word| format!("did you mean `{word}`?"));
         ApiError::bad_body(message, Some(field).filter(|field| field != "."), hint)
-    })?;
-    json.end().map_err(|error| ApiError::bad_body(error.to_string(), None, None))?;
-    Ok(value)
+    })
 }

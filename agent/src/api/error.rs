@@ -3,7 +3,7 @@
 //! Neighbours: `registry::Refusal` says what went wrong, `wire::ErrorBody` how it is told, every handler returns it.
 //! Invariant: one refusal has one status, wherever it comes up.
 
-use crate::{proxy::ProxyError, registry::Refusal};
+use crate::{proxy::ProxyError, registry::Refusal, traffic::MarkError};
 use axum::{
     Json,
     http::{Method, StatusCode},
@@ -67,6 +67,10 @@ impl ApiError {
         Self::new(StatusCode::FORBIDDEN, ErrorCode::Forbidden, message).with(None, Some(hint.to_owned()))
     }
 
+    pub(crate) fn busy(message: String) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable, message)
+    }
+
     /// Status and message, for those who tell it in another shape.
     pub(super) fn told(self) -> (StatusCode, String) {
         (self.status, self.detail.message)
@@ -75,6 +79,17 @@ impl ApiError {
     pub(crate) fn bug() -> Self {
         let message = "the agent made a mistake, and its log says which: please report it";
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Internal, message)
+    }
+}
+
+impl From<MarkError> for ApiError {
+    fn from(error: MarkError) -> Self {
+        let message = error.to_string();
+        let (status, code, hint) = match error {
+            MarkError::Forgotten(_) => (StatusCode::GONE, ErrorCode::Gone, Some("leave `since` out to begin anew")),
+            MarkError::OfOthers { .. } => (StatusCode::BAD_REQUEST, ErrorCode::InvalidRequest, None),
+        };
+        Self::new(status, code, message).with(Some("since".to_owned()), hint.map(str::to_owned))
     }
 }
 

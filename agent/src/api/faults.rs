@@ -6,15 +6,14 @@
 use super::{Api, ApiError, Named, body::Json, created};
 use crate::registry::Caller;
 use axum::{extract::State, response::Response};
-use serde_json::{Value, json};
-use squall_wire::{FaultInfo, FaultName, FaultPatch, FaultSpec, Healed, ProxyName};
+use squall_wire::{FaultInfo, FaultList, FaultName, FaultPatch, FaultSpec, Healed, ProxyName};
 use std::sync::Arc;
 
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
     Named(proxy): Named<ProxyName>,
-) -> Result<axum::Json<Value>, ApiError> {
-    Ok(axum::Json(json!({ "faults": api.registry.faults(&proxy).await? })))
+) -> Result<axum::Json<FaultList>, ApiError> {
+    Ok(axum::Json(FaultList { faults: api.registry.faults(&proxy).await? }))
 }
 
 pub(super) async fn create(

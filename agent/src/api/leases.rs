@@ -10,12 +10,11 @@ use super::{
 };
 use crate::registry::Caller;
 use axum::{extract::State, response::Response};
-use serde_json::{Value, json};
-use squall_wire::{Healed, Lease, LeaseId, LeaseRenewal, LeaseRequest};
+use squall_wire::{Healed, Lease, LeaseId, LeaseList, LeaseRenewal, LeaseRequest};
 use std::sync::Arc;
 
-pub(super) async fn list(State(api): State<Arc<Api>>) -> axum::Json<Value> {
-    axum::Json(json!({ "leases": api.registry.leases().await }))
+pub(super) async fn list(State(api): State<Arc<Api>>) -> axum::Json<LeaseList> {
+    axum::Json(LeaseList { leases: api.registry.leases().await })
 }
 
 pub(super) async fn create(

@@ -1,8 +1,8 @@
 //! The REST API: paths to handlers, and what every request passes on its way.
 //!
 //! ```text
-//! server ─▶ count ─▶ catch a panic ─▶ guard (Host, Origin) ─▶ access (who, role)
-//!                    ─▶ proxies | faults | leases | halt | about | toxiproxy ─▶ registry
+//! server ─▶ count ─▶ catch a panic ─▶ guard (Host, Origin) ─▶ access (who, role) ─▶ table ─▶ proxies | faults | leases | …
+//!                                                                               └▶ toxiproxy       └──▶ registry
 //! ```
 //!
 //! A caller that acts under a lease names it in the header `X-Squall-Lease`; `POST …/faults` takes it in the body
@@ -13,14 +13,22 @@
 mod about;
 pub(crate) mod access;
 mod body;
+mod call;
+pub(crate) mod docs;
 mod error;
+mod events;
 mod faults;
 mod guard;
 mod halt;
 mod leases;
+mod openapi;
 mod proxies;
+mod query;
 pub(crate) mod server;
+mod strict;
+mod table;
 mod toxiproxy;
+mod traffic;
 
 pub(crate) use error::ApiError;
 
@@ -30,6 +38,7 @@ use crate::{
     metrics::ApiMetrics,
     registry::{Caller, Refusal, Registry},
     throttle::Throttle,
+    traffic::Marks,
 };
 use axum::{
     Router,
@@ -37,7 +46,6 @@ use axum::{
     http::{HeaderMap, HeaderName, StatusCode, header, request::Parts},
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
-    routing::get,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use squall_wire::{LeaseId, nearest::nearest};
@@ -50,22 +58,6 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 /// The header in which a caller names the lease under which it acts.
 pub(crate) const LEASE_HEADER: HeaderName = HeaderName::from_static("x-squall-lease");
-
-/// Every path, for the router's neighbour: the one who mistyped it.
-const PATHS: [&str; 12] = [
-    "/v1/agent",
-    "/v1/proxies",
-    "/v1/proxies/{proxy}",
-    "/v1/proxies/{proxy}/faults",
-    "/v1/proxies/{proxy}/faults/{fault}",
-    "/v1/faults",
-    "/v1/leases",
-    "/v1/leases/{lease}",
-    "/v1/halt",
-    "/metrics",
-    "/health/live",
-    "/health/ready",
-];
 
 /// What the handlers share.
 #[derive(Debug)]
@@ -80,6 +72,8 @@ pub(crate) struct Api {
     pub(crate) started: Instant,
     pub(crate) ready: AtomicBool,
     pub(crate) metrics: ApiMetrics,
+    pub(crate) docs: docs::Docs,
+    pub(crate) marks: Marks,
 }
 
 /// The address of the client, set by `server` on each request.
@@ -89,23 +83,8 @@ pub(crate) struct Peer(pub(crate) SocketAddr);
 /// All paths.
 pub(crate) fn router(api: Arc<Api>) -> Router {
     let toxiproxy = if api.config.toxiproxy { toxiproxy::router(&api) } else { Router::new() };
-    Router::new()
-        .route("/v1/agent", get(about::agent))
-        .route("/v1/proxies", get(proxies::list).post(proxies::create))
-        .route(
-            "/v1/proxies/{proxy}",
-            get(proxies::show).put(proxies::put).patch(proxies::patch).delete(proxies::delete),
-        )
-        .route("/v1/proxies/{proxy}/faults", get(faults::list).post(faults::create))
-        .route("/v1/proxies/{proxy}/faults/{fault}", get(faults::show).patch(faults::patch).delete(faults::delete))
-        .route("/v1/faults", axum::routing::delete(faults::heal_all))
-        .route("/v1/leases", get(leases::list).post(leases::create))
-        .route("/v1/leases/{lease}", get(leases::show).put(leases::renew).delete(leases::delete))
-        .route("/v1/halt", get(halt::show).put(halt::halt).delete(halt::resume))
-        .route("/metrics", get(about::metrics))
-        .route("/health/live", get(about::live))
-        .route("/health/ready", get(about::ready))
-        .fallback(unknown_path)
+    let ours = table::calls().into_iter().fold(Router::new(), |all, call| all.route(call.path, call.route));
+    ours.fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .merge(toxiproxy)
         .layer(from_fn_with_state(Arc::clone(&api), access::ask))
@@ -135,7 +114,8 @@ async fn count(State(api): State<Arc<Api>>, request: Request, next: Next) -> Res
 
 async fn unknown_path(request: Request) -> ApiError {
     let path = request.uri().path();
-    let hint = nearest(path, PATHS).map(|near| format!("did you mean `{near}`?"));
+    let calls = table::calls();
+    let hint = nearest(path, calls.iter().map(|call| call.path)).map(|near| format!("did you mean `{near}`?"));
     ApiError::not_found(format!("there is no `{path}` here"), hint)
 }
 

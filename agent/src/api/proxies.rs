@@ -10,12 +10,11 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use serde_json::{Value, json};
-use squall_wire::{ProxyInfo, ProxyName, ProxyPatch, ProxySpec};
+use squall_wire::{ProxyInfo, ProxyList, ProxyName, ProxyPatch, ProxySpec};
 use std::sync::Arc;
 
-pub(super) async fn list(State(api): State<Arc<Api>>) -> axum::Json<Value> {
-    axum::Json(json!({ "proxies": api.registry.proxies().await }))
+pub(super) async fn list(State(api): State<Arc<Api>>) -> axum::Json<ProxyList> {
+    axum::Json(ProxyList { proxies: api.registry.proxies().await })
 }
 
 pub(super) async fn create(

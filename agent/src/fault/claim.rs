@@ -6,15 +6,16 @@
 //! Invariant: a claim's answer never changes: once hit, hit; once refused, spared for good.
 
 use super::ActiveFault;
+use crate::traffic::Meter;
 use std::sync::{
     Arc, OnceLock,
     atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
 };
 
-/// Whether any fault acted on a connection, or on a request; the first one to do so counts it.
+/// Whether any fault acted on a connection, or on a request, which its meter knows; the first one to do so counts it.
 #[derive(Debug)]
 pub(crate) struct ConnectionMark {
-    hit: AtomicBool,
+    pub(crate) meter: Meter,
     total: Arc<AtomicU64>,
     /// Of the connection, where this is of one of its requests.
     of: Option<Arc<ConnectionMark>>,
@@ -23,17 +24,17 @@ pub(crate) struct ConnectionMark {
 impl ConnectionMark {
     /// A connection that was not hit yet; `total` counts those that were.
     pub(crate) fn new(total: Arc<AtomicU64>) -> Self {
-        Self { hit: AtomicBool::new(false), total, of: None }
+        Self { meter: Meter::start(), total, of: None }
     }
 
     /// A request on this connection; `total` counts requests that were hit.
     pub(crate) fn request(self: &Arc<Self>, total: Arc<AtomicU64>) -> Self {
-        Self { hit: AtomicBool::new(false), total, of: Some(Arc::clone(self)) }
+        Self { meter: Meter::start(), total, of: Some(Arc::clone(self)) }
     }
 
     /// A fault acted on it.
     pub(crate) fn set(&self) {
-        if !self.hit.swap(true, Relaxed) {
+        if self.meter.hit() {
             self.total.fetch_add(1, Relaxed);
         }
         if let Some(connection) = &self.of {

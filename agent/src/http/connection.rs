@@ -15,7 +15,7 @@ use crate::{
     connection::finish,
     fault::{ConnectionMark, Ending},
     pipeline::Appetite,
-    proxy::{Flow, Shared, Ticket},
+    proxy::{Shared, Ticket},
     reach,
     sieve::Sieve,
     socket,
@@ -25,7 +25,7 @@ use std::{
     future::poll_fn,
     io::{self, ErrorKind, IoSlice},
     pin::Pin,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::Arc,
     task::{Context, Poll},
     time::Instant,
 };
@@ -85,6 +85,8 @@ pub(crate) struct HttpConnection {
     shared: Arc<Shared>,
     /// Its slot and its place in the roster, given back with it.
     ticket: Ticket,
+    /// Counts what passes.
+    mark: Arc<ConnectionMark>,
     client: Stream,
     session: Session,
     /// The version of the plan that the session follows.
@@ -113,9 +115,10 @@ impl HttpConnection {
         let host = shared.rewrites_host.then(|| shared.upstream());
         Ok(Self {
             client: reach::accepted(shared, client)?,
-            session: Session::new(&shared.plane.budget, mark, Arc::clone(&shared.totals.requests), host),
+            session: Session::new(&shared.plane.budget, Arc::clone(&mark), Arc::clone(&shared.totals.requests), host),
             shared: Arc::clone(shared),
             ticket,
+            mark,
             seen: 0,
             sifted: (0, false),
             from_client: Sieve::default(),
@@ -137,7 +140,8 @@ impl HttpConnection {
         };
         self.session.close();
         if self.failed {
-            self.shared.totals.connection_errors.fetch_add(1, Relaxed);
+            self.mark.meter.fail();
+            self.shared.count_error();
         }
         if let Some(ending) = ending {
             tokio::select! {
@@ -219,8 +223,9 @@ impl HttpConnection {
     }
 
     fn dial(&self) -> Dial {
-        let (shared, meant) = (Arc::clone(&self.shared), reach::meant(&self.shared, &self.client));
-        Box::pin(async move { reach::dial(&shared, meant).await })
+        let (shared, mark) = (Arc::clone(&self.shared), Arc::clone(&self.mark));
+        let meant = reach::meant(&self.shared, &self.client);
+        Box::pin(async move { reach::dial(&shared, meant, &mark.meter).await })
     }
 
     /// Polls what it waits for one by one, as a link does, for an idle connection is to be small.
@@ -269,7 +274,7 @@ impl HttpConnection {
         }
         match socket::read_chunk(&self.client) {
             Ok(bytes) if !bytes.is_empty() => {
-                self.shared.totals.upstream.received.fetch_add(bytes.len() as u64, Relaxed);
+                self.mark.meter.receive(true, bytes.len());
                 self.session.take_from_client(bytes, now);
             }
             Ok(_) => self.session.end_client(if self.to_client.lost { Ending::Reset } else { Ending::Eof }, now),
@@ -292,7 +297,7 @@ impl HttpConnection {
         }
         match socket::read_chunk(stream) {
             Ok(bytes) if !bytes.is_empty() => {
-                self.shared.totals.downstream.received.fetch_add(bytes.len() as u64, Relaxed);
+                self.mark.meter.receive(false, bytes.len());
                 self.session.take_from_upstream(bytes);
             }
             // An RST that a write was told of reads as an ordinary end afterwards.
@@ -324,7 +329,7 @@ impl HttpConnection {
             self.session.client_took(usize::MAX);
             return some;
         }
-        match write(&self.client, &self.session.down, &self.shared.totals.downstream) {
+        match write(&self.client, &self.session.down, |written| self.mark.meter.deliver(false, written)) {
             Ok(written) => {
                 self.session.client_took(written);
                 self.moved += written;
@@ -352,7 +357,7 @@ impl HttpConnection {
                 return some;
             }
         };
-        match write(stream, &self.session.up, &self.shared.totals.upstream) {
+        match write(stream, &self.session.up, |written| self.mark.meter.deliver(true, written)) {
             Ok(written) => {
                 self.session.upstream_took(written);
                 self.moved += written;
@@ -421,7 +426,7 @@ fn pass_end(side: &mut Side, stream: Option<&Stream>) -> bool {
 }
 
 /// Writes what the peer takes at once, and before it what it took before and has not sent yet.
-fn write(stream: &Stream, outgoing: &Outgoing, flow: &Flow) -> io::Result<usize> {
+fn write(stream: &Stream, outgoing: &Outgoing, count: impl Fn(usize)) -> io::Result<usize> {
     let result = stream.try_flush().and_then(|()| {
         if outgoing.is_empty() {
             return Ok(0);
@@ -434,7 +439,7 @@ fn write(stream: &Stream, outgoing: &Outgoing, flow: &Flow) -> io::Result<usize>
     });
     match result {
         Ok(written) => {
-            flow.delivered.fetch_add(written as u64, Relaxed);
+            count(written);
             Ok(written)
         }
         Err(error) if passes(&error) => Ok(0),

@@ -15,12 +15,13 @@ mod shared;
 pub(crate) use roster::Membership;
 #[cfg(test)]
 pub(crate) use roster::Roster;
-pub(crate) use shared::{Flow, Shared, Ticket, Totals};
+pub(crate) use shared::{Shared, Ticket, Totals};
 
 use crate::{
     fault::{ActiveFault, acts_on_listener},
     plane::DataPlane,
     tls::{Tls, TlsMistake},
+    traffic::Snapshot,
 };
 use gate::Gate;
 use parking_lot::Mutex;
@@ -203,6 +204,17 @@ impl Proxy {
     #[must_use]
     pub fn received(&self) -> [u64; 2] {
         self.shared.received()
+    }
+
+    /// What its connections did, hit and spared apart.
+    pub(crate) fn traffic(&self) -> Snapshot {
+        self.shared.traffic()
+    }
+
+    /// What distinguishes it from an earlier one of the same name; and its connections that are over: spared, hit, and
+    /// with an error.
+    pub(crate) fn ends(&self) -> (u64, [u64; 3]) {
+        self.shared.ends()
     }
 
     /// Listens elsewhere; open connections go on, and sessions of datagrams, which would have no address to answer

@@ -8,6 +8,7 @@
 
 use crate::{
     fault::{ActiveFault, Claim, Comes, ConnectionMark, acts_on_connections, counts_connections},
+    traffic::{Meter, Snapshot, Tally},
     udp::Plan,
 };
 use futures::task::AtomicWaker;
@@ -106,6 +107,7 @@ struct Live {
 struct Session {
     client: IpAddr,
     plan: Arc<Plan>,
+    mark: Arc<ConnectionMark>,
 }
 
 /// Faults and connections of one proxy.
@@ -118,6 +120,8 @@ pub(crate) struct Roster {
     sessions: BTreeMap<u64, Session>,
     next: u64,
     protocol: Protocol,
+    /// What those did that are gone.
+    tally: Tally,
 }
 
 impl Roster {
@@ -158,8 +162,8 @@ impl Roster {
     }
 
     /// A session of datagrams from `client` comes in.
-    pub(crate) fn enter_session(&mut self, client: IpAddr) -> (u64, Arc<Plan>) {
-        let session = Session { client, plan: Arc::default() };
+    pub(crate) fn enter_session(&mut self, client: IpAddr, mark: Arc<ConnectionMark>) -> (u64, Arc<Plan>) {
+        let session = Session { client, plan: Arc::default(), mark };
         session.assign(&self.faults);
         let (id, plan) = (self.next_id(), Arc::clone(&session.plan));
         self.sessions.insert(id, session);
@@ -173,8 +177,11 @@ impl Roster {
 
     /// It is gone, and others that waited for it come through.
     pub(crate) fn leave(&mut self, id: u64) {
-        self.sessions.remove(&id);
+        if let Some(gone) = self.sessions.remove(&id) {
+            gone.mark.meter.settle(&mut self.tally);
+        }
         let Some(gone) = self.live.remove(&id) else { return };
+        gone.mark.meter.settle(&mut self.tally);
         for claim in gone.claims.values() {
             let FaultKind::ConnectionLimit(limit) = claim.fault.kind() else { continue };
             let next = claim.fault.turnstile().leave(id, limit.max);
@@ -189,6 +196,37 @@ impl Roster {
     /// How many connections, or sessions, are open.
     pub(crate) fn open(&self) -> usize {
         self.live.len() + self.sessions.len()
+    }
+
+    /// Bytes written to the server, and to clients.
+    pub(crate) fn delivered(&self) -> [u64; 2] {
+        self.summed(self.tally.delivered(), Meter::delivered)
+    }
+
+    /// Bytes read from clients, and from the server.
+    pub(crate) fn received(&self) -> [u64; 2] {
+        self.summed(self.tally.received(), Meter::received)
+    }
+
+    fn meters(&self) -> impl Iterator<Item = &Meter> {
+        let sessions = self.sessions.values().map(|session| &session.mark);
+        self.live.values().map(|live| &live.mark).chain(sessions).map(|mark| &mark.meter)
+    }
+
+    fn summed(&self, gone: [u64; 2], of: impl Fn(&Meter) -> [u64; 2]) -> [u64; 2] {
+        self.meters().map(of).fold(gone, |sum, more| [sum[0] + more[0], sum[1] + more[1]])
+    }
+
+    /// What all did, those that are open included.
+    pub(crate) fn traffic(&mut self, proxy: u64) -> Snapshot {
+        let sessions = self.sessions.values().map(|session| &session.mark);
+        let open = self.live.values().map(|live| &live.mark).chain(sessions);
+        self.tally.snapshot(proxy, open.map(|mark| &mark.meter))
+    }
+
+    /// Connections that are over: spared, hit, and with an error.
+    pub(crate) fn ends(&self) -> [u64; 3] {
+        self.tally.ends()
     }
 }
 

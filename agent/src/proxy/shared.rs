@@ -12,6 +12,7 @@ use crate::{
     http::{HttpConnection, RequestTotals},
     plane::DataPlane,
     tls::Tls,
+    traffic::Snapshot,
     udp::Plan,
 };
 use parking_lot::Mutex;
@@ -36,22 +37,11 @@ pub(crate) struct Totals {
     connections: AtomicU64,
     connections_hit: Arc<AtomicU64>,
     pub(crate) connection_errors: AtomicU64,
-    pub(crate) requests: Arc<RequestTotals>,
+    /// Datagrams sent to the upstream, and to clients.
+    pub(crate) datagrams: [AtomicU64; 2],
     /// Found no room, or nobody to take them.
     pub(crate) datagrams_dropped: AtomicU64,
-    pub(crate) upstream: Arc<Flow>,
-    pub(crate) downstream: Arc<Flow>,
-}
-
-/// What went in one direction, over all connections.
-#[derive(Debug, Default)]
-pub(crate) struct Flow {
-    /// Bytes read from the sender.
-    pub(crate) received: AtomicU64,
-    /// Bytes written to the receiver.
-    pub(crate) delivered: AtomicU64,
-    /// Datagrams sent to the receiver.
-    pub(crate) datagrams: AtomicU64,
+    pub(crate) requests: Arc<RequestTotals>,
 }
 
 /// Where connections from now on lead, and how they are encrypted.
@@ -62,6 +52,7 @@ struct Target {
 
 /// What a proxy's tasks share.
 pub(crate) struct Shared {
+    id: u64,
     pub(crate) plane: Arc<DataPlane>,
     pub(crate) roster: Mutex<Roster>,
     pub(crate) totals: Totals,
@@ -90,7 +81,9 @@ impl Drop for Ticket {
 
 impl Shared {
     pub(crate) fn new(plane: &Arc<DataPlane>, spec: &ProxySpec, tls: Tls) -> Arc<Self> {
+        static NEXT_ID: AtomicU64 = AtomicU64::new(1);
         Arc::new(Self {
+            id: NEXT_ID.fetch_add(1, Relaxed),
             plane: Arc::clone(plane),
             roster: Mutex::new(Roster::of(spec.protocol)),
             totals: Totals::default(),
@@ -128,30 +121,50 @@ impl Shared {
     }
 
     pub(crate) fn counters(&self) -> ProxyCounters {
+        let (open_connections, [bytes_upstream, bytes_downstream]) = {
+            let roster = self.roster.lock();
+            (roster.open() as u64, roster.delivered())
+        };
         ProxyCounters {
-            open_connections: self.roster.lock().open() as u64,
+            open_connections,
             connections: self.totals.connections.load(Relaxed),
             connections_hit: self.totals.connections_hit.load(Relaxed),
             connection_errors: self.totals.connection_errors.load(Relaxed),
             requests: self.totals.requests.requests.load(Relaxed),
             requests_hit: self.totals.requests.hit.load(Relaxed),
             request_errors: self.totals.requests.errors.load(Relaxed),
-            bytes_upstream: self.totals.upstream.delivered.load(Relaxed),
-            bytes_downstream: self.totals.downstream.delivered.load(Relaxed),
-            datagrams_upstream: self.totals.upstream.datagrams.load(Relaxed),
-            datagrams_downstream: self.totals.downstream.datagrams.load(Relaxed),
+            bytes_upstream,
+            bytes_downstream,
+            datagrams_upstream: self.totals.datagrams[0].load(Relaxed),
+            datagrams_downstream: self.totals.datagrams[1].load(Relaxed),
             datagrams_dropped: self.totals.datagrams_dropped.load(Relaxed),
         }
     }
 
     /// Bytes read from clients, and from the upstream.
     pub(crate) fn received(&self) -> [u64; 2] {
-        [&self.totals.upstream, &self.totals.downstream].map(|flow| flow.received.load(Relaxed))
+        self.roster.lock().received()
+    }
+
+    /// What its connections did, hit and spared apart.
+    pub(crate) fn traffic(&self) -> Snapshot {
+        self.roster.lock().traffic(self.id)
+    }
+
+    /// What distinguishes this proxy from an earlier one of the same name; and its connections that are over: spared,
+    /// hit, and with an error.
+    pub(crate) fn ends(&self) -> (u64, [u64; 3]) {
+        (self.id, self.roster.lock().ends())
     }
 
     /// A mark for a connection that nothing has acted on yet.
     pub(crate) fn new_mark(&self) -> Arc<ConnectionMark> {
         Arc::new(ConnectionMark::new(Arc::clone(&self.totals.connections_hit)))
+    }
+
+    /// A connection ends with an error.
+    pub(crate) fn count_error(&self) {
+        self.totals.connection_errors.fetch_add(1, Relaxed);
     }
 
     /// Runs a connection that was accepted.
@@ -169,7 +182,7 @@ impl Shared {
         let spawned = match self.protocol {
             Protocol::Http => HttpConnection::new(self, ticket, client, mark)
                 .map(|connection| drop(self.tasks.spawn(Box::new(connection).run(stop)))),
-            Protocol::Tcp | Protocol::Udp => Connection::new(self, ticket, client)
+            Protocol::Tcp | Protocol::Udp => Connection::new(self, ticket, &mark, client)
                 .map(|connection| drop(self.tasks.spawn(Box::new(connection).run(stop)))),
         };
         if let Err(error) = spawned {
@@ -178,9 +191,9 @@ impl Shared {
     }
 
     /// Takes a session of datagrams into the roster, which it leaves by its number.
-    pub(crate) fn begin_session(&self, client: IpAddr) -> (u64, Arc<Plan>) {
+    pub(crate) fn begin_session(&self, client: IpAddr, mark: &Arc<ConnectionMark>) -> (u64, Arc<Plan>) {
         self.totals.connections.fetch_add(1, Relaxed);
-        self.roster.lock().enter_session(client)
+        self.roster.lock().enter_session(client, Arc::clone(mark))
     }
 
     /// A session's task, to be spawned: it is waited for from now on, and ends when its token is cancelled.

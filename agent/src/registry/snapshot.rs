@@ -7,8 +7,12 @@ use super::{
     Inner, Refusal, Registry,
     entry::{End, Entry, Terms},
 };
+use crate::{
+    sampler::{FaultPulse, Pulse},
+    traffic::Snapshot,
+};
 use squall_wire::{FaultInfo, FaultName, Lease, LeaseId, ProxyInfo, ProxyName, Span};
-use std::time::Duration;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 /// A time left, to the millisecond, as people read it.
@@ -48,6 +52,33 @@ impl Registry {
             leases: inner.leases.ids().count(),
             held: self.plane.budget.used(),
         }
+    }
+
+    /// What these proxies saw, or all.
+    pub(crate) async fn traffic(&self, names: Option<&[ProxyName]>) -> Result<BTreeMap<ProxyName, Snapshot>, Refusal> {
+        let proxies: Vec<_> = {
+            let inner = self.inner.lock().await;
+            let known = |name: &ProxyName| Ok((name.clone(), Arc::clone(&inner.entry(name)?.proxy)));
+            match names {
+                Some(names) => names.iter().map(known).collect::<Result<_, Refusal>>()?,
+                None => inner.proxies.iter().map(|(name, entry)| (name.clone(), Arc::clone(&entry.proxy))).collect(),
+            }
+        };
+        Ok(proxies.into_iter().map(|(name, proxy)| (name, proxy.traffic())).collect())
+    }
+
+    /// What is counted, for who tells of it now and then.
+    pub(crate) async fn pulses(&self) -> Vec<Pulse> {
+        let inner = self.inner.lock().await;
+        let fault = |terms: &Terms| {
+            let (name, id, lease) = (terms.fault.name().clone(), terms.fault.id(), terms.lease.clone());
+            Some(FaultPulse { name, id, lease, hits: terms.fault.hits()? })
+        };
+        let proxy = |(name, entry): (&ProxyName, &Entry)| {
+            let (id, ends) = entry.proxy.ends();
+            Pulse { name: name.clone(), id, ends, faults: entry.faults.iter().filter_map(fault).collect() }
+        };
+        inner.proxies.iter().map(proxy).collect()
     }
 
     /// One proxy.

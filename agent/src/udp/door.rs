@@ -176,7 +176,6 @@ impl Reader {
     }
 
     fn route(&mut self, datagram: &[u8], from: SocketAddr) {
-        self.shared.totals.upstream.received.fetch_add(datagram.len() as u64, Relaxed);
         let hall = Arc::clone(&self.hall);
         // Held while a session is let in, so that whoever closes the door and then ends all sessions ends this one.
         let mut guests = hall.guests.lock();

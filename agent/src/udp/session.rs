@@ -16,8 +16,10 @@ use super::{
     socket::{connect, receive, refusal},
 };
 use crate::{
-    proxy::{Flow, Shared, Totals},
+    fault::ConnectionMark,
+    proxy::{Shared, Totals},
     reach,
+    traffic::Meter,
 };
 use bytes::Bytes;
 use std::{
@@ -49,6 +51,7 @@ pub(super) struct Seat {
     client: SocketAddr,
     inbox: Arc<Inbox>,
     plan: Arc<Plan>,
+    mark: Arc<ConnectionMark>,
     hall: Arc<Hall>,
     shared: Arc<Shared>,
     _slot: OwnedSemaphorePermit,
@@ -62,8 +65,9 @@ impl Seat {
         inbox: Arc<Inbox>,
         slot: OwnedSemaphorePermit,
     ) -> Self {
-        let (id, plan) = shared.begin_session(client.ip());
-        Self { id, client, inbox, plan, hall: Arc::clone(hall), shared: Arc::clone(shared), _slot: slot }
+        let mark = shared.new_mark();
+        let (id, plan) = shared.begin_session(client.ip(), &mark);
+        Self { id, client, inbox, plan, mark, hall: Arc::clone(hall), shared: Arc::clone(shared), _slot: slot }
     }
 }
 
@@ -100,11 +104,11 @@ enum Woke {
 
 impl Session {
     pub(super) fn new(seat: Seat) -> Self {
-        let mark = seat.shared.new_mark();
+        let mark = &seat.mark;
         let budget = &seat.shared.plane.budget;
         Self {
-            up: Line::new(true, budget, &mark),
-            down: Line::new(false, budget, &mark),
+            up: Line::new(true, budget, mark),
+            down: Line::new(false, budget, mark),
             seat,
             seen: 0,
             active: Instant::now(),
@@ -130,6 +134,7 @@ impl Session {
             Err(error) => {
                 reach::tell_unreached(&shared, &error);
                 shared.totals.connection_errors.fetch_add(1, Relaxed);
+                self.seat.mark.meter.fail();
             }
         }
     }
@@ -163,17 +168,18 @@ impl Session {
             && let Some((arrived, datagram)) = self.seat.inbox.take()
         {
             self.active = arrived;
+            self.seat.mark.meter.receive(true, datagram.len());
             self.up.push(datagram, arrived);
         }
         self.read(upstream);
         let now = Instant::now();
         self.up.advance(now);
         self.down.advance(now);
-        let Seat { hall, client, shared, .. } = &self.seat;
-        let totals = &shared.totals;
+        let Seat { hall, client, mark, shared, .. } = &self.seat;
+        let (totals, meter) = (&shared.totals, &mark.meter);
         let sent = [
-            flush(&mut self.up, &totals.upstream, totals, |datagram| upstream.try_send(datagram)),
-            flush(&mut self.down, &totals.downstream, totals, |datagram| hall.socket.try_send_to(datagram, *client)),
+            flush(&mut self.up, true, (meter, totals), |datagram| upstream.try_send(datagram)),
+            flush(&mut self.down, false, (meter, totals), |datagram| hall.socket.try_send_to(datagram, *client)),
         ];
         if sent.contains(&true) {
             self.active = now;
@@ -193,22 +199,22 @@ impl Session {
 
     /// Reads answers, and refusals, as far as there is room for them.
     fn read(&mut self, upstream: &UdpSocket) {
-        let totals = &self.seat.shared.totals;
+        let (totals, meter) = (&self.seat.shared.totals, &self.seat.mark.meter);
         while let Some(error) = refusal(upstream) {
-            note_refusal(totals, &error);
+            note_refusal((meter, totals), &error);
         }
         while self.down.has_room() {
             match receive(upstream, Bytes::copy_from_slice) {
                 Ok(datagram) => {
                     let now = Instant::now();
                     self.active = now;
-                    totals.downstream.received.fetch_add(datagram.len() as u64, Relaxed);
+                    meter.receive(false, datagram.len());
                     self.down.push(datagram, now);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {
-                    note_refusal(totals, &error);
+                    note_refusal((meter, totals), &error);
                     return;
                 }
             }
@@ -256,32 +262,39 @@ impl Session {
 }
 
 /// What ICMP told of a datagram that was sent.
-fn note_refusal(totals: &Totals, error: &io::Error) {
+fn note_refusal((meter, totals): (&Meter, &Totals), error: &io::Error) {
     tracing::debug!(%error, "the upstream did not take a datagram");
+    meter.fail();
     totals.connection_errors.fetch_add(1, Relaxed);
 }
 
 /// Sends what the socket takes; answers whether anything went.
-fn flush(line: &mut Line, flow: &Flow, totals: &Totals, send: impl Fn(&[u8]) -> io::Result<usize>) -> bool {
+fn flush(
+    line: &mut Line,
+    upstream: bool,
+    (meter, totals): (&Meter, &Totals),
+    send: impl Fn(&[u8]) -> io::Result<usize>,
+) -> bool {
     let (mut sent, mut refused) = (false, 0);
     while let Some(datagram) = line.front() {
         match send(datagram) {
             Ok(bytes) => {
-                flow.delivered.fetch_add(bytes as u64, Relaxed);
-                flow.datagrams.fetch_add(1, Relaxed);
+                meter.deliver(upstream, bytes);
+                totals.datagrams[usize::from(!upstream)].fetch_add(1, Relaxed);
                 sent = true;
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => break,
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) if error.kind() == ErrorKind::ConnectionRefused && refused < RETRIES => {
                 // The kernel tells of an earlier datagram, and has not sent this one.
-                note_refusal(totals, &error);
+                note_refusal((meter, totals), &error);
                 refused += 1;
                 continue;
             }
             Err(error) => {
                 // Too large for that network, or no way there: it is lost, as it would be without us.
                 tracing::debug!(%error, "failed to send a datagram");
+                meter.fail();
                 totals.connection_errors.fetch_add(1, Relaxed);
                 totals.datagrams_dropped.fetch_add(1, Relaxed);
             }

@@ -12,9 +12,10 @@ mod proxy;
 mod recover;
 mod run;
 mod sandbox;
+mod watch;
 
 use crate::{
-    cli::{Cli, Command},
+    cli::{Agents, AgentsCommand, Cli, Command},
     exit::Failure,
     output,
 };
@@ -36,7 +37,10 @@ pub async fn carry_out(cli: &Cli) -> Outcome {
             Ok(0)
         }
         Command::Faults { kind, agent } => faults::faults(kind.as_deref(), agent, common).await,
-        Command::Agents(choice) => agents::agents(choice, common).await,
+        Command::Agents(Agents { choice, command: None }) => agents::agents(choice, common).await,
+        Command::Agents(Agents { command: Some(AgentsCommand::Watch { choice, every }), .. }) => {
+            watch::watch(choice, *every, common).await
+        }
         Command::Proxy(command) => proxy::proxy(command, common).await,
         Command::Fault(command) => fault::fault(command, common).await,
         Command::Heal(args) => heal::heal(args, common).await,

@@ -1,7 +1,7 @@
 //! What is measured, as it is written: the load and the probes.
 
 use super::{OneOrMore, RequestRate, Text};
-use crate::experiment::AgentRead;
+use crate::experiment::{AgentGroup, AgentRead};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use squall_wire::{ProxyName, Span};
@@ -179,6 +179,10 @@ pub struct AgentProbeDoc {
     pub agent: Option<String>,
     /// The proxy.
     pub proxy: ProxyName,
-    /// Which of its counters.
+    /// Of which of its connections: those that a fault hit, or those that it spared, which are their control group.
+    /// All when absent.
+    #[serde(default)]
+    pub group: Option<AgentGroup>,
+    /// What of it: a number of connections, a rate a second, a share, or a time in seconds.
     pub read: AgentRead,
 }

@@ -1,25 +1,34 @@
 //! Reads what a proxy itself saw, from its agent's REST API.
 //!
-//! Counts are as the agent has them; rates are their growth between two readings, restarts of the agent included.
-//! Neighbours: `squall-agent` answers, `growth` compares.
+//! What all connections did comes from the proxy's counters; rates are their growth between two readings, restarts of
+//! the agent included. What a group of them did, and how long things took, comes from the agent's traffic since the
+//! mark of the reading before. Neighbours: `squall-agent` answers, `growth` compares.
 
 use super::{AgentAddress, Seen, Unread, growth::Growth};
-use crate::{experiment::AgentRead, fetch};
-use reqwest::Client;
-use serde::Deserialize;
-use squall_wire::{ErrorBody, ProxyCounters, ProxyName};
-use std::{collections::BTreeMap, sync::Arc};
+use crate::{
+    experiment::{AgentGroup, AgentRead},
+    fetch,
+};
+use reqwest::{Client, StatusCode};
+use serde::{Deserialize, de::DeserializeOwned};
+use squall_wire::{ErrorBody, Mark, ProxyCounters, ProxyName, ProxyTraffic, Span, Traffic, TrafficGroup};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
-/// A proxy's description with its faults is a few KiB.
+/// A proxy's description with its faults is a few KiB, its traffic two.
 const LONGEST: usize = 1024 * 1024;
+const FIRST: &str = "the first reading, from which growth is counted";
 
 pub(super) struct AgentProbe {
     client: Client,
     url: String,
     token: Option<Arc<str>>,
+    proxy: ProxyName,
+    group: Option<AgentGroup>,
     read: AgentRead,
     growth: Growth<()>,
+    /// Where the next reading of the traffic counts from, and when that was.
+    mark: Option<(Mark, Instant)>,
 }
 
 /// All that is needed of a proxy's description, so that an agent of another version can be read.
@@ -28,33 +37,39 @@ struct Proxy {
     counters: ProxyCounters,
 }
 
+/// What an agent answered, if it answered.
+enum Answer<T> {
+    Value(u16, T),
+    /// It does not remember the mark.
+    Forgotten(u16),
+}
+
 impl AgentProbe {
-    pub(super) fn new(client: Client, agent: &AgentAddress, proxy: &ProxyName, read: AgentRead) -> Self {
-        let url = format!("{}/v1/proxies/{proxy}", agent.url.trim_end_matches('/'));
-        Self { client, url, token: agent.token.clone(), read, growth: Growth::default() }
+    pub(super) fn new(
+        client: Client,
+        agent: &AgentAddress,
+        proxy: &ProxyName,
+        group: Option<AgentGroup>,
+        read: AgentRead,
+    ) -> Self {
+        let url = agent.url.trim_end_matches('/').to_owned();
+        let (proxy, token) = (proxy.clone(), agent.token.clone());
+        Self { client, url, token, proxy, group, read, growth: Growth::default(), mark: None }
     }
 
     pub(super) async fn read(&mut self) -> Result<Seen, Unread> {
-        let mut request = self.client.get(&self.url);
-        if let Some(token) = &self.token {
-            request = request.bearer_auth(token);
-        }
-        let response = request.send().await.map_err(fetch::FetchError::from)?;
-        let status = response.status();
-        let unread = |why: String| Unread { status: Some(status.as_u16()), why };
-        let body = fetch::body(response, LONGEST).await.map_err(|error| unread(error.to_string()))?;
-        if !status.is_success() {
-            let said = serde_json::from_slice::<ErrorBody>(&body).map(|body| format!(": {}", body.error.message));
-            return Err(unread(format!("the agent answered {status}{}", said.unwrap_or_default())));
-        }
-        let proxy: Proxy =
-            serde_json::from_slice(&body).map_err(|error| unread(format!("not an agent's answer: {error}")))?;
-        let value = self.figure(&proxy.counters, Instant::now());
-        let text = value.is_none().then(|| "the first reading, from which growth is counted".to_owned());
-        Ok(Seen { status: Some(status.as_u16()), value, text, failed: None })
+        if self.group.is_none() && self.read.is_counter() { self.counters().await } else { self.traffic().await }
     }
 
-    fn figure(&mut self, counters: &ProxyCounters, now: Instant) -> Option<f64> {
+    async fn counters(&mut self) -> Result<Seen, Unread> {
+        let path = format!("/v1/proxies/{}", self.proxy);
+        let Answer::Value(status, Proxy { counters }) = self.get(&path).await? else { return Ok(Seen::default()) };
+        let value = self.counter(&counters, Instant::now());
+        let text = value.is_none().then(|| FIRST.to_owned());
+        Ok(Seen { status: Some(status), value, text, failed: None })
+    }
+
+    fn counter(&mut self, counters: &ProxyCounters, now: Instant) -> Option<f64> {
         let counter = match self.read {
             AgentRead::OpenConnections => return Some(counters.open_connections as f64),
             AgentRead::ConnectionsHit => return Some(counters.connections_hit as f64),
@@ -68,7 +83,85 @@ impl AgentProbe {
             AgentRead::UpstreamDatagramRate => counters.datagrams_upstream,
             AgentRead::DownstreamDatagramRate => counters.datagrams_downstream,
             AgentRead::DroppedDatagramRate => counters.datagrams_dropped,
+            // No counter has it; see `AgentRead::is_counter`.
+            _ => return None,
         };
         self.growth.since_before(now, BTreeMap::from([((), counter as f64)]))?.rate()
+    }
+
+    async fn traffic(&mut self) -> Result<Seen, Unread> {
+        let since = self.mark.as_ref().map(|(mark, _)| format!("&since={mark}")).unwrap_or_default();
+        let path = format!("/v1/traffic?proxy={}{since}", self.proxy);
+        let (status, Traffic { mark, proxies }) = match self.get(&path).await? {
+            Answer::Value(status, traffic) => (status, traffic),
+            Answer::Forgotten(status) => {
+                self.mark = None;
+                let text = Some("the agent was restarted or has forgotten the reading before".to_owned());
+                return Ok(Seen { status: Some(status), value: None, text, failed: None });
+            }
+        };
+        let before = self.mark.replace((mark, Instant::now())).map(|(_, at)| at);
+        let seen = proxies.iter().find(|seen| seen.proxy == self.proxy).map(|seen| group(seen, self.group));
+        let seen = seen.ok_or_else(|| Unread::new(format!("the agent says nothing of proxy `{}`", self.proxy)))?;
+        let value = figure(self.read, seen, before.map(|before| before.elapsed()));
+        let why = if before.is_none() { FIRST } else { "nothing of it since the reading before" };
+        Ok(Seen { status: Some(status), value, text: value.is_none().then(|| why.to_owned()), failed: None })
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<Answer<T>, Unread> {
+        let mut request = self.client.get(format!("{}{path}", self.url));
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        let response = request.send().await.map_err(fetch::FetchError::from)?;
+        let status = response.status();
+        let unread = |why: String| Unread { status: Some(status.as_u16()), why };
+        let body = fetch::body(response, LONGEST).await.map_err(|error| unread(error.to_string()))?;
+        if status == StatusCode::GONE {
+            return Ok(Answer::Forgotten(status.as_u16()));
+        }
+        if !status.is_success() {
+            let said = serde_json::from_slice::<ErrorBody>(&body).map(|body| format!(": {}", body.error.message));
+            return Err(unread(format!("the agent answered {status}{}", said.unwrap_or_default())));
+        }
+        let value = serde_json::from_slice(&body).map_err(|error| unread(format!("not an agent's answer: {error}")))?;
+        Ok(Answer::Value(status.as_u16(), value))
+    }
+}
+
+fn group(seen: &ProxyTraffic, group: Option<AgentGroup>) -> &TrafficGroup {
+    match group {
+        None => &seen.all,
+        Some(AgentGroup::Hit) => &seen.hit,
+        Some(AgentGroup::Spared) => &seen.spared,
+    }
+}
+
+/// The value that is read: connections, so many a second, a share of 1, or seconds. What is counted since a reading
+/// has none at the first.
+fn figure(read: AgentRead, seen: &TrafficGroup, over: Option<Duration>) -> Option<f64> {
+    let over = match (read, over) {
+        (AgentRead::OpenConnections, _) => return Some(seen.open as f64),
+        (_, over) => over?.as_secs_f64(),
+    };
+    let rate = |count: u64| (over > 0.0).then(|| count as f64 / over);
+    let seconds = |span: Option<Span>| span.map(|span| span.get().as_secs_f64());
+    match read {
+        AgentRead::ConnectionRate => rate(seen.ended),
+        AgentRead::ErrorRate => rate(seen.errors),
+        AgentRead::UpstreamRate => rate(seen.bytes_upstream),
+        AgentRead::DownstreamRate => rate(seen.bytes_downstream),
+        AgentRead::ErrorRatio => (seen.ended > 0).then(|| seen.errors as f64 / seen.ended as f64),
+        AgentRead::ConnectP50 => seconds(seen.connect.p50),
+        AgentRead::ConnectP90 => seconds(seen.connect.p90),
+        AgentRead::ConnectP99 => seconds(seen.connect.p99),
+        AgentRead::FirstByteP50 => seconds(seen.first_byte.p50),
+        AgentRead::FirstByteP90 => seconds(seen.first_byte.p90),
+        AgentRead::FirstByteP99 => seconds(seen.first_byte.p99),
+        AgentRead::DurationP50 => seconds(seen.duration.p50),
+        AgentRead::DurationP90 => seconds(seen.duration.p90),
+        AgentRead::DurationP99 => seconds(seen.duration.p99),
+        // Counters have them; see `AgentRead::is_counter`.
+        _ => None,
     }
 }

@@ -163,10 +163,10 @@ impl Source {
             ProbeKind::Metrics { url, select, read } => {
                 Self::Metrics(metrics::MetricsProbe::new(client, url, select.clone(), *read))
             }
-            ProbeKind::Agent { agent, proxy, read } => {
+            ProbeKind::Agent { agent, proxy, group, read } => {
                 let agent = address(agent.as_deref(), agents)?;
                 let client = crate::fetch::agent_client(&agent.tls)?;
-                Self::Agent(agent::AgentProbe::new(client, agent, proxy, *read))
+                Self::Agent(agent::AgentProbe::new(client, agent, proxy, *group, *read))
             }
         })
     }

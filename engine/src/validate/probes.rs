@@ -68,8 +68,19 @@ impl Check<'_, '_, '_> {
         } else if let Some(command) = &doc.command {
             self.command(command, spot.key("command"))
         } else {
-            doc.agent.as_ref().map(seen_by_agent)
+            self.agent(doc.agent.as_ref()?, spot.key("agent"))
         }
+    }
+
+    fn agent(&mut self, doc: &AgentProbeDoc, spot: Spot<'_>) -> Option<ProbeKind> {
+        let AgentProbeDoc { agent, proxy, group, read } = doc.clone();
+        if group.is_some() && read.is_whole() {
+            let related = spot.key("read").mark();
+            let message = "this is read of the whole proxy, and of no group: leave `group` out";
+            self.report.error(spot.key("group").key_mark(), message).related(related, "it is read here");
+            return None;
+        }
+        Some(ProbeKind::Agent { agent, proxy, group, read })
     }
 
     fn tcp(&mut self, doc: &TcpProbeDoc, spot: Spot<'_>) -> Option<ProbeKind> {
@@ -187,8 +198,4 @@ impl Check<'_, '_, '_> {
         }
         Some(url.to_owned())
     }
-}
-
-fn seen_by_agent(doc: &AgentProbeDoc) -> ProbeKind {
-    ProbeKind::Agent { agent: doc.agent.clone(), proxy: doc.proxy.clone(), read: doc.read }
 }

@@ -78,9 +78,11 @@ pub struct FaultSpec {
     pub skip: u64,
     /// Stop after so many hits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
     pub count: Option<u64>,
     /// Seeds every random choice; made up, and reported, when absent. Below 2^53, so that JSON carries it exactly.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 9_007_199_254_740_991_u64))]
     pub seed: Option<u64>,
     /// The lease that it lives under.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -162,4 +164,11 @@ pub struct FaultInfo {
     pub hits: Option<u64>,
     /// Units that matched `where`, hit or spared.
     pub units: u64,
+}
+
+/// The answer of `GET /v1/proxies/{proxy}/faults`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct FaultList {
+    /// In the order in which they apply.
+    pub faults: Vec<FaultInfo>,
 }

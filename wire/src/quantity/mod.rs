@@ -74,7 +74,7 @@ macro_rules! text_quantity {
             fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
                 schemars::json_schema!({
                     "type": "string",
-                    "pattern": concat!("^(", $pattern, "|.*\\$\\{.+\\}.*)$"),
+                    "pattern": concat!("^(", $pattern, $crate::or_variable!(), ")$"),
                     "description": $about,
                     "examples": [$example],
                 })

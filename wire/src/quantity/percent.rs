@@ -105,7 +105,7 @@ impl schemars::JsonSchema for Percent {
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({
             "type": ["number", "string"], "minimum": 0, "maximum": 100,
-            "pattern": "^([0-9.]+ ?%?|.*\\$\\{.+\\}.*)$",
+            "pattern": concat!("^(([0-9]+(\\.[0-9]*)?|\\.[0-9]+) ?%?", crate::or_variable!(), ")$"),
             "description": "A share from 0 to 100, decimals allowed",
         })
     }

@@ -42,7 +42,7 @@ text_quantity!(
     ByteRate,
     "a rate",
     "1MB/s",
-    "[0-9._]+ ?(B|kB|KB|MB|GB|TB|KiB|MiB|GiB)/s",
+    "([0-9][0-9_]*(\\.[0-9_]*)?|\\.[0-9][0-9_]*) ?(B|kB|KB|MB|GB|TB|KiB|MiB|GiB)/s",
     "Bytes a second: 10KB/s, 1MB/s"
 );
 

@@ -99,7 +99,7 @@ text_quantity!(
     ByteSize,
     "a size",
     "64KiB",
-    "[0-9._]+ ?(B|kB|KB|MB|GB|TB|KiB|MiB|GiB)",
+    "([0-9][0-9_]*(\\.[0-9_]*)?|\\.[0-9][0-9_]*) ?(B|kB|KB|MB|GB|TB|KiB|MiB|GiB)",
     "A number of bytes: 512B, 64KiB, 1MB"
 );
 

@@ -64,7 +64,7 @@ impl FromStr for Span {
         let mut total = Duration::ZERO;
         while !rest.is_empty() {
             let (number, tail) = number_and_unit(rest).ok_or_else(|| not_a_duration(text))?;
-            let end = tail.find(|c: char| c.is_ascii_digit() || c.is_whitespace()).unwrap_or(tail.len());
+            let end = tail.find(|c: char| c.is_ascii_digit() || c == '.' || c.is_whitespace()).unwrap_or(tail.len());
             let (unit, next) = tail.split_at(end);
             if unit.is_empty() {
                 let shown = trimmed;
@@ -126,7 +126,7 @@ text_quantity!(
     Span,
     "a duration",
     "800ms",
-    "([0-9.]+(ns|us|µs|ms|s|m|h) ?)+",
+    "(([0-9][0-9_]*(\\.[0-9_]*)?|\\.[0-9][0-9_]*) ?(ns|us|µs|ms|s|m|h) ?)+",
     "A length of time: 800ms, 1.5s, 2m, 1m30s"
 );
 
@@ -166,7 +166,7 @@ text_quantity!(
     SpanOrForever,
     "a duration or `forever`,",
     "800ms",
-    "forever|([0-9.]+(ns|us|µs|ms|s|m|h) ?)+",
+    "forever|(([0-9][0-9_]*(\\.[0-9_]*)?|\\.[0-9][0-9_]*) ?(ns|us|µs|ms|s|m|h) ?)+",
     "A length of time (800ms, 1.5s, 2m) or forever"
 );
 
@@ -188,6 +188,7 @@ mod tests {
         assert_eq!(parse("1m30s"), Ok(Duration::from_secs(90)));
         assert_eq!(parse("0s"), Ok(Duration::ZERO));
         assert_eq!(parse(" 250 us "), Ok(Duration::from_micros(250)));
+        assert_eq!(parse("1s.5ms"), Ok(Duration::from_micros(1_000_500)));
     }
 
     #[test]

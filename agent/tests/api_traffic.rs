@@ -1,0 +1,118 @@
+//! `/v1/traffic`: connections that a fault hit are told apart from those that it spared, since a mark.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
+
+mod api_support;
+
+use api_support::{Running, connect, echo, ping};
+use serde_json::{Value, json};
+use std::{net::SocketAddr, time::Duration};
+
+fn proxy<'a>(traffic: &'a Value, name: &str) -> &'a Value {
+    traffic["proxies"].as_array().unwrap().iter().find(|proxy| proxy["proxy"] == name).unwrap()
+}
+
+fn millis(span: &Value) -> u128 {
+    span.as_str().unwrap().parse::<squall_wire::Span>().unwrap().get().as_millis()
+}
+
+/// One connection from its beginning to its end.
+async fn visit(addr: SocketAddr) {
+    ping(&mut connect(addr).await).await.unwrap();
+}
+
+#[tokio::test]
+async fn hit_and_spared_are_counted_apart_and_only_the_hit_ones_are_slow() {
+    let agent = Running::new().await;
+    let addr = agent.proxy("db", echo(b'a').await).await;
+    let (_, mark) = agent.get("/v1/traffic").await;
+    let slow = json!({"fault": {"latency": {"delay": "300ms"}}, "percent": 50, "seed": 7, "name": "slow"});
+    agent.fault("db", slow).await;
+    for _ in 0..12 {
+        visit(addr).await;
+    }
+    let path = format!("/v1/traffic?proxy=db&since={}", mark["mark"].as_str().unwrap());
+    let traffic = agent.until(&path, |_, traffic| proxy(traffic, "db")["all"]["ended"] == 12).await;
+    let (_, fault) = agent.get("/v1/proxies/db/faults/slow").await;
+    let [all, hit, spared] = ["all", "hit", "spared"].map(|group| &proxy(&traffic, "db")[group]);
+    assert_eq!(hit["ended"], fault["hits"]);
+    let (hits, spares) = (hit["ended"].as_u64().unwrap(), spared["ended"].as_u64().unwrap());
+    assert!(hits > 0 && spares > 0 && hits + spares == 12, "{traffic}");
+    for (group, ended) in [(all, 12), (hit, hits), (spared, spares)] {
+        assert_eq!((&group["open"], &group["errors"]), (&json!(0), &json!(0)));
+        for timing in ["connect", "first_byte", "duration"] {
+            assert_eq!(group[timing]["count"], ended, "{timing} of {traffic}");
+        }
+    }
+    // The fault acts on what comes back; what the client sent had passed before.
+    assert_eq!((&all["bytes_upstream"], &all["bytes_downstream"]), (&json!(48), &json!(60)));
+    assert_eq!(hit["bytes_downstream"], hits * 5);
+    assert!(millis(&hit["first_byte"]["p50"]) >= 300 && millis(&hit["duration"]["p50"]) >= 300, "{hit}");
+    assert!(millis(&spared["first_byte"]["p50"]) < 300, "{spared}");
+}
+
+#[tokio::test]
+async fn a_mark_leaves_out_what_was_before_and_open_connections_are_seen() {
+    let agent = Running::new().await;
+    let addr = agent.proxy("db", echo(b'a').await).await;
+    agent.proxy("idle", echo(b'b').await).await;
+    for _ in 0..3 {
+        visit(addr).await;
+    }
+    let before = agent.until("/v1/traffic", |_, traffic| proxy(traffic, "db")["all"]["ended"] == 3).await;
+    let mut open = connect(addr).await;
+    ping(&mut open).await.unwrap();
+    let path = format!("/v1/traffic?since={}", before["mark"].as_str().unwrap());
+    let traffic = agent.get(&path).await.1;
+    let spared = &proxy(&traffic, "db")["spared"];
+    assert_eq!((&spared["open"], &spared["ended"], &spared["bytes_downstream"]), (&json!(1), &json!(0), &json!(5)));
+    assert_eq!((&spared["first_byte"]["count"], &spared["duration"]["p99"]), (&json!(1), &Value::Null));
+    assert_eq!(proxy(&traffic, "idle")["all"]["bytes_upstream"], 0);
+    // From the moment at which a fault acts on it, the same connection is one of those hit.
+    agent.fault("db", json!({"fault": {"latency": {"delay": "1ms"}}})).await;
+    ping(&mut open).await.unwrap();
+    let traffic = agent.get(&path).await.1;
+    let (hit, spared) = (&proxy(&traffic, "db")["hit"], &proxy(&traffic, "db")["spared"]);
+    assert_eq!((&hit["open"], &hit["bytes_downstream"]), (&json!(1), &json!(5)), "{traffic}");
+    assert_eq!((&spared["open"], &spared["bytes_downstream"]), (&json!(0), &json!(5)), "{traffic}");
+    // What Prometheus and the proxy's own counters say is the same.
+    let counters = &agent.get("/v1/proxies/db").await.1["counters"];
+    assert_eq!((&counters["bytes_downstream"], &counters["bytes_upstream"]), (&json!(25), &json!(20)));
+}
+
+#[tokio::test]
+async fn an_upstream_that_is_not_there_is_an_error_of_its_group() {
+    let agent = Running::new().await;
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let addr = agent.proxy("gone", nobody).await;
+    assert!(ping(&mut connect(addr).await).await.is_err());
+    let traffic = agent.until("/v1/traffic?proxy=gone", |_, t| proxy(t, "gone")["spared"]["ended"] == 1).await;
+    let spared = &proxy(&traffic, "gone")["spared"];
+    assert_eq!((&spared["errors"], &spared["connect"]["count"]), (&json!(1), &json!(0)), "{spared}");
+}
+
+#[tokio::test]
+async fn a_wrong_question_is_told_what_is_wrong() {
+    let agent = Running::new().await;
+    agent.proxy("a", echo(b'a').await).await;
+    agent.proxy("b", echo(b'b').await).await;
+    let of_a = agent.get("/v1/traffic?proxy=a").await.1["mark"].as_str().unwrap().to_owned();
+    for (path, status, code) in [
+        ("/v1/traffic?since=yesterday".to_owned(), 400, "invalid_request"),
+        ("/v1/traffic?since=00000000-1".to_owned(), 410, "gone"),
+        ("/v1/traffic?proxy=nobody".to_owned(), 404, "not_found"),
+        ("/v1/traffic?proxy=a,,b".to_owned(), 400, "invalid_request"),
+        ("/v1/traffic?window=5s".to_owned(), 400, "invalid_request"),
+        (format!("/v1/traffic?proxy=b&since={of_a}"), 400, "invalid_request"),
+    ] {
+        let (answered, body) = agent.get(&path).await;
+        assert_eq!((answered, body["error"]["code"].as_str()), (status, Some(code)), "{path}: {body}");
+    }
+    assert_eq!(agent.get(&format!("/v1/traffic?proxy=a&since={of_a}")).await.0, 200);
+    // A proxy that is gone is in no answer; one of its name that is made anew counts from its own beginning.
+    let mark = agent.get("/v1/traffic").await.1["mark"].as_str().unwrap().to_owned();
+    assert_eq!(agent.delete("/v1/proxies/b").await.0, 204);
+    let addr = agent.proxy("b", echo(b'b').await).await;
+    tokio::time::timeout(Duration::from_secs(20), visit(addr)).await.unwrap();
+    agent.until(&format!("/v1/traffic?since={mark}"), |_, t| proxy(t, "b")["all"]["ended"] == 1).await;
+}
