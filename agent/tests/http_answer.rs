@@ -1,7 +1,5 @@
 //! `http_status` and `http_unauthorized`: answers without the upstream, request by request.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
-
 mod common;
 mod http_support;
 

@@ -1,7 +1,5 @@
 //! `http_headers` and `http_body`: messages that are changed on their way, and stay well-formed unless told otherwise.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
-
 mod common;
 mod http_support;
 

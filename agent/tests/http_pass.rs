@@ -1,7 +1,5 @@
 //! An `http` proxy without faults: what it passes, byte for byte, and what it refuses.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
-
 mod common;
 mod http_support;
 

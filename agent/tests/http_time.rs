@@ -1,7 +1,5 @@
 //! Faults in time and faults of bytes, on an `http` proxy: each hits the requests that it hits, and no others.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
-
 mod common;
 mod http_support;
 

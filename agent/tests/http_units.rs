@@ -1,7 +1,5 @@
 //! On `http` a unit is a request: shares, counts, conditions, and faults that come and go under it.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
-
 mod common;
 mod http_support;
 

@@ -12,8 +12,8 @@ use super::{Item, Stage, StageContext, hold::Hold, latency::delay};
 use crate::http::Head;
 use rand_chacha::ChaCha8Rng;
 use squall_wire::{
-    FaultKind,
-    fault::{HttpLatency, HttpPart},
+    ByteSize, FaultKind,
+    fault::{HttpLatency, HttpPart, Latency},
 };
 use std::{collections::VecDeque, time::Instant};
 
@@ -47,7 +47,8 @@ impl Gate {
     /// Each exchange draws once, so that a changed delay keeps its place in the spread.
     fn time(&mut self) {
         let HttpLatency { delay: mean, jitter, distribution, .. } = self.latency;
-        let late = delay(mean, jitter, distribution, &mut self.random.clone());
+        let latency = Latency { delay: mean, jitter, distribution, buffer: ByteSize::default() };
+        let late = delay(&latency, &mut self.random.clone());
         self.opens = self.came.map(|came| came + late);
     }
 }

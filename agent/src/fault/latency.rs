@@ -15,7 +15,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution as _, Exp1, StandardNormal};
 use squall_wire::{
-    FaultKind, Span,
+    FaultKind,
     fault::{Distribution, Latency},
 };
 use std::{
@@ -92,8 +92,7 @@ impl DelayLine {
 
     /// When something that arrived then leaves.
     fn ready(&mut self, arrived: Instant) -> Instant {
-        let Latency { delay: mean, jitter, distribution, .. } = self.latency;
-        let ready = arrived + delay(mean, jitter, distribution, &mut self.random);
+        let ready = arrived + delay(&self.latency, &mut self.random);
         let ready = self.last_ready.map_or(ready, |last| ready.max(last));
         self.last_ready = Some(ready);
         ready
@@ -101,12 +100,12 @@ impl DelayLine {
 }
 
 /// One random delay, clipped at 0.
-pub(super) fn delay(delay: Span, jitter: Span, distribution: Distribution, random: &mut ChaCha8Rng) -> Duration {
-    let (delay, jitter) = (delay.get(), jitter.get().as_secs_f64());
+pub(super) fn delay(latency: &Latency, random: &mut ChaCha8Rng) -> Duration {
+    let (delay, jitter) = (latency.delay.get(), latency.jitter.get().as_secs_f64());
     if jitter == 0.0 {
         return delay;
     }
-    let spread = match distribution {
+    let spread = match latency.distribution {
         Distribution::Uniform => random.random_range(-1.0..=1.0),
         Distribution::Normal => StandardNormal.sample(random),
         Distribution::Exponential => Exp1.sample(random),
@@ -195,9 +194,7 @@ mod tests {
     fn sample(json: &str) -> Vec<f64> {
         let latency: Latency = serde_json::from_str(json).unwrap();
         let mut random = ChaCha8Rng::seed_from_u64(1);
-        let mut delays: Vec<f64> = (0..20_000)
-            .map(|_| delay(latency.delay, latency.jitter, latency.distribution, &mut random).as_secs_f64() * 1e3)
-            .collect();
+        let mut delays: Vec<f64> = (0..20_000).map(|_| delay(&latency, &mut random).as_secs_f64() * 1e3).collect();
         delays.sort_by(f64::total_cmp);
         delays
     }

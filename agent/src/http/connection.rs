@@ -16,7 +16,9 @@ use crate::{
     fault::{ConnectionMark, Ending},
     pipeline::Appetite,
     proxy::{Flow, Shared, Ticket},
-    reach, socket,
+    reach,
+    sieve::Sieve,
+    socket,
     stream::Stream,
 };
 use std::{
@@ -27,8 +29,11 @@ use std::{
     task::{Context, Poll},
     time::Instant,
 };
-use tokio::{io::Interest, net::TcpStream, task::coop::consume_budget};
+use tokio::{io::Interest, net::TcpStream, task::yield_now};
 use tokio_util::sync::CancellationToken;
+
+/// Bytes that are written before the stop of the connection and other tasks get their turn.
+const TURN: usize = 4 * 1024 * 1024;
 
 /// Pieces that one write gathers.
 const GATHER: usize = 64;
@@ -69,6 +74,8 @@ enum Woke {
 struct Side {
     /// Writing to it failed.
     lost: bool,
+    /// It ended without the word by which TLS says that nothing is missing.
+    cut_off: bool,
     /// The end was passed on to it.
     shut: bool,
 }
@@ -82,10 +89,16 @@ pub(crate) struct HttpConnection {
     session: Session,
     /// The version of the plan that the session follows.
     seen: u64,
+    /// The version of the plan that the sieves follow, and whether the upstream was there.
+    sifted: (u64, bool),
+    from_client: Sieve,
+    from_upstream: Sieve,
     to_client: Side,
     to_upstream: Side,
     /// Either side ended with an error that was not ours.
     failed: bool,
+    /// Bytes written since others had their turn.
+    moved: usize,
 }
 
 impl HttpConnection {
@@ -97,17 +110,20 @@ impl HttpConnection {
         client: TcpStream,
         mark: Arc<ConnectionMark>,
     ) -> io::Result<Self> {
-        let client = reach::accepted(shared, client)?;
         let host = shared.rewrites_host.then(|| shared.upstream());
         Ok(Self {
+            client: reach::accepted(shared, client)?,
             session: Session::new(&shared.plane.budget, mark, Arc::clone(&shared.totals.requests), host),
             shared: Arc::clone(shared),
             ticket,
-            client,
             seen: 0,
+            sifted: (0, false),
+            from_client: Sieve::default(),
+            from_upstream: Sieve::default(),
             to_client: Side::default(),
             to_upstream: Side::default(),
             failed: false,
+            moved: 0,
         })
     }
 
@@ -123,35 +139,37 @@ impl HttpConnection {
         if self.failed {
             self.shared.totals.connection_errors.fetch_add(1, Relaxed);
         }
-        let Some(ending) = ending else { return };
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = Box::pin(finish(&self.client, upstream.stream(), ending)) => {}
+        if let Some(ending) = ending {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = Box::pin(finish(&self.client, upstream.stream(), ending)) => {}
+            }
         }
+        self.from_client.clear(&self.client);
+        upstream.stream().into_iter().for_each(|stream| self.from_upstream.clear(stream));
         // Its slot and its place among the live ones are given back only now that the sockets are done with.
         drop(upstream);
         drop(self);
     }
 
-    /// Agrees with the client on keys, where TLS ends here; whether it may go on.
-    async fn welcome(&mut self) -> bool {
-        let Err(error) = reach::welcome(&self.shared, &self.client).await else { return true };
-        if error.kind() != ErrorKind::NotConnected {
-            self.shared.plane.tell_tls_failure(&error, "client", "failed to agree on TLS");
-            self.failed = true;
-        }
-        false
-    }
-
     async fn relay(&mut self, upstream: &mut Upstream) -> Ending {
-        if matches!(self.client, Stream::Tls(_)) && !Box::pin(self.welcome()).await {
+        if matches!(self.client, Stream::Tls(_))
+            && let Err(error) = Box::pin(reach::welcome(&self.shared, &self.client)).await
+        {
+            if error.kind() != ErrorKind::NotConnected {
+                self.shared.plane.tell_tls_failure(&error, "client", "failed to agree on TLS");
+                self.failed = true;
+            }
             return Ending::Close;
         }
         loop {
-            // As in a link, sockets that are always ready must not keep other tasks waiting.
-            consume_budget().await;
+            if self.moved >= TURN {
+                self.moved = 0;
+                yield_now().await;
+            }
             let now = Instant::now();
             self.follow_plan(now);
+            self.sift(upstream.stream());
             self.session.advance(now);
             if matches!(upstream, Upstream::Unasked) && self.session.wants_upstream() {
                 *upstream = Upstream::Dialling(self.dial());
@@ -189,50 +207,57 @@ impl HttpConnection {
         }
     }
 
-    fn dial(&self) -> Dial {
-        let shared = Arc::clone(&self.shared);
-        Box::pin(async move { reach::dial(&shared).await })
+    /// What the kernel drops of either side follows the plan, and the upstream's from when that is there.
+    fn sift(&mut self, upstream: Option<&Stream>) {
+        let now = (self.seen, upstream.is_some());
+        if self.sifted != now {
+            self.sifted = now;
+            let plan = self.ticket.membership.plan();
+            self.from_client.follow(&plan, true, Some(&self.client));
+            self.from_upstream.follow(&plan, false, upstream);
+        }
     }
 
+    fn dial(&self) -> Dial {
+        let (shared, meant) = (Arc::clone(&self.shared), reach::meant(&self.shared, &self.client));
+        Box::pin(async move { reach::dial(&shared, meant).await })
+    }
+
+    /// Polls what it waits for one by one, as a link does, for an idle connection is to be small.
     async fn wait(&self, upstream: &mut Upstream) -> Woke {
-        // Boxed, as all that an idle connection does not wait for.
         let wake = self.session.next_wake(Instant::now());
         let mut sleep = wake.map(|wake| Box::pin(self.shared.plane.timer.sleep_until(wake)));
+        let watching = self.session.client_ended.is_some() || self.session.leaves_client_unread();
+        let mut gone = watching.then(|| Box::pin(async { drop(self.client.ready(Interest::ERROR).await) }));
         let from_client = self.session.client_appetite() != Appetite::Full;
         let from_upstream = self.session.upstream_appetite() != Appetite::Full;
-        let watching = self.session.client_ended.is_some() || self.session.leaves_client_unread();
-        let mut error = watching.then(|| Box::pin(ready(&self.client, Interest::ERROR)));
-        let (stream, mut dial) = match upstream {
-            Upstream::Open(stream) => (Some(&*stream), None),
-            Upstream::Dialling(dial) => (None, Some(dial)),
-            Upstream::Unasked | Upstream::Gone => (None, None),
-        };
-        let to_client = !self.session.down.is_empty() || (!self.to_client.lost && self.client.has_pending());
-        let to_upstream =
-            !self.session.up.is_empty() || (!self.to_upstream.lost && stream.is_some_and(Stream::has_pending));
+        let to_client = !self.session.down.is_empty() || self.client.has_pending();
+        let to_upstream = !self.session.up.is_empty() || upstream.stream().is_some_and(Stream::has_pending);
         poll_fn(|context| {
-            let client_takes = to_client && self.client.poll_writable(context).is_ready();
-            let stream_is =
-                |wanted: bool, poll: fn(&Stream, &mut Context<'_>) -> Poll<()>, context: &mut Context<'_>| {
-                    wanted && stream.is_some_and(|stream| poll(stream, context).is_ready())
-                };
             if self.ticket.membership.poll_changed(true, context).is_ready()
-                || client_takes
-                || stream_is(to_upstream, Stream::poll_writable, context)
+                || (to_client && self.client.poll_writable(context).is_ready())
                 || due(&mut sleep, context)
             {
                 return Poll::Ready(Woke::Again);
             }
-            if stream_is(from_upstream, Stream::poll_readable, context) {
-                return Poll::Ready(Woke::Upstream);
+            match upstream {
+                Upstream::Open(stream) if to_upstream && stream.poll_writable(context).is_ready() => {
+                    return Poll::Ready(Woke::Again);
+                }
+                Upstream::Open(stream) if from_upstream && stream.poll_readable(context).is_ready() => {
+                    return Poll::Ready(Woke::Upstream);
+                }
+                Upstream::Dialling(dial) => {
+                    if let Poll::Ready(result) = dial.as_mut().poll(context) {
+                        return Poll::Ready(Woke::Dialled(result));
+                    }
+                }
+                Upstream::Open(_) | Upstream::Unasked | Upstream::Gone => {}
             }
             if from_client && self.client.poll_readable(context).is_ready() {
                 return Poll::Ready(Woke::Client);
             }
-            if let Some(Poll::Ready(result)) = dial.as_mut().map(|dial| dial.as_mut().poll(context)) {
-                return Poll::Ready(Woke::Dialled(result));
-            }
-            if due(&mut error, context) { Poll::Ready(Woke::Vanished) } else { Poll::Pending }
+            if due(&mut gone, context) { Poll::Ready(Woke::Vanished) } else { Poll::Pending }
         })
         .await
     }
@@ -245,16 +270,16 @@ impl HttpConnection {
         match socket::read_chunk(&self.client) {
             Ok(bytes) if !bytes.is_empty() => {
                 self.shared.totals.upstream.received.fetch_add(bytes.len() as u64, Relaxed);
-                self.session.from_client(bytes, now);
+                self.session.take_from_client(bytes, now);
             }
             Ok(_) => self.session.end_client(if self.to_client.lost { Ending::Reset } else { Ending::Eof }, now),
             Err(error) if passes(&error) => {}
-            // Clients commonly leave TLS without a word.
-            Err(error) if error.kind() == ErrorKind::UnexpectedEof && self.session.is_idle() => {
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+                self.to_upstream.cut_off = true;
                 self.session.end_client(Ending::Eof, now);
             }
-            Err(_) => {
-                self.failed = true;
+            Err(error) => {
+                self.note_failure(&error, "client");
                 self.session.end_client(Ending::Reset, now);
             }
         }
@@ -268,41 +293,45 @@ impl HttpConnection {
         match socket::read_chunk(stream) {
             Ok(bytes) if !bytes.is_empty() => {
                 self.shared.totals.downstream.received.fetch_add(bytes.len() as u64, Relaxed);
-                self.session.from_upstream(bytes);
+                self.session.take_from_upstream(bytes);
             }
             // An RST that a write was told of reads as an ordinary end afterwards.
             Ok(_) => self.session.end_upstream(if self.to_upstream.lost { Ending::Reset } else { Ending::Eof }, now),
             Err(error) if passes(&error) => {}
-            // An end of TLS that was not announced cuts nothing off between two responses.
-            Err(error) if error.kind() == ErrorKind::UnexpectedEof && self.session.is_idle() => {
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+                self.to_client.cut_off = true;
                 self.session.end_upstream(Ending::Eof, now);
             }
-            Err(_) => {
-                self.failed = true;
+            Err(error) => {
+                self.note_failure(&error, "upstream");
                 self.session.end_upstream(Ending::Reset, now);
             }
         }
     }
 
+    fn note_failure(&mut self, error: &io::Error, from: &str) {
+        self.failed = true;
+        if reach::is_of_tls(error) {
+            self.shared.plane.tell_tls_failure(error, from, "TLS broke off");
+        }
+    }
+
     /// Writes what the client takes; whether it took any.
     fn flush_client(&mut self) -> bool {
-        if !self.to_client.lost && !flushed(&self.client) {
-            (self.to_client.lost, self.failed) = (true, true);
-        }
-        if self.session.down.is_empty() {
-            return false;
-        }
-        if self.to_client.lost || self.to_client.shut {
+        let side = &mut self.to_client;
+        if side.lost || side.shut {
+            let some = !self.session.down.is_empty();
             self.session.client_took(usize::MAX);
-            return true;
+            return some;
         }
         match write(&self.client, &self.session.down, &self.shared.totals.downstream) {
             Ok(written) => {
                 self.session.client_took(written);
+                self.moved += written;
                 written > 0
             }
             Err(_) => {
-                (self.to_client.lost, self.failed) = (true, true);
+                (side.lost, self.failed) = (true, true);
                 if self.session.client_ended.is_none_or(|ended| ended < Ending::Reset) {
                     self.session.end_client(Ending::Reset, Instant::now());
                 }
@@ -313,76 +342,97 @@ impl HttpConnection {
 
     /// The same for the upstream.
     fn flush_upstream(&mut self, upstream: &Upstream) -> bool {
-        if !self.to_upstream.lost && upstream.stream().is_some_and(|stream| !flushed(stream)) {
-            (self.to_upstream.lost, self.failed) = (true, true);
-        }
-        if self.session.up.is_empty() {
-            return false;
-        }
+        let side = &mut self.to_upstream;
         let stream = match upstream {
-            Upstream::Open(stream) if !self.to_upstream.lost && !self.to_upstream.shut => stream,
+            Upstream::Open(stream) if !side.lost && !side.shut => stream,
             Upstream::Unasked | Upstream::Dialling(_) => return false,
-            _ => {
+            Upstream::Open(_) | Upstream::Gone => {
+                let some = !self.session.up.is_empty();
                 self.session.upstream_took(usize::MAX);
-                return true;
+                return some;
             }
         };
         match write(stream, &self.session.up, &self.shared.totals.upstream) {
             Ok(written) => {
                 self.session.upstream_took(written);
+                self.moved += written;
                 written > 0
             }
             // Its own direction tells how the connection ends: a response may have come before.
             Err(_) => {
-                (self.to_upstream.lost, self.failed) = (true, true);
+                (side.lost, self.failed) = (true, true);
                 true
             }
         }
     }
 
+    /// Whether a peer has yet to be sent something that its TLS took.
+    fn has_unsent(&self, upstream: Option<&Stream>) -> bool {
+        (!self.to_client.lost && self.client.has_pending())
+            || (!self.to_upstream.lost && upstream.is_some_and(Stream::has_pending))
+    }
+
     /// Whether the connection is over, once what was to be written is.
     fn conclude(&mut self, upstream: &Upstream) -> Option<Ending> {
-        if let Some(ending) = self.session.verdict() {
-            return Some(ending);
-        }
         let reached = upstream.stream();
+        // Over TLS what was written may have yet to be sent.
+        let unsent = self.has_unsent(reached);
+        if let Some(ending) = self.session.verdict() {
+            return (!unsent || ending == Ending::Abort).then_some(ending);
+        }
         let pending = matches!(upstream, Upstream::Unasked | Upstream::Dialling(_));
         if self.session.client_ended == Some(Ending::Reset) && (pending || self.session.up_is_over()) {
             // Nobody is left to answer.
             return Some(Ending::Reset);
         }
-        if self.session.down_is_over() && !self.to_client.shut {
-            self.to_client.shut = true;
-            if !self.to_client.lost {
-                self.client.shut_down();
-            }
+        if self.session.down_is_over() && !pass_end(&mut self.to_client, Some(&self.client)) {
+            // The upstream's TLS was cut off, and a client without TLS would take its end for one in order.
+            self.failed = true;
+            return Some(Ending::Reset);
         }
-        if self.session.up_is_over() && !self.to_upstream.shut && !pending {
-            self.to_upstream.shut = true;
-            if let (Some(stream), false) = (reached, self.to_upstream.lost) {
-                stream.shut_down();
-            }
+        if self.session.up_is_over() && !pending && !pass_end(&mut self.to_upstream, reached) {
+            return Some(Ending::Reset);
+        }
+        // Over TLS an end is something to send, too.
+        if self.has_unsent(reached) {
+            return None;
         }
         // Nobody but faults has answered, all of it, and no upstream will end what the client has ended.
         let unneeded = matches!(upstream, Upstream::Unasked) && self.session.up_is_over() && self.session.is_idle();
-        // Over TLS the end is something to send, too.
-        let pending = |lost: bool, stream: Option<&Stream>| !lost && stream.is_some_and(Stream::has_pending);
-        if pending(self.to_client.lost, Some(&self.client)) || pending(self.to_upstream.lost, reached) {
-            return None;
-        }
-        let over = (self.to_client.shut && self.to_upstream.shut) || unneeded;
+        // A peer that has closed altogether answers with RST to whatever comes; so do we.
+        let left = (self.to_client.shut && self.to_upstream.lost) || (self.to_upstream.shut && self.to_client.lost);
+        let over = (self.to_client.shut && self.to_upstream.shut) || unneeded || left;
         let lost = self.to_client.lost || self.to_upstream.lost;
         over.then_some(if lost { Ending::Reset } else { Ending::Eof })
     }
 }
 
-/// Writes what the peer takes at once.
-fn write(stream: &Stream, outgoing: &Outgoing, flow: &Flow) -> io::Result<usize> {
-    let mut slices = [IoSlice::new(&[]); GATHER];
-    for (slice, piece) in slices.iter_mut().zip(outgoing.pieces()) {
-        *slice = IoSlice::new(piece);
+/// Passes an end on, once; false where it was cut off and there is no way to say so.
+fn pass_end(side: &mut Side, stream: Option<&Stream>) -> bool {
+    if std::mem::replace(&mut side.shut, true) || side.lost {
+        return true;
     }
-    match stream.try_write_vectored(&slices[..outgoing.pieces().len().min(GATHER)]) {
+    let Some(stream) = stream else { return true };
+    if side.cut_off {
+        return stream.cut_off();
+    }
+    stream.shut_down();
+    true
+}
+
+/// Writes what the peer takes at once, and before it what it took before and has not sent yet.
+fn write(stream: &Stream, outgoing: &Outgoing, flow: &Flow) -> io::Result<usize> {
+    let result = stream.try_flush().and_then(|()| {
+        if outgoing.is_empty() {
+            return Ok(0);
+        }
+        let mut slices = [IoSlice::new(&[]); GATHER];
+        for (slice, piece) in slices.iter_mut().zip(outgoing.pieces()) {
+            *slice = IoSlice::new(piece);
+        }
+        stream.try_write_vectored(&slices[..outgoing.pieces().len().min(GATHER)])
+    });
+    match result {
         Ok(written) => {
             flow.delivered.fetch_add(written as u64, Relaxed);
             Ok(written)
@@ -395,16 +445,6 @@ fn write(stream: &Stream, outgoing: &Outgoing, flow: &Flow) -> io::Result<usize>
 /// Whether it is worth trying again.
 fn passes(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
-}
-
-/// Hands over what TLS holds back; false when the peer is gone.
-fn flushed(stream: &Stream) -> bool {
-    !stream.has_pending() || stream.try_flush().map_or_else(|error| passes(&error), |()| true)
-}
-
-async fn ready(stream: &Stream, interest: Interest) {
-    // An error of the socket is seen by the read or the write that follows.
-    drop(stream.ready(interest).await);
 }
 
 fn due(future: &mut Option<Pin<Box<impl Future<Output = ()>>>>, context: &mut Context<'_>) -> bool {

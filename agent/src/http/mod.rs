@@ -17,6 +17,7 @@ mod answer;
 mod chunk;
 mod connection;
 mod edit;
+mod ending;
 mod error;
 mod exchange;
 mod framing;

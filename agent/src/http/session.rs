@@ -11,7 +11,8 @@
 //! Invariant: what no fault touches leaves as it came, and no response leaves before those to earlier requests.
 
 use super::{
-    BadMessage, BodyKind, Edit, Framer, Head, Limits, Part, RequestHead, ResponseHead, Side,
+    BodyKind, Edit, Framer, Head, Limits, Part, RequestHead, ResponseHead,
+    ending::count_failure,
     exchange::{Exchange, Reply},
     outgoing::Outgoing,
 };
@@ -44,34 +45,34 @@ pub(crate) struct RequestTotals {
 
 /// The exchanges of one connection.
 pub(crate) struct Session {
-    budget: Arc<Budget>,
+    pub(super) budget: Arc<Budget>,
     mark: Arc<ConnectionMark>,
-    totals: Arc<RequestTotals>,
+    pub(super) totals: Arc<RequestTotals>,
     /// What the Host header becomes, if not what the client wrote.
     host: Option<String>,
     buckets: Arc<Mutex<BTreeMap<u64, Arc<SharedBuckets>>>>,
-    gate: Pipeline,
+    pub(super) gate: Pipeline,
     faults: Arc<[Arc<ActiveFault>]>,
-    requests: Framer,
-    responses: Framer,
+    pub(super) requests: Framer,
+    pub(super) responses: Framer,
     /// What was read from the upstream and not looked at yet: one read at most.
     unseen: Option<Bytes>,
     /// In the order of their requests, and never empty: the last one stays until another comes.
     // `MOST_EXCHANGES` at most.
-    exchanges: VecDeque<Exchange>,
+    pub(super) exchanges: VecDeque<Exchange>,
     /// Whose request leaves, and whose response.
-    up_at: usize,
-    down_at: usize,
+    pub(super) up_at: usize,
+    pub(super) down_at: usize,
     pub(crate) up: Outgoing,
     pub(crate) down: Outgoing,
     /// How much of `down` is of exchanges before the one at `down_at`.
-    owed_before: usize,
+    pub(super) owed_before: usize,
     /// A request has begun and is not whole.
-    in_request: bool,
+    pub(super) in_request: bool,
     /// The response under way is interim.
     in_interim: bool,
     /// Nothing more is read from the client, for it sent what is no HTTP.
-    refused: bool,
+    pub(super) refused: bool,
     pub(crate) client_ended: Option<Ending>,
     pub(crate) upstream_ended: Option<Ending>,
 }
@@ -118,50 +119,13 @@ impl Session {
     }
 
     /// What was read from the client; to be looked at by [`Self::advance`].
-    pub(crate) fn from_client(&mut self, bytes: Bytes, now: Instant) {
+    pub(crate) fn take_from_client(&mut self, bytes: Bytes, now: Instant) {
         self.gate.push(Item::Bytes(bytes), now);
     }
 
     /// What was read from the upstream; to be looked at by [`Self::advance`].
-    pub(crate) fn from_upstream(&mut self, bytes: Bytes) {
+    pub(crate) fn take_from_upstream(&mut self, bytes: Bytes) {
         self.unseen = Some(bytes);
-    }
-
-    /// The client's stream ended.
-    pub(crate) fn end_client(&mut self, ending: Ending, now: Instant) {
-        self.client_ended = self.client_ended.max(Some(ending));
-        if ending == Ending::Eof && !self.refused {
-            loop {
-                match self.requests.end() {
-                    Ok(Some(part)) => self.take_request_part(part, now),
-                    // What came of a body goes on as it is, and so does its end.
-                    Err(bad) if !self.in_request => return self.refuse_request(bad, now),
-                    Ok(None) | Err(_) => break,
-                }
-            }
-        }
-        if let Some(last) = self.exchanges.back_mut() {
-            last.push_end(true, ending, now);
-        }
-    }
-
-    /// The upstream's stream ended, or there will be none.
-    pub(crate) fn end_upstream(&mut self, ending: Ending, now: Instant) {
-        self.see_responses(now);
-        self.upstream_ended = self.upstream_ended.max(Some(ending));
-        while ending == Ending::Eof {
-            match self.responses.end() {
-                Ok(Some(part)) => self.take_response_part(part, now),
-                Err(BadMessage::CutOff) if self.due().is_some_and(|due| due.reply == Reply::Due) => {
-                    return self.refuse_response(BadMessage::CutOff, now);
-                }
-                Ok(None) | Err(_) => break,
-            }
-        }
-        let unanswered = |exchange: &Exchange| exchange.reply != Reply::Whole && !exchange.caught;
-        let last = self.exchanges.len() - 1;
-        let at = self.exchanges.iter().position(unanswered).unwrap_or(last);
-        self.exchanges[at].push_end(false, ending, now);
     }
 
     /// Moves everything on that can move.
@@ -198,7 +162,7 @@ impl Session {
         }
     }
 
-    fn take_request_part(&mut self, part: Part, now: Instant) {
+    pub(super) fn take_request_part(&mut self, part: Part, now: Instant) {
         if let Part::Head(Head::Request(head)) = part {
             return self.begin(head, now);
         }
@@ -232,26 +196,12 @@ impl Session {
         self.exchanges.push_back(exchange);
     }
 
-    /// The client sent what is no HTTP: nothing after it is.
-    fn refuse_request(&mut self, bad: BadMessage, now: Instant) {
-        tracing::debug!(%bad, "a request that is refused");
-        self.refused = true;
-        if !std::mem::take(&mut self.in_request) {
-            let mut exchange = Exchange::new(None, &self.budget);
-            exchange.push_end(true, Ending::Message, now);
-            self.exchanges.push_back(exchange);
-        }
-        let Some(exchange) = self.exchanges.back_mut() else { return };
-        count_failure(exchange, &self.totals);
-        exchange.refuse(bad.status(Side::Request), &bad, now);
-    }
-
     /// The exchange whose response is read.
-    fn due(&mut self) -> Option<&mut Exchange> {
+    pub(super) fn due(&mut self) -> Option<&mut Exchange> {
         self.exchanges.iter_mut().find(|exchange| matches!(exchange.reply, Reply::Due | Reply::Begun))
     }
 
-    fn see_responses(&mut self, now: Instant) {
+    pub(super) fn see_responses(&mut self, now: Instant) {
         let Some(bytes) = self.unseen.take() else { return };
         self.responses.push(bytes);
         loop {
@@ -263,7 +213,7 @@ impl Session {
         }
     }
 
-    fn take_response_part(&mut self, part: Part, now: Instant) {
+    pub(super) fn take_response_part(&mut self, part: Part, now: Instant) {
         match part {
             Part::Head(Head::Response(head)) => self.begin_response(head, now),
             Part::Head(Head::Request(_)) => {}
@@ -306,23 +256,6 @@ impl Session {
             }
             (true, false) => self.requests.resume(),
             (false, _) => {}
-        }
-    }
-
-    /// The upstream sent what is no HTTP, or what nobody asked for.
-    fn refuse_response(&mut self, bad: BadMessage, now: Instant) {
-        tracing::debug!(%bad, "a response that is refused");
-        let totals = Arc::clone(&self.totals);
-        match self.due() {
-            Some(due) => {
-                count_failure(due, &totals);
-                due.refuse(bad.status(Side::Response), &bad, now);
-            }
-            None => {
-                if let Some(last) = self.exchanges.back_mut() {
-                    last.push_end(false, Ending::Close, now);
-                }
-            }
         }
     }
 
@@ -469,58 +402,5 @@ impl Session {
     pub(crate) fn next_wake(&self, now: Instant) -> Option<Instant> {
         let exchanges = self.exchanges.iter().filter_map(|exchange| exchange.next_wake(now));
         exchanges.chain(self.gate.next_wake(now)).min()
-    }
-
-    /// Whether a peer, a fault or a refusal ends the connection, and how.
-    pub(crate) fn verdict(&self) -> Option<Ending> {
-        if let Some(ending) = self.gate.ending() {
-            return Some(ending);
-        }
-        for (at, exchange) in self.exchanges.iter().enumerate().take(self.down_at + 1) {
-            let Some((ending, after_requests)) = exchange.verdict() else { continue };
-            if ending == Ending::Abort {
-                // What answers earlier requests arrives first.
-                let first = at < self.down_at || exchange.speaks;
-                return (self.owed_before == 0).then_some(if first { ending } else { Ending::Reset });
-            }
-            let waits = !self.down.is_empty() || (after_requests && (!self.up.is_empty() || self.up_at < at));
-            return (!waits).then_some(ending);
-        }
-        None
-    }
-
-    /// Whether all requests have left, and so has the end of the client's stream.
-    pub(crate) fn up_is_over(&self) -> bool {
-        let over = |exchange: &Exchange| {
-            exchange.up.output().is_empty() && exchange.up.ending().is_some_and(|ending| ending >= Ending::Eof)
-        };
-        self.up.is_empty() && self.exchanges.get(self.up_at).is_some_and(over)
-    }
-
-    /// Whether all responses have left, and so has the end of the upstream's stream.
-    pub(crate) fn down_is_over(&self) -> bool {
-        let over = |exchange: &Exchange| {
-            exchange.down.output().is_empty() && exchange.down.ending().is_some_and(|ending| ending >= Ending::Eof)
-        };
-        self.down.is_empty() && self.exchanges.get(self.down_at).is_some_and(over)
-    }
-
-    /// Whether every request has been answered, and nothing is left to be written.
-    pub(crate) fn is_idle(&self) -> bool {
-        let whole = |exchange: &Exchange| exchange.down.ending().is_some() && exchange.down.output().is_empty();
-        self.down.is_empty() && self.down_at + 1 == self.exchanges.len() && self.exchanges.back().is_some_and(whole)
-    }
-
-    /// The connection is over: counts the requests that were not answered.
-    pub(crate) fn close(&mut self) {
-        let unanswered =
-            self.exchanges.iter().skip(self.down_at).filter(|exchange| !exchange.failed && !exchange.was_answered());
-        self.totals.errors.fetch_add(unanswered.count() as u64, Relaxed);
-    }
-}
-
-fn count_failure(exchange: &mut Exchange, totals: &RequestTotals) {
-    if !std::mem::replace(&mut exchange.failed, true) {
-        totals.errors.fetch_add(1, Relaxed);
     }
 }

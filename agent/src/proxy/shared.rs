@@ -36,9 +36,9 @@ pub(crate) struct Totals {
     connections: AtomicU64,
     connections_hit: Arc<AtomicU64>,
     pub(crate) connection_errors: AtomicU64,
+    pub(crate) requests: Arc<RequestTotals>,
     /// Found no room, or nobody to take them.
     pub(crate) datagrams_dropped: AtomicU64,
-    pub(crate) requests: Arc<RequestTotals>,
     pub(crate) upstream: Arc<Flow>,
     pub(crate) downstream: Arc<Flow>,
 }
@@ -65,10 +65,10 @@ pub(crate) struct Shared {
     pub(crate) plane: Arc<DataPlane>,
     pub(crate) roster: Mutex<Roster>,
     pub(crate) totals: Totals,
-    target: Mutex<Target>,
     protocol: Protocol,
     /// Whether the Host header becomes the upstream's.
     pub(crate) rewrites_host: bool,
+    target: Mutex<Target>,
     tasks: TaskTracker,
     // Replaced when it was cancelled, so that a proxy that was disabled can be enabled again.
     stop: Mutex<CancellationToken>,
@@ -94,9 +94,9 @@ impl Shared {
             plane: Arc::clone(plane),
             roster: Mutex::new(Roster::of(spec.protocol)),
             totals: Totals::default(),
-            target: Mutex::new(Target { upstream: spec.upstream.clone(), tls }),
             protocol: spec.protocol,
             rewrites_host: !spec.host.is_kept(),
+            target: Mutex::new(Target { upstream: spec.upstream.clone(), tls }),
             tasks: TaskTracker::new(),
             stop: Mutex::default(),
         })
@@ -166,13 +166,13 @@ impl Shared {
         let (id, membership) = self.roster.lock().enter(from.ip(), Arc::clone(&mark));
         let ticket = Ticket { id, shared: Arc::clone(self), membership, _slot: slot };
         let stop = self.stop.lock().clone();
-        let taken = match self.protocol {
+        let spawned = match self.protocol {
             Protocol::Http => HttpConnection::new(self, ticket, client, mark)
                 .map(|connection| drop(self.tasks.spawn(Box::new(connection).run(stop)))),
             Protocol::Tcp | Protocol::Udp => Connection::new(self, ticket, client)
                 .map(|connection| drop(self.tasks.spawn(Box::new(connection).run(stop)))),
         };
-        if let Err(error) = taken {
+        if let Err(error) = spawned {
             tracing::warn!(%error, "failed to take over a connection");
         }
     }

@@ -122,7 +122,11 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) async fn of(rig: &Rig) -> Self {
-        let (reader, writer) = rig.connect().await.into_split();
+        Self::to(rig.proxy.listen_addr()).await
+    }
+
+    pub(crate) async fn to(proxy: std::net::SocketAddr) -> Self {
+        let (reader, writer) = crate::common::connect(proxy).await.into_split();
         Self { reader: Reader::new(reader), writer }
     }
 

@@ -43,9 +43,7 @@ impl Delay {
     }
 
     fn ready(&self, on_its_way: &OnItsWay) -> Instant {
-        let Latency { delay, jitter, distribution, .. } = self.latency;
-        let random = &mut draw(&self.fault, on_its_way.unit);
-        on_its_way.arrived + latency::delay(delay, jitter, distribution, random)
+        on_its_way.arrived + latency::delay(&self.latency, &mut draw(&self.fault, on_its_way.unit))
     }
 }
 

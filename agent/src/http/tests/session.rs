@@ -134,9 +134,9 @@ impl Bench {
         }
     }
 
-    fn from_client(&mut self, bytes: &[u8]) -> usize {
+    fn take_from_client(&mut self, bytes: &[u8]) -> usize {
         match self.session.client_appetite() {
-            Appetite::Hungry => self.session.from_client(Bytes::copy_from_slice(bytes), self.now),
+            Appetite::Hungry => self.session.take_from_client(Bytes::copy_from_slice(bytes), self.now),
             Appetite::Tell => {
                 self.session.tell_unread(true, self.now);
                 return 0;
@@ -147,9 +147,9 @@ impl Bench {
         bytes.len()
     }
 
-    fn from_upstream(&mut self, bytes: &[u8]) -> usize {
+    fn take_from_upstream(&mut self, bytes: &[u8]) -> usize {
         match self.session.upstream_appetite() {
-            Appetite::Hungry => self.session.from_upstream(Bytes::copy_from_slice(bytes)),
+            Appetite::Hungry => self.session.take_from_upstream(Bytes::copy_from_slice(bytes)),
             Appetite::Tell => {
                 self.session.tell_unread(false, self.now);
                 return 0;
@@ -211,11 +211,11 @@ proptest! {
             match step {
                 Step::Ask(length) => {
                     let end = (asked + length).min(requests.len());
-                    asked += bench.from_client(&requests[asked..end]);
+                    asked += bench.take_from_client(&requests[asked..end]);
                 }
                 Step::Answer(length) => {
                     let end = (answered + length).min(answerable(&exchanges, bench.up.len()));
-                    answered += bench.from_upstream(&responses[answered..end]);
+                    answered += bench.take_from_upstream(&responses[answered..end]);
                 }
                 Step::Wait(millis) => bench.now += Duration::from_millis(millis),
                 Step::Set(index, all) => {
@@ -242,9 +242,9 @@ proptest! {
         bench.turn();
         // Without faults, everything that is left passes at once.
         while asked < requests.len() || answered < responses.len() {
-            let ask = bench.from_client(&requests[asked..(asked + 97).min(requests.len())]);
+            let ask = bench.take_from_client(&requests[asked..(asked + 97).min(requests.len())]);
             let end = (answered + 97).min(answerable(&exchanges, bench.up.len()));
-            let answer = bench.from_upstream(&responses[answered..end]);
+            let answer = bench.take_from_upstream(&responses[answered..end]);
             prop_assert!(ask + answer > 0, "stuck at {asked} and {answered}");
             (asked, answered) = (asked + ask, answered + answer);
         }
@@ -266,14 +266,14 @@ proptest! {
 fn who_pipelines_deeply_is_not_read_until_some_are_answered() {
     let mut bench = Bench::new();
     let request = EXCHANGES[0].0;
-    assert_eq!(bench.from_client(request.repeat(100).as_bytes()), request.len() * 100);
+    assert_eq!(bench.take_from_client(request.repeat(100).as_bytes()), request.len() * 100);
     // Beyond the first, which stays until another comes, each is one under way.
     assert!(bench.up.len() < request.len() * 40, "{}", bench.up.len() / request.len());
-    assert_eq!(bench.from_client(request.as_bytes()), 0);
+    assert_eq!(bench.take_from_client(request.as_bytes()), 0);
     let response = EXCHANGES[0].1.as_bytes();
     for _ in 0..100 {
-        assert_eq!(bench.from_upstream(response), response.len());
+        assert_eq!(bench.take_from_upstream(response), response.len());
     }
     assert_eq!((bench.up.len(), bench.down.len()), (request.len() * 100, response.len() * 100));
-    assert_eq!(bench.from_client(request.as_bytes()), request.len());
+    assert_eq!(bench.take_from_client(request.as_bytes()), request.len());
 }
