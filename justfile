@@ -15,7 +15,7 @@ lint:
 run experiment="payment-slow":
     cargo run --release -- run experiments/{{experiment}}.yaml
 
-# Figures beside direct loopback, from the optimised build.
+# Figures beside direct loopback, HAProxy and nginx (Debian's haproxy, nginx, libnginx-mod-stream), from the optimised build.
 bench:
     cargo run --profile dist -p squall-bench
 

@@ -14,6 +14,7 @@ use crate::{
     config::AgentConfig,
     config_file::ConfigError,
     events::Events,
+    intercept::{InterceptError, Interception, Plan},
     metrics::ApiMetrics,
     policy::Policy,
     registry::{Caller, Limits, Refusal, Registry},
@@ -42,6 +43,9 @@ pub enum AgentError {
     /// The state file cannot be read or written.
     #[error(transparent)]
     State(#[from] StateError),
+    /// Nothing can be intercepted as was asked for.
+    #[error(transparent)]
+    Intercept(#[from] InterceptError),
     /// Something could not be bound.
     #[error("the agent did not start:{}", list(.0))]
     Bind(Vec<String>),
@@ -79,6 +83,7 @@ fn list(failures: &[String]) -> String {
 pub struct Agent {
     api: Arc<Api>,
     listener: TcpListener,
+    interception: Option<Interception>,
 }
 
 impl Agent {
@@ -90,16 +95,22 @@ impl Agent {
     pub async fn bind(config: AgentConfig) -> Result<Self, AgentError> {
         let access = config.sound()?;
         let Saved { proxies: saved, halt } = config.state.as_deref().map(state::load).transpose()?.unwrap_or_default();
-        let plane = DataPlane::new(PlaneLimits {
+        let plan = match &config.intercept {
+            Some(intercept) => Some(Plan::prepare(intercept, &config.proxies).await?),
+            None => None,
+        };
+        let plane_limits = PlaneLimits {
             dial_timeout: config.dial_timeout,
             max_connections: config.max_connections,
             upstreams: config.policy.upstreams.clone(),
             udp_idle: config.udp_idle,
             ..PlaneLimits::default()
-        });
+        };
+        let plane = DataPlane::intercepting(plane_limits, plan.as_ref().map(Plan::originals));
         let registry = Registry::new(plane, limits(&config), config.state.clone(), halt.clone());
         let listener = TcpListener::bind(config.listen).await;
-        let mut failures = registry.start_all(merged(&config.proxies, saved)).await;
+        let configured: Vec<_> = config.proxies.iter().chain(plan.iter().flat_map(Plan::proxies)).cloned().collect();
+        let mut failures = registry.start_all(merged(&configured, saved)).await;
         // Its mistakes were told above.
         let mut populate = crate::toxiproxy::prepared(&config.populate, config.listen.ip()).unwrap_or_default();
         if let Some(Halt { reason, .. }) = &halt {
@@ -119,6 +130,7 @@ impl Agent {
         let bound = listener.and_then(|listener| Ok((listener.local_addr()?, listener)));
         match bound {
             Ok((bound, listener)) if failures.is_empty() => {
+                let interception = intercept(plan, &registry, halt.is_some()).await?;
                 let api = Api {
                     registry,
                     config,
@@ -130,7 +142,7 @@ impl Agent {
                     ready: AtomicBool::new(true),
                     metrics: ApiMetrics::default(),
                 };
-                Ok(Self { api: Arc::new(api), listener })
+                Ok(Self { api: Arc::new(api), listener, interception })
             }
             api => {
                 registry.shut_down(Duration::ZERO).await;
@@ -176,7 +188,7 @@ impl Agent {
     /// # Errors
     /// When the agent can no longer keep its promise that faults end; it has healed them all then.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), AgentError> {
-        let Self { api, listener } = self;
+        let Self { api, listener, interception } = self;
         let stop = shutdown.child_token();
         let keeper_stop = CancellationToken::new();
         let server = Server {
@@ -191,10 +203,18 @@ impl Agent {
         let until = keeper_stop.clone();
         keeper.spawn(async move { registry.keep(until).await });
         let healing = async {
+            // Nothing is redirected any more before the listeners close, nor what is open forgotten before it ended.
+            let interception = match interception {
+                Some(interception) => Some(interception.run(&api.registry, &stop).await),
+                None => None,
+            };
             stop.cancelled().await;
             api.ready.store(false, Ordering::Relaxed);
             let cut = api.registry.shut_down(api.config.drain).await;
             tracing::info!(cut, "healed and drained");
+            if let Some(interception) = interception {
+                interception.end().await;
+            }
             keeper_stop.cancel();
         };
         let watching = async {
@@ -207,6 +227,20 @@ impl Agent {
             _ => Ok(()),
         }
     }
+}
+
+/// Redirects to the proxies that are bound, if anything is to be intercepted.
+async fn intercept(
+    plan: Option<Plan>,
+    registry: &Registry,
+    halted: bool,
+) -> Result<Option<Interception>, InterceptError> {
+    let Some(plan) = plan else { return Ok(None) };
+    let started = plan.start(&registry.proxies().await, halted).await;
+    if started.is_err() {
+        registry.shut_down(Duration::ZERO).await;
+    }
+    started.map(Some)
 }
 
 fn limits(config: &AgentConfig) -> Limits {

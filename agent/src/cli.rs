@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use squall_agent::access::TlsFiles;
 use squall_agent::config::{AgentConfig, Mistake};
 use squall_agent::config_file::{ConfigError, ConfigFile};
+use squall_agent::intercept::{InterceptConfig, InterceptTarget};
 use squall_wire::{Protocol, ProxySpec, Span};
 use std::{
     ffi::OsString,
@@ -50,6 +51,41 @@ pub(crate) enum Command {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Take connections that programs here open to a target through the agent, their configuration unchanged (Linux,
+    /// as root)
+    ///
+    /// Puts rules into a table of nftables of its own, and takes them away when it ends, when it is halted, and by a
+    /// watchdog process when it is killed.
+    Intercept(Box<Intercept>),
+    /// What `intercept` starts to take the rules away when the agent dies
+    #[command(hide = true)]
+    InterceptWatchdog {
+        /// The table that goes.
+        table: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Intercept {
+    /// Where the connections go that shall come through the agent; names are resolved once; repeatable
+    #[arg(long = "to", value_name = "[NAME=]HOST:PORT", required = true)]
+    targets: Vec<InterceptTarget>,
+    /// Leave the connections of this user alone; repeatable
+    #[arg(long = "exclude-uid", value_name = "UID")]
+    exclude_uids: Vec<u32>,
+    /// Take as well what others send through this machine; the proxies listen on every address then
+    #[arg(long)]
+    forwarded: bool,
+    #[command(flatten)]
+    pub(crate) serve: Serve,
+}
+
+impl Intercept {
+    /// What is intercepted, by `program` as the watchdog; and how the agent serves.
+    pub(crate) fn split(self, program: PathBuf) -> (InterceptConfig, Serve) {
+        let Self { targets, exclude_uids, forwarded, serve } = self;
+        (InterceptConfig { targets, exclude_uids, forwarded, program }, serve)
+    }
 }
 
 #[derive(Debug, Args)]

@@ -7,6 +7,7 @@ use crate::{
     access::{Access, Role, TlsFiles, is_loopback},
     address::{Purpose, host_of, mistake},
     config_file::ConfigError,
+    intercept::InterceptConfig,
     policy::Policy,
     tls::{Tls, TlsMistake},
     toxiproxy::{ProxyInput, prepared},
@@ -48,6 +49,8 @@ pub struct AgentConfig {
     pub populate: Vec<ProxyInput>,
     /// Whether Toxiproxy's own paths are answered.
     pub toxiproxy: bool,
+    /// What is to be intercepted, beside the proxies; nothing when absent.
+    pub intercept: Option<InterceptConfig>,
     /// Labels by which an experiment can choose this agent.
     pub labels: BTreeMap<String, String>,
     /// Where the proxies are kept over a restart; nowhere when absent.
@@ -85,6 +88,7 @@ impl Default for AgentConfig {
             proxies: Vec::new(),
             populate: Vec::new(),
             toxiproxy: true,
+            intercept: None,
             labels: BTreeMap::new(),
             state: None,
             max_fault_duration: Duration::from_secs(3600),

@@ -81,10 +81,15 @@ impl Connection {
         if self.between.failed.load(Relaxed) {
             self.shared.totals.connection_errors.fetch_add(1, Relaxed);
         }
-        let Some(ending) = ending else { return };
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = Box::pin(finish(&self.client, upstream.as_ref(), ending)) => {}
+        if let Some(ending) = ending {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = Box::pin(finish(&self.client, upstream.as_ref(), ending)) => {}
+            }
+        }
+        self.up.stop_losing(&self.client);
+        if let Some(upstream) = &upstream {
+            self.down.stop_losing(upstream);
         }
         // Its slot and its place among the live ones are given back only now that the sockets are done with.
         drop(upstream);
@@ -129,13 +134,13 @@ impl Connection {
     /// Dials, unless a fault answers in the upstream's place; the links run meanwhile.
     async fn reach(&mut self) -> Phase {
         let dial = !self.between.replaced.load(Relaxed);
-        let shared = Arc::clone(&self.shared);
+        let (shared, meant) = (Arc::clone(&self.shared), reach::meant(&self.shared, &self.client));
         let links = run_links(&mut self.up, &mut self.down, &self.client, Peer::Pending, &self.between);
         tokio::select! {
             biased;
             ending = links => Phase::Over(ending),
             () = self.between.replaced_changed.notified() => Phase::Replaced,
-            result = Box::pin(reach::dial(&shared)), if dial => match result {
+            result = Box::pin(reach::dial(&shared, meant)), if dial => match result {
                 Ok(upstream) => Phase::Reached(upstream),
                 Err(error) => Phase::Unreached(error),
             },

@@ -25,6 +25,7 @@ pub mod fault;
 mod http;
 #[doc(hidden)]
 pub mod inside;
+pub mod intercept;
 mod lease;
 mod link;
 mod listener;
@@ -35,6 +36,7 @@ pub mod policy;
 pub mod proxy;
 mod reach;
 mod registry;
+mod sieve;
 mod socket;
 mod splice;
 pub mod state;

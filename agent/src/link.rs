@@ -16,6 +16,7 @@ use crate::{
     plane::DataPlane,
     proxy::{Flow, Membership},
     reach,
+    sieve::Sieve,
     socket::{self, Copied},
     splice::{self, Conduit},
     stream::Stream,
@@ -63,6 +64,15 @@ pub(crate) enum Peer<'a> {
     Gone,
 }
 
+impl<'a> Peer<'a> {
+    fn stream(self) -> Option<&'a Stream> {
+        match self {
+            Self::Open(stream) => Some(stream),
+            Self::Pending | Self::Gone => None,
+        }
+    }
+}
+
 /// What the two links of a connection know of each other.
 #[derive(Debug, Default)]
 pub(crate) struct Between {
@@ -84,6 +94,7 @@ pub(crate) struct Link {
     plane: Arc<DataPlane>,
     membership: Arc<Membership>,
     seen: u64,
+    sieve: Sieve,
     flow: Arc<Flow>,
     source_ended: bool,
     /// It ended by RST, and not in order.
@@ -117,6 +128,7 @@ impl Link {
             plane: Arc::clone(plane),
             membership: Arc::clone(membership),
             seen: 0,
+            sieve: Sieve::default(),
             flow: Arc::clone(flow),
             source_ended: false,
             source_reset: false,
@@ -145,6 +157,8 @@ impl Link {
 
     /// Runs until the connection is over, and says how it ends. [`Ending::Eof`]: both directions ended in order.
     pub(crate) async fn run(&mut self, source: Peer<'_>, sink: Peer<'_>, between: &Between) -> Ending {
+        // Of which plan the source knows; the first one is empty.
+        let mut sifted = 0;
         loop {
             if self.moved >= TURN {
                 // Waiting for a socket takes a turn away now and then, but by the call, however much a call moves.
@@ -153,6 +167,10 @@ impl Link {
             }
             let now = Instant::now();
             self.follow_plan(between, now);
+            if sifted != self.seen {
+                sifted = self.seen;
+                self.sieve.follow(&self.membership.plan(), self.upstream, source.stream());
+            }
             self.drain_conduit(between, now);
             self.pipeline.advance(now);
             self.flush(sink, between);
@@ -166,6 +184,11 @@ impl Link {
                 Woke::Vanished => return Ending::Abort,
             }
         }
+    }
+
+    /// The kernel drops nothing of the source any more.
+    pub(crate) fn stop_losing(&mut self, source: &Stream) {
+        self.sieve.clear(source);
     }
 
     async fn wait(&self, source: Peer<'_>, sink: Peer<'_>) -> Woke {

@@ -7,9 +7,9 @@
 //! Invariant: the accept loop never dials, resolves or waits for a peer.
 
 use crate::{
-    fault::{ActiveFault, Arrivals},
+    fault::{ActiveFault, Arrivals, openings},
     proxy::Shared,
-    socket,
+    sieve, socket,
 };
 use parking_lot::Mutex;
 use rustix::net::{SocketFlags, acceptfrom_with};
@@ -73,6 +73,14 @@ impl Port {
         // Otherwise our own open connections would be in the way.
         self.socket.set_reuse_address(true)?;
         self.socket.listen(backlog)
+    }
+
+    /// Drops what asks for a connection as these faults say. Connections inherit the kernel's program for it, which
+    /// then finds nothing to drop.
+    pub(crate) fn lose_openings(&self, faults: &[Arc<ActiveFault>]) -> io::Result<()> {
+        let program = openings(faults).transpose().map_err(io::Error::other)?;
+        sieve::put(&self.socket, program.as_deref())
+            .map_err(|error| io::Error::new(error.kind(), format!("a socket filter failed: {error}")))
     }
 
     /// Stops listening at once and keeps the address. Connections that wait to be accepted are reset.

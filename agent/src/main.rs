@@ -11,6 +11,7 @@ use squall_agent::{
     Agent, AgentError,
     config::AgentConfig,
     config_file::{ConfigError, ConfigFile},
+    intercept::InterceptConfig,
     state::write_atomically,
 };
 use std::{collections::BTreeMap, io::Write, path::Path, process::ExitCode};
@@ -37,7 +38,9 @@ fn main() -> ExitCode {
     let cli = Cli::from_arguments();
     let outcome = match cli.command {
         Some(Command::Check { config }) => check(&config),
-        None => serve(cli.serve),
+        Some(Command::Intercept(arguments)) => intercept(*arguments),
+        Some(Command::InterceptWatchdog { table }) => watch(&table),
+        None => serve(cli.serve, None),
     };
     let Err(failure) = outcome else { return ExitCode::SUCCESS };
     // Nobody may be reading any more; the exit code says it as well.
@@ -57,10 +60,24 @@ fn check(path: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-fn serve(arguments: cli::Serve) -> Result<(), Failure> {
+fn intercept(arguments: cli::Intercept) -> Result<(), Failure> {
+    let program = std::env::current_exe()
+        .map_err(|source| Failure::Machine { what: "find this program for its watchdog".into(), source })?;
+    let (intercept, serving) = arguments.split(program);
+    serve(serving, Some(intercept))
+}
+
+fn watch(table: &str) -> Result<(), Failure> {
+    squall_agent::intercept::watch(table).map_err(|source| Failure::Machine {
+        what: format!("take the rules of a dead agent away (type `nft delete table inet {table}`)"),
+        source,
+    })
+}
+
+fn serve(arguments: cli::Serve, intercept: Option<InterceptConfig>) -> Result<(), Failure> {
     log_to_stderr(arguments.log);
     let ready_file = arguments.ready_file.clone();
-    let config = arguments.into_config()?;
+    let config = AgentConfig { intercept, ..arguments.into_config()? };
     raise_file_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -4,7 +4,9 @@
 //!
 //! Invariant: no connection is accepted without a slot of `max_connections`, and each gives its slot back when it ends.
 
-use crate::{budget::Budget, policy::Upstreams, splice::PipePool, throttle::Throttle, timer::Timer};
+use crate::{
+    budget::Budget, intercept::Originals, policy::Upstreams, splice::PipePool, throttle::Throttle, timer::Timer,
+};
 use std::{
     fmt, io,
     sync::Arc,
@@ -47,6 +49,8 @@ pub struct DataPlane {
     pub(crate) timer: Timer,
     pub(crate) budget: Arc<Budget>,
     pub(crate) slots: Arc<Semaphore>,
+    /// What is intercepted, if anything is.
+    pub(crate) intercepted: Option<Originals>,
     pub(crate) pipes: Arc<PipePool>,
     /// How many refused upstreams the log takes.
     pub(crate) refused: Throttle,
@@ -58,6 +62,11 @@ impl DataPlane {
     /// A plane with these limits. Starts the timer's thread, which ends when the plane is dropped.
     #[must_use]
     pub fn new(limits: PlaneLimits) -> Arc<Self> {
+        Self::intercepting(limits, None)
+    }
+
+    /// A plane whose clients were redirected to it.
+    pub(crate) fn intercepting(limits: PlaneLimits, intercepted: Option<Originals>) -> Arc<Self> {
         Arc::new(Self {
             timer: Timer::start(),
             budget: Budget::new(limits.latency_budget),
@@ -65,6 +74,7 @@ impl DataPlane {
             pipes: Arc::default(),
             refused: Throttle::default(),
             tls_failures: Throttle::default(),
+            intercepted,
             limits,
         })
     }

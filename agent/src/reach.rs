@@ -3,10 +3,18 @@
 //! Neighbours: `connection.rs` runs what comes of it; `socket` dials, `tls` encrypts, `proxy` says where to and how.
 //! Invariant: within `dial_timeout` each ends in a [`Stream`] that is ready for bytes, or in an error that says why not.
 
-use crate::{policy::Forbidden, proxy::Shared, socket, stream::Stream, timer::Timer};
+use crate::{
+    intercept::Originals,
+    policy::Forbidden,
+    proxy::Shared,
+    socket::{self, Call},
+    stream::Stream,
+    timer::Timer,
+};
 use std::{
     future::Future,
     io::{self, ErrorKind},
+    net::SocketAddr,
     time::Instant,
 };
 use tokio::net::TcpStream;
@@ -24,11 +32,19 @@ pub(crate) async fn welcome(shared: &Shared, client: &Stream) -> io::Result<()> 
     within(&shared.plane.timer, Instant::now() + limit, shaken(client), late).await
 }
 
-/// Reaches the upstream as the proxy has it now.
-pub(crate) async fn dial(shared: &Shared) -> io::Result<Stream> {
+/// The address that a client meant which was redirected on its way to the upstream.
+pub(crate) fn meant(shared: &Shared, client: &Stream) -> Option<SocketAddr> {
+    let originals = shared.plane.intercepted.as_ref()?;
+    originals.of(client.tcp(), &shared.upstream())
+}
+
+/// Reaches the upstream as the proxy has it now, at `only` this one of its addresses if one was [`meant`].
+pub(crate) async fn dial(shared: &Shared, only: Option<SocketAddr>) -> io::Result<Stream> {
     let (target, tls) = shared.target();
     let until = Instant::now() + shared.plane.limits.dial_timeout;
-    let dialled = socket::dial(&target, &shared.plane.limits.upstreams);
+    let call = Call { target: &target, only, rules: &shared.plane.limits.upstreams };
+    let mark = shared.plane.intercepted.as_ref().map(Originals::mark);
+    let dialled = socket::dial(call, mark);
     let socket = within(&shared.plane.timer, until, dialled, "the upstream did not answer in time").await?;
     let upstream = tls.dialled(socket, &target)?;
     if upstream.plain().is_none() {

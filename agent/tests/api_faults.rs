@@ -191,3 +191,24 @@ async fn a_heal_that_fails_is_told_and_tried_again_until_it_works() {
     agent.until(path, |status, _| status == 404).await;
     assert_eq!(ping(&mut connect(listen).await).await.unwrap(), b"aping");
 }
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn what_the_kernel_drops_is_set_like_any_fault_and_counted_by_nobody() {
+    let agent = Running::new().await;
+    agent.proxy("db", echo(b'a').await).await;
+    let about = agent.get("/v1/agent").await.1;
+    let kinds: Vec<String> = serde_json::from_value(about["faults"].clone()).unwrap();
+    assert!(kinds.iter().any(|kind| kind == "packet_loss"), "{about}");
+    assert_eq!(about["unavailable"], json!({}));
+    let fault = json!({"fault": {"packet_loss": {"loss": 5}}, "percent": 50, "direction": "upstream"});
+    assert_eq!(agent.fault("db", fault).await["hits"], json!(null));
+
+    let path = "/v1/proxies/db/faults/packet_loss-1";
+    let (status, _) = agent.patch(path, json!({"fault": {"packet_loss": {"loss": 7}}})).await;
+    assert_eq!(status, 200);
+    let (status, refused) = agent.patch(path, json!({"fault": {"packet_loss": {"loss": 7, "syn_only": true}}})).await;
+    assert_eq!((status, &refused["error"]["field"]), (400, &json!("percent")), "{refused}");
+    let removed = json!({"removed": [{"proxy": "db", "fault": "packet_loss-1", "hits": null}]});
+    assert_eq!(agent.delete(path).await, (200, removed));
+}

@@ -24,7 +24,7 @@ pub(crate) struct Transfer {
     pub(crate) bytes: u64,
     /// From the first byte of any stream to the end of the last one.
     pub(crate) took: Duration,
-    /// The emptiest [`SLOT`] of a lonely stream, from its first byte to its last, as a share of the mean.
+    /// The emptiest [`SLOT`] of any stream, from `settled` after its first byte to its last, as a share of the mean.
     pub(crate) emptiest: f64,
 }
 
@@ -48,7 +48,7 @@ impl Transfer {
 }
 
 /// Feeds all pairs, client to server, for so long, and waits for the rest to arrive.
-pub(crate) fn run(pairs: Vec<Pair>, feed: Duration) -> Result<Transfer, BenchError> {
+pub(crate) fn run(pairs: Vec<Pair>, feed: Duration, settled: Duration) -> Result<Transfer, BenchError> {
     let pairs: Vec<Pair> = pairs.into_iter().map(Pair::blocking).collect::<Result<_, _>>()?;
     let until = Instant::now() + feed;
     std::thread::scope(|scope| {
@@ -61,21 +61,23 @@ pub(crate) fn run(pairs: Vec<Pair>, feed: Duration) -> Result<Transfer, BenchErr
         for reader in readers {
             drained.push(joined(reader, "read")??);
         }
-        summed(&drained).ok_or_else(|| BenchError::Missing("bytes of a transfer".into()))
+        summed(&drained, settled).ok_or_else(|| BenchError::Missing("bytes of a transfer".into()))
     })
 }
 
-fn summed(streams: &[Drained]) -> Option<Transfer> {
+fn summed(streams: &[Drained], settled: Duration) -> Option<Transfer> {
     let first = streams.iter().map(|stream| stream.first).min()?;
     let last = streams.iter().map(|stream| stream.last).max()?;
-    let emptiest = streams.iter().map(Drained::emptiest).reduce(f64::min)?;
+    let emptiest = streams.iter().map(|stream| stream.emptiest(settled)).reduce(f64::min)?;
     Some(Transfer { bytes: streams.iter().map(|stream| stream.bytes).sum(), took: last - first, emptiest })
 }
 
 impl Drained {
-    fn emptiest(&self) -> f64 {
+    fn emptiest(&self, settled: Duration) -> f64 {
+        let before = (settled.as_nanos() / SLOT.as_nanos()) as usize;
         // The last one is not full, unless it is the only one.
-        let whole = &self.slots[..self.slots.len().saturating_sub(1).max(1).min(self.slots.len())];
+        let whole = self.slots.get(before..self.slots.len() - 1).filter(|whole| !whole.is_empty());
+        let whole = whole.unwrap_or(&self.slots);
         let mean = whole.iter().sum::<u64>() as f64 / whole.len() as f64;
         whole.iter().min().map_or(0.0, |least| *least as f64 / mean)
     }
@@ -96,7 +98,7 @@ fn write(mut client: &std::net::TcpStream, until: Instant) -> Result<(), BenchEr
 /// Reads to the end.
 fn drain(mut server: &std::net::TcpStream) -> Result<Drained, BenchError> {
     let mut chunk = vec![0; CHUNK];
-    let (mut bytes, mut first, mut slots) = (0, None, Vec::new());
+    let (mut bytes, mut first, mut slots) = (0, None, vec![0]);
     loop {
         let read = server.read(&mut chunk).tried("read a bulk transfer")?;
         let now = Instant::now();
@@ -116,17 +118,20 @@ fn drain(mut server: &std::net::TcpStream) -> Result<Drained, BenchError> {
 #[cfg(test)]
 mod tests {
     use super::Drained;
-    use std::time::Instant;
+    use std::time::{Duration, Instant};
 
     #[test]
     fn the_emptiest_slot_is_set_against_the_mean_of_the_whole_ones() {
-        let emptiest = |slots: &[u64]| {
+        let emptiest = |slots: &[u64], settled: u64| {
             let now = Instant::now();
-            Drained { bytes: slots.iter().sum(), first: now, last: now, slots: slots.to_vec() }.emptiest()
+            let drained = Drained { bytes: slots.iter().sum(), first: now, last: now, slots: slots.to_vec() };
+            drained.emptiest(Duration::from_millis(settled))
         };
-        assert_eq!(emptiest(&[10, 10, 10, 1]), 1.0);
-        assert_eq!(emptiest(&[30, 0, 30, 1]), 0.0);
-        assert_eq!(emptiest(&[30, 10, 20, 0]), 0.5);
-        assert_eq!(emptiest(&[7]), 1.0);
+        assert_eq!(emptiest(&[10, 10, 10, 1], 0), 1.0);
+        assert_eq!(emptiest(&[30, 0, 30, 1], 0), 0.0);
+        assert_eq!(emptiest(&[30, 10, 20, 0], 0), 0.5);
+        assert_eq!(emptiest(&[99, 0, 10, 10, 1], 200), 1.0, "what comes before it settled does not count");
+        assert_eq!(emptiest(&[7], 0), 1.0);
+        assert_eq!(emptiest(&[8, 8], 1000), 1.0, "nothing is left: all of it");
     }
 }

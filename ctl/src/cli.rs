@@ -71,6 +71,9 @@ pub enum Command {
     Faults {
         /// The kind to explain
         kind: Option<String>,
+        /// The agents that are asked which of them they can set; nobody is asked when none is named.
+        #[command(flatten)]
+        agent: AgentChoice,
     },
     /// Show the agents of an environment, their proxies and faults
     Agents(AgentChoice),

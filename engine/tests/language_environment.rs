@@ -50,6 +50,16 @@ fn its_secrets_are_known_and_not_shown() {
 }
 
 #[test]
+fn an_agent_without_a_token_gets_the_one_of_the_variable_and_it_is_a_secret() {
+    let env_var = |name: &str| (name == "SQUALL_TOKEN").then(|| "t0ken-of-all".to_owned());
+    let text = "agents: {a: {url: 'http://h/'}, b: {url: 'http://h/', token: its-own}}";
+    let environment = load("world.yaml", text, &env_var, Path::new(".")).unwrap();
+    let token = |name: &str| environment.agents[name].token.as_ref().unwrap().reveal().to_owned();
+    assert_eq!((token("a").as_str(), token("b").as_str()), ("t0ken-of-all", "its-own"));
+    assert_eq!(environment.secrets.redact("t0ken-of-all"), "***");
+}
+
+#[test]
 fn a_sandbox_is_an_environment() {
     let environment = read("name: here\nsandbox: true\nshop: {without: [retry]}\n").unwrap();
     assert!(environment.sandbox && environment.agents.is_empty());

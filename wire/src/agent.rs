@@ -27,6 +27,9 @@ pub struct AgentInfo {
     pub max_lease: Span,
     /// The kinds of fault that it can set.
     pub faults: Vec<String>,
+    /// The kinds that it cannot set on its machine, and why.
+    #[serde(default)]
+    pub unavailable: BTreeMap<String, String>,
     /// What it will never do, whoever asks.
     #[serde(default)]
     pub policy: PolicyInfo,

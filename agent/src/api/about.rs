@@ -15,6 +15,7 @@ use std::sync::{Arc, atomic::Ordering};
 
 pub(super) async fn agent(State(api): State<Arc<Api>>) -> axum::Json<AgentInfo> {
     let (max_fault_duration, max_lease) = api.config.limits();
+    let unavailable = crate::fault::unavailable_kinds();
     axum::Json(AgentInfo {
         name: api.config.name.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -24,7 +25,12 @@ pub(super) async fn agent(State(api): State<Arc<Api>>) -> axum::Json<AgentInfo> 
         uptime: crate::registry::to_the_milli(api.started.elapsed()),
         max_fault_duration,
         max_lease,
-        faults: FaultKind::CATALOGUE.iter().map(|kind| kind.name.to_owned()).collect(),
+        faults: FaultKind::CATALOGUE
+            .iter()
+            .map(|kind| kind.name.to_owned())
+            .filter(|kind| !unavailable.contains_key(kind))
+            .collect(),
+        unavailable,
         policy: api.config.policy.info(),
         halt: api.registry.halt_info().await.halt,
     })

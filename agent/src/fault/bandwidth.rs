@@ -2,12 +2,12 @@
 //!
 //! [`Bucket`] is a virtual clock (GCRA) that hands out departure times; a stage asks it for a few milliseconds' worth
 //! at a time. The bucket saves up 4 ms worth at most, or `burst` where that is given: so any second is within 1 % and
-//! any 100 ms within 5 %, and a wake-up that is a little late loses nothing. With `scope: proxy`, all connections ask one bucket, a piece each in
+//! any 100 ms within 5 %. What is held and was to leave already catches up to 16 ms, so a late wake-up loses nothing. With `scope: proxy`, all connections ask one bucket, a piece each in
 //! turn, one bucket for each direction. A rate of 0 lets nothing pass.
 //!
 //! Acts (and counts a hit) when the first bytes are paced.
 //!
-//! Invariant: in any span of time, at most `depth` bytes more pass than the rate allows.
+//! Invariant: in any span of time, at most `depth` bytes more pass than the rate allows, and what was caught up with.
 
 use super::{ActiveFault, Item, Stage, StageContext, hold::Hold};
 use parking_lot::Mutex;
@@ -27,6 +27,13 @@ const SAVED_SHARE: u64 = 250;
 /// What leaves in one piece, at most: a share of a second.
 const PIECE_SHARE: u64 = 1000;
 
+/// How late a wake-up may be without a loss: with what is saved up, the 20 ms' worth that may leave at once.
+const LATE: Duration = Duration::from_millis(16);
+
+/// The share of a second that is held, so that there is something to catch up with; and the most bytes of it.
+const HELD_SHARE: u64 = 50;
+const HELD_MOST: u64 = 4 * 1024 * 1024;
+
 const NANOS: u128 = 1_000_000_000;
 
 /// The pace that a bucket keeps.
@@ -35,13 +42,16 @@ pub(super) struct Pace {
     rate: u64,
     depth: u64,
     piece: u64,
+    /// What may be caught up with. A burst that was given is kept to, whatever a late wake-up loses.
+    late: Duration,
 }
 
 impl Pace {
     pub(super) fn of(bandwidth: &Bandwidth) -> Self {
         let rate = bandwidth.rate.get();
         let depth = bandwidth.burst.map_or(rate / SAVED_SHARE, |burst| burst.get()).max(1);
-        Self { rate, depth, piece: (rate / PIECE_SHARE).clamp(1, depth) }
+        let late = if bandwidth.burst.is_some() { Duration::ZERO } else { LATE };
+        Self { rate, depth, piece: (rate / PIECE_SHARE).clamp(1, depth), late }
     }
 
     /// Whether nothing ever leaves.
@@ -124,7 +134,8 @@ impl Pacer {
 
 impl Stage for Pacer {
     fn accepts(&self) -> bool {
-        !self.hold.is_full()
+        let catching_up = (self.pace.rate / HELD_SHARE).min(HELD_MOST);
+        !self.hold.is_full() || (self.hold.bytes() as u64) < catching_up
     }
 
     fn touches(&self, item: &Item, _: Instant) -> bool {
@@ -141,9 +152,10 @@ impl Stage for Pacer {
             return Some(Item::End(ending));
         }
         self.book(now);
-        let (_, bytes) = self.booked.take_if(|(leave, _)| *leave <= now)?;
+        let (leave, bytes) = self.booked.take_if(|(leave, _)| *leave <= now)?;
         let piece = self.hold.take(usize::try_from(bytes).unwrap_or(usize::MAX));
-        self.book(now);
+        // What is held could have been booked when this piece was to leave.
+        self.book(now.checked_sub(self.pace.late).map_or(leave, |earliest| leave.max(earliest)));
         Some(Item::Bytes(piece))
     }
 

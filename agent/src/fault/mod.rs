@@ -1,8 +1,8 @@
 //! A live fault: its parameters, which can change; the units that it numbered; and the hits that it counted.
 //!
-//! `claim.rs` is one fault's hold on one unit (a connection, or on `http` a request), `stage.rs` what a kind must be able
-//! to do, and each other file one kind; `datagram/` has those that work on datagrams. Which kinds work on links and
-//! which on the listener is said by `acts_on_links` and `acts_on_listener`.
+//! `claim.rs` is one fault's hold on one unit (a connection, or on HTTP a request), `stage.rs` what a kind must be able
+//! to do, and each other file one kind; `datagram/` has those that work on datagrams. Which kinds work on links, beneath
+//! them or on the listener is said by `acts_on_links`, `acts_on_connections` and `acts_on_listener`.
 //!
 //! Invariant: decisions depend on the seed and the unit's number alone, so the same seed and the same sequence of
 //! connections, requests or datagrams are hit the same way; and a larger `percent` hits the same units and more.
@@ -24,6 +24,7 @@ mod http_headers;
 mod http_latency;
 mod latency;
 mod nonsense;
+mod packet_loss;
 mod reset;
 mod slow_accept;
 mod slow_close;
@@ -37,6 +38,7 @@ pub(crate) use claim::{Claim, ConnectionMark};
 pub(crate) use connection_limit::{Comes, Turnstile};
 pub(crate) use datagram::{DatagramContext, DatagramStage, datagram_stage};
 pub(crate) use flap::{Outlook, outlook};
+pub(crate) use packet_loss::{Instruction, Share, openings, segments, share_of};
 pub(crate) use slow_accept::Arrivals;
 pub(crate) use stage::{Asked, Ending, Item, Stage, StageContext};
 
@@ -45,6 +47,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use squall_wire::{Direction, FaultKind, FaultName, FaultSpec, Percent, Where, fault::unit_draw};
 use std::{
+    collections::BTreeMap,
     fmt,
     sync::{
         Arc,
@@ -298,14 +301,18 @@ pub(crate) const fn reads_messages(kind: &FaultKind) -> bool {
     )
 }
 
-/// Whether this kind's unit is the connection on every protocol, for it lets connections in or takes all down.
+/// Whether this kind's unit is the connection on every protocol, for it lets connections in, takes all down, or
+/// is beneath whatever they say.
 pub(crate) const fn counts_connections(kind: &FaultKind) -> bool {
-    matches!(kind, FaultKind::ConnectionLimit(_) | FaultKind::Flap(_))
+    matches!(kind, FaultKind::ConnectionLimit(_) | FaultKind::Flap(_) | FaultKind::PacketLoss(_))
 }
 
 /// Whether this kind works on the listening socket.
 pub(crate) const fn acts_on_listener(kind: &FaultKind) -> bool {
-    matches!(kind, FaultKind::Refuse(_) | FaultKind::SlowAccept(_) | FaultKind::Flap(_))
+    match kind {
+        FaultKind::PacketLoss(lossy) => lossy.syn_only,
+        kind => matches!(kind, FaultKind::Refuse(_) | FaultKind::SlowAccept(_) | FaultKind::Flap(_)),
+    }
 }
 
 /// Whether this kind works on the bytes or the end of connections that are open.
@@ -321,10 +328,21 @@ pub(crate) const fn acts_on_links(kind: &FaultKind) -> bool {
     )
 }
 
+/// Whether this kind works on connections that are open: on their links, or beneath them, in the kernel.
+pub(crate) const fn acts_on_connections(kind: &FaultKind) -> bool {
+    match kind {
+        FaultKind::PacketLoss(lossy) => !lossy.syn_only,
+        kind => acts_on_links(kind),
+    }
+}
+
 /// Why this agent, on this machine, cannot set a fault of this kind.
 pub(crate) fn unavailable(kind: &FaultKind) -> Option<String> {
-    match kind {
-        FaultKind::PacketLoss(_) => Some("this agent does not drop packets yet".to_owned()),
-        _ => None,
-    }
+    unavailable_kinds().remove(kind.name())
+}
+
+/// The kinds that this agent, on this machine, cannot set, and why.
+pub(crate) fn unavailable_kinds() -> BTreeMap<String, String> {
+    let packet_loss = crate::sieve::unavailable().map(|why| ("packet_loss".to_owned(), why.to_owned()));
+    packet_loss.into_iter().collect()
 }

@@ -1,13 +1,13 @@
 //! One connection that speaks HTTP: reads and writes both sockets as its conversation says, and ends them.
 //!
 //! ```text
-//!            read          write
-//!  client ──────▶ Conversation ──────▶ upstream       one loop for both directions, for each answers the other
-//!         ◀──────         ◀──────                dialled like any upstream, unless a fault may answer in its place
+//!            read               write
+//!  client ──────▶ Conversation ──────▶ upstream     one loop for both directions, for each answers the other
+//!         ◀──────              ◀──────              dialled like any upstream, unless a fault may answer in its place
 //! ```
 //! Made by `proxy/shared.rs` in place of `crate::connection` where the protocol is `http`; `conversation.rs` decides.
 //!
-//! Invariant: it waits only in the loop's one `select!`, which a change of the faults always wakes; and it ends when its
+//! Invariant: it waits only in [`HttpConnection::wait`], which a change of the faults always wakes; and it ends when its
 //! token is cancelled, whatever its peers do.
 
 use super::{conversation::Conversation, outgoing::Outgoing};
@@ -16,7 +16,9 @@ use crate::{
     fault::{ConnectionMark, Ending},
     pipeline::Appetite,
     proxy::{Flow, Shared, Ticket},
-    reach, socket,
+    reach,
+    sieve::Sieve,
+    socket,
     stream::Stream,
 };
 use std::{
@@ -87,6 +89,10 @@ pub(crate) struct HttpConnection {
     conversation: Conversation,
     /// The version of the plan that the conversation follows.
     seen: u64,
+    /// The version of the plan that the sieves follow, and whether the upstream was there.
+    sifted: (u64, bool),
+    from_client: Sieve,
+    from_upstream: Sieve,
     to_client: Side,
     to_upstream: Side,
     /// Either side ended with an error that was not ours.
@@ -111,6 +117,9 @@ impl HttpConnection {
             shared: Arc::clone(shared),
             ticket,
             seen: 0,
+            sifted: (0, false),
+            from_client: Sieve::default(),
+            from_upstream: Sieve::default(),
             to_client: Side::default(),
             to_upstream: Side::default(),
             failed: false,
@@ -130,11 +139,14 @@ impl HttpConnection {
         if self.failed {
             self.shared.totals.connection_errors.fetch_add(1, Relaxed);
         }
-        let Some(ending) = ending else { return };
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = Box::pin(finish(&self.client, upstream.stream(), ending)) => {}
+        if let Some(ending) = ending {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = Box::pin(finish(&self.client, upstream.stream(), ending)) => {}
+            }
         }
+        self.from_client.clear(&self.client);
+        upstream.stream().into_iter().for_each(|stream| self.from_upstream.clear(stream));
         // Its slot and its place among the live ones are given back only now that the sockets are done with.
         drop(upstream);
         drop(self);
@@ -157,6 +169,7 @@ impl HttpConnection {
             }
             let now = Instant::now();
             self.follow_plan(now);
+            self.sift(upstream.stream());
             self.conversation.advance(now);
             if matches!(upstream, Upstream::Unasked) && self.conversation.wants_upstream() {
                 *upstream = Upstream::Dialling(self.dial());
@@ -194,9 +207,20 @@ impl HttpConnection {
         }
     }
 
+    /// What the kernel drops of either side follows the plan, and the upstream's from when that is there.
+    fn sift(&mut self, upstream: Option<&Stream>) {
+        let now = (self.seen, upstream.is_some());
+        if self.sifted != now {
+            self.sifted = now;
+            let plan = self.ticket.membership.plan();
+            self.from_client.follow(&plan, true, Some(&self.client));
+            self.from_upstream.follow(&plan, false, upstream);
+        }
+    }
+
     fn dial(&self) -> Dial {
-        let shared = Arc::clone(&self.shared);
-        Box::pin(async move { reach::dial(&shared).await })
+        let (shared, meant) = (Arc::clone(&self.shared), reach::meant(&self.shared, &self.client));
+        Box::pin(async move { reach::dial(&shared, meant).await })
     }
 
     /// Polls what it waits for one by one, as a link does, for an idle connection is to be small.

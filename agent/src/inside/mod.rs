@@ -11,7 +11,7 @@ mod json;
 mod toxic;
 mod transcript;
 
-pub use framing::{RequestCounter, http_framing};
+pub use framing::{RequestCounter, http_framing, http_framing_once};
 pub use json::fault_json;
 pub use toxic::toxic;
 pub(crate) use transcript::Transcript;

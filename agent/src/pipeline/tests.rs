@@ -492,3 +492,31 @@ fn a_delay_line_that_was_full_once_takes_in_evenly_until_it_is_empty() {
     }
     assert!(taken > 900_000, "an empty line forgets: {taken}");
 }
+
+#[test]
+fn a_paced_stream_whose_link_wakes_late_keeps_its_rate_and_its_burst() {
+    let mut bench = Bench::new(&[r#"{"bandwidth": {"rate": "100MB/s"}}"#]);
+    let mut sent = 0;
+    // Nine milliseconds too late, each time.
+    for wake in 0..200_u64 {
+        bench.now = bench.start + MS(10 * wake);
+        bench.down.advance(bench.now);
+        let mut out = 0;
+        loop {
+            while bench.down.appetite() == Appetite::Hungry {
+                bench.down.push(Item::Bytes(Bytes::from(vec![0; 50_000])), bench.now);
+            }
+            let ready: usize = bench.down.output().iter().map(Bytes::len).sum();
+            if ready == 0 {
+                break;
+            }
+            bench.down.written(ready);
+            bench.down.advance(bench.now);
+            out += ready;
+        }
+        assert!(out <= 2_000_000, "{out} bytes at once");
+        sent += out;
+    }
+    let rate = sent as f64 / 1.99;
+    assert!((rate / 1e8 - 1.0).abs() < 0.02, "{rate}");
+}

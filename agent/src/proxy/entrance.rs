@@ -106,6 +106,7 @@ impl Entrance {
 impl Door {
     /// Listens. One that does already gets the length of its queue and the faults anew.
     fn open(&mut self, shared: &Arc<Shared>, faults: &[Arc<ActiveFault>]) -> io::Result<()> {
+        self.port.lose_openings(faults)?;
         self.port.listen(backlog_for(faults))?;
         match &self.acceptor {
             Some(acceptor) => acceptor.follow(faults),

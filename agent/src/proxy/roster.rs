@@ -7,7 +7,7 @@
 //! Invariant: a fault numbers its units in the order of the connections, those first that were there before it.
 
 use crate::{
-    fault::{ActiveFault, Claim, Comes, ConnectionMark, acts_on_links, counts_connections},
+    fault::{ActiveFault, Claim, Comes, ConnectionMark, acts_on_connections, counts_connections},
     udp::Plan,
 };
 use futures::task::AtomicWaker;
@@ -206,7 +206,7 @@ impl Live {
         let (mut plan, mut for_requests) = (Vec::new(), Vec::new());
         for fault in faults {
             let kind = fault.kind();
-            if !acts_on_links(&kind) || !fault.only().matches(self.client) {
+            if !acts_on_connections(&kind) || !fault.only().matches(self.client) {
                 continue;
             }
             if protocol == Protocol::Http && !counts_connections(&kind) {

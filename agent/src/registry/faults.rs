@@ -268,6 +268,7 @@ fn refuse_patch(fault: &ActiveFault, patch: &FaultPatch, protocol: Protocol) -> 
     let mut after = FaultSpec::of(patch.fault.clone().unwrap_or(now));
     after.percent = patch.percent.unwrap_or_else(|| fault.percent());
     after.only = fault.only().clone();
+    (after.skip, after.count) = (fault.skip(), fault.count());
     if after.fault.fixed_direction().is_some_and(|direction| direction != fault.direction()) {
         let message = format!("`{}` would act on the other direction: remove it and set another", fault.name());
         return Err(Refusal::invalid("fault", message));

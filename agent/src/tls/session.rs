@@ -226,6 +226,7 @@ impl Broken {
 struct Wire<'a>(&'a TcpStream);
 
 impl Read for Wire<'_> {
+    // A short read leaves the socket counting as readable, for there may be plaintext that nobody has taken yet.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.0.try_read(buffer)
     }

@@ -4,7 +4,10 @@
 //!
 //! Invariant: nothing here blocks but [`connect`], which has a limit.
 
-use crate::{policy::Upstreams, socket::first_reached};
+use crate::{
+    policy::Upstreams,
+    socket::{Call, first_reached},
+};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::{
     cell::RefCell,
@@ -34,7 +37,8 @@ pub(super) fn bind(addr: SocketAddr) -> io::Result<UdpSocket> {
 
 /// Resolves `HOST:PORT` and makes a socket to the first address that can be had, all within `limit`.
 pub(super) async fn connect(target: &str, limit: Duration, rules: &Upstreams) -> io::Result<UdpSocket> {
-    let attempt = first_reached(target, rules, |address| std::future::ready(connected(address)));
+    let call = Call { target, only: None, rules };
+    let attempt = first_reached(call, |address| std::future::ready(connected(address)));
     tokio::time::timeout(limit, attempt).await.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
 }
 

@@ -61,6 +61,9 @@ fn shown(agent: &Seen) -> String {
     if let Some(halt) = &info.halt {
         text += &format!("\n  halted by {} since {}: {}", halt.who, halt.since, halt.reason);
     }
+    for (kind, why) in &info.unavailable {
+        text += &format!("\n  cannot set {kind}: {why}");
+    }
     for lease in leases {
         let proxies: Vec<_> = lease.proxies.iter().map(|proxy| proxy.as_str()).collect();
         let left = short(lease.expires_in);

@@ -35,7 +35,7 @@ pub async fn carry_out(cli: &Cli) -> Outcome {
             output::json(&squall_engine::schema::experiment_schema());
             Ok(0)
         }
-        Command::Faults { kind } => faults::faults(kind.as_deref(), common),
+        Command::Faults { kind, agent } => faults::faults(kind.as_deref(), agent, common).await,
         Command::Agents(choice) => agents::agents(choice, common).await,
         Command::Proxy(command) => proxy::proxy(command, common).await,
         Command::Fault(command) => fault::fault(command, common).await,

@@ -247,11 +247,11 @@ impl FaultKind {
         },
         KindInfo {
             name: "packet_loss",
-            about: "segments are dropped in the kernel: real retransmission and back-off (Linux, needs a capability)",
+            about: "segments are dropped in the kernel: real retransmission and back-off (Linux; the agent says whether)",
             protocols: &[Tcp, Http],
             parameters: &[
                 parameter("loss", "required", "the share of segments that are dropped, in percent"),
-                parameter("syn_only", "false", "only those that open a connection: connects of 1 s, 3 s, 7 s"),
+                parameter("syn_only", "false", "only those that open a connection, so that connecting takes seconds"),
             ],
             example: "{packet_loss: {loss: 5}}",
         },

@@ -50,14 +50,14 @@ impl FaultSpec {
                 self.unless_for_all("closes the listening socket for everybody", &mut wrong);
             }
             FaultKind::Flap(_) => self.unless_for_all("takes the whole proxy down and up", &mut wrong),
+            FaultKind::PacketLoss(lossy) if lossy.syn_only => self.unless_unnumbered(&mut wrong),
             FaultKind::SlowAccept(_) if !self.only.is_everything() => {
                 wrong("where", "`slow_accept` acts before the client's address is known: leave `where` out".into());
             }
-            kind if self.only.names_requests() && acts_before_requests(kind) => {
-                let message = format!("`{}` acts before a request is known: only `client` goes here", kind.name());
-                wrong("where", message);
-            }
             _ => {}
+        }
+        if self.only.names_requests() && acts_before_requests(&self.fault) {
+            wrong("where", format!("`{kind}` acts before a request is known: only `client` goes here"));
         }
         found
     }
@@ -96,6 +96,16 @@ impl FaultSpec {
         ];
         for (field, _) in narrowed.into_iter().filter(|(_, narrowed)| *narrowed) {
             wrong(field, format!("`{}` {what}; use `reset` to hit some connections", self.fault.name()));
+        }
+    }
+
+    /// Each field that numbers connections, for what acts before there is one.
+    fn unless_unnumbered(&self, wrong: &mut impl FnMut(&str, String)) {
+        let numbers = [("percent", !self.percent.is_all()), ("skip", self.skip > 0), ("count", self.count.is_some())];
+        for (field, _) in numbers.into_iter().filter(|(_, asked)| *asked) {
+            let message = "`syn_only` acts before a connection is there to be numbered: leave this out, and say by \
+                           `loss` how many segments are dropped and by `where` whose";
+            wrong(field, message.into());
         }
     }
 }
@@ -418,5 +428,17 @@ mod tests {
         ] {
             assert_eq!(mistakes(&format!(r#"{{"fault": {json}}}"#)).len(), 1, "{json}");
         }
+    }
+
+    #[test]
+    fn segments_that_open_a_connection_are_not_chosen_by_number() {
+        let json = r#"{"fault": {"packet_loss": {"loss": 50, "syn_only": true}}, "percent": 10, "skip": 1, "count": 2,
+            "where": {"client": ["10.0.0.0/8"]}}"#;
+        let found = mistakes(json);
+        let fields: Vec<_> = found.iter().filter_map(|mistake| mistake.split(':').next()).collect();
+        assert_eq!(fields, ["percent", "skip", "count"]);
+        assert!(mistakes(&json.replace(r#", "syn_only": true"#, "")).is_empty());
+        let direction = r#"{"fault": {"packet_loss": {"loss": 50, "syn_only": true}}, "direction": "downstream"}"#;
+        assert_eq!(mistakes(direction).len(), 1, "they all go one way");
     }
 }

@@ -115,6 +115,7 @@ impl FaultKind {
         match self {
             Self::SlowAccept(_) | Self::Refuse(_) | Self::ConnectionLimit(_) | Self::Flap(_) => Some(Direction::Both),
             Self::Garbage(_) | Self::HttpStatus(_) | Self::HttpUnauthorized(_) => Some(Direction::Downstream),
+            Self::PacketLoss(lossy) if lossy.syn_only => Some(Direction::Upstream),
             Self::HttpLatency(latency) => Some(latency.at.direction()),
             Self::HttpHeaders(headers) => Some(headers.on.direction()),
             Self::HttpBody(body) => Some(body.on.direction()),
