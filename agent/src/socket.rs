@@ -98,19 +98,23 @@ pub(crate) fn prepare<'a>(socket: impl Into<SockRef<'a>>) {
     }
 }
 
-/// Sends what is pending after an end was passed on, then reads and throws away until the peer ends. What it says is
-/// not even deciphered.
-pub(crate) async fn read_out(stream: &Stream) {
+/// Sends what is pending, unless the peer is gone. The caller sets the limit.
+async fn flush_out(stream: &Stream) {
     while stream.has_pending() {
         match stream.try_flush() {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            Err(_) => return,
-            Ok(()) => break,
+            _ => return,
         }
         if stream.ready(Interest::WRITABLE).await.is_err() {
             return;
         }
     }
+}
+
+/// Sends what is pending after an end was passed on, then reads and throws away until the peer ends. What it says is
+/// not even deciphered.
+pub(crate) async fn read_out(stream: &Stream) {
+    flush_out(stream).await;
     while stream.ready(Interest::READABLE).await.is_ok() {
         // A peer that sends on and on must not keep other tasks waiting.
         consume_budget().await;
@@ -122,8 +126,9 @@ pub(crate) async fn read_out(stream: &Stream) {
     }
 }
 
-/// Waits until the peer has acknowledged everything that was sent. The caller sets the limit.
+/// Waits until the peer has acknowledged everything that was sent, or is pending. The caller sets the limit.
 pub(crate) async fn acknowledged(stream: &Stream) {
+    flush_out(stream).await;
     let (Ok(local), Ok(peer)) = (stream.tcp().local_addr(), stream.tcp().peer_addr()) else { return };
     // Nobody tells when the queue is empty, so it is asked for, less and less often.
     let mut pause = Duration::from_millis(1);

@@ -33,25 +33,44 @@ const ETIMEDOUT: i32 = Errno::TIMEDOUT.raw_os_error();
 struct Scene {
     world: World,
     api: WebClient,
+    /// As the agent's API has it.
+    proxy: String,
+    /// As clients reach it.
     address: SocketAddr,
+    url: String,
 }
 
 /// How an attempt of an HTTP client went.
 type Attempt = (Result<(u16, Vec<u8>), reqwest::Error>, Duration);
 
 impl Scene {
+    /// The proxy passes a stream of bytes.
     fn new() -> Self {
         let world = World::start();
         let address = world.proxy_url.trim_start_matches("http://").parse().unwrap();
-        let scene = Self { world, api: WebClient::new(PATIENCE), address };
+        Self::of(world, "web", address)
+    }
+
+    /// The proxy knows HTTP.
+    fn http() -> Self {
+        let world = World::start();
+        let spec = json!({"name": "http", "upstream": world.web.address(), "protocol": "http"});
+        let url = format!("{}/v1/proxies", world.agent_url);
+        let (status, made) = WebClient::new(PATIENCE).call(Method::POST, &url, &spec);
+        assert_eq!(status, 201, "{made}");
+        Self::of(world, "http", made["listen"].as_str().unwrap().parse().unwrap())
+    }
+
+    fn of(world: World, proxy: &str, address: SocketAddr) -> Self {
+        let proxy = format!("{}/v1/proxies/{proxy}", world.agent_url);
+        let scene = Self { world, api: WebClient::new(PATIENCE), proxy, address, url: format!("http://{address}/") };
         scene.is_served();
         scene
     }
 
     /// Sets the fault; answers why this machine cannot, if it cannot.
     fn try_fault(&self, fault: Value) -> Result<(), String> {
-        let url = format!("{}/v1/proxies/web/faults", self.world.agent_url);
-        let (status, answer) = self.api.call(Method::POST, &url, &fault);
+        let (status, answer) = self.api.call(Method::POST, &format!("{}/faults", self.proxy), &fault);
         let why = || answer["error"]["message"].as_str().unwrap().to_owned();
         match status {
             201 => Ok(()),
@@ -72,7 +91,7 @@ impl Scene {
     }
 
     fn is_served(&self) {
-        let (answer, _) = WebClient::new(PATIENCE).get(&self.world.proxy_url);
+        let (answer, _) = WebClient::new(PATIENCE).get(&self.url);
         assert_eq!(answer.unwrap(), (200, b"ok".to_vec()));
         let (answer, _) = ask(&mut self.connect());
         assert!(String::from_utf8(answer.unwrap()).unwrap().ends_with("ok"));
@@ -89,13 +108,15 @@ impl Scene {
 
     /// An HTTP client that waits for nothing longer than `LIMIT`.
     fn get(&self) -> Attempt {
-        WebClient::new(LIMIT).get(&self.world.proxy_url)
+        WebClient::new(LIMIT).get(&self.url)
     }
 
     /// Bytes that reached the server, and connections that came.
     fn passed(&self) -> (u64, u64) {
-        let counters = self.world.proxy().counters;
-        (counters.bytes_upstream, counters.connections)
+        let (status, info) = self.api.call(Method::GET, &self.proxy, &Value::Null);
+        assert_eq!(status, 200, "{info}");
+        let counter = |name: &str| info["counters"][name].as_u64().unwrap();
+        (counter("bytes_upstream"), counter("connections"))
     }
 }
 
@@ -239,7 +260,7 @@ fn the_remote_end_reports_a_full_receive_window_and_never_drains() {
     assert_eq!(error.kind(), ErrorKind::WouldBlock);
     assert!(took >= LIMIT - MS(50) && sent > 0, "{took:?}, {sent} bytes");
     let client = WebClient::new(LIMIT);
-    is_given_up(&client.send(Method::POST, &scene.world.proxy_url, Some(vec![b'x'; LARGE])));
+    is_given_up(&client.send(Method::POST, &scene.url, Some(vec![b'x'; LARGE])));
     assert_eq!(scene.passed().0, before.0, "the server has heard nothing");
     scene.heal();
 }
@@ -263,7 +284,7 @@ fn is_slow_at_times(scene: &Scene, late: Duration, name: &str) {
     let (mut answers, mut worst) = (0, Duration::ZERO);
     while worst < late {
         assert!(since.elapsed() < PATIENCE, "{name}: none of {answers} answers was late, the slowest {worst:?}");
-        let (answer, lasted) = client.get(&scene.world.proxy_url);
+        let (answer, lasted) = client.get(&scene.url);
         assert_eq!(answer.unwrap(), (200, b"ok".to_vec()), "{name}: no byte is lost");
         let (answer, by_hand) = ask(&mut patient(scene));
         assert!(String::from_utf8(answer.unwrap()).unwrap().ends_with("ok"), "{name}: no byte is lost");
@@ -302,7 +323,7 @@ fn the_remote_end_never_acknowledges_a_packet() {
     let mut answer = [0; 1024];
     assert!(socket.read(&mut answer).unwrap() > 0, "served while it is well");
     let client = WebClient::new(LIMIT);
-    client.get(&scene.world.proxy_url).0.unwrap();
+    client.get(&scene.url).0.unwrap();
     if let Err(why) = scene.try_fault(json!({"fault": {"packet_loss": {"loss": 100}}, "direction": "both"})) {
         return skipped("the_remote_end_never_acknowledges_a_packet", &why);
     }
@@ -321,7 +342,7 @@ fn the_remote_end_never_acknowledges_a_packet() {
     };
     assert_eq!(error.raw_os_error(), Some(ETIMEDOUT), "{error}");
     assert!(since.elapsed() >= UNACKNOWLEDGED - MS(50), "{:?}", since.elapsed());
-    is_given_up(&client.get(&scene.world.proxy_url));
+    is_given_up(&client.get(&scene.url));
     scene.heal();
 }
 
@@ -358,6 +379,60 @@ fn the_remote_end_sends_html_where_data_was_expected() {
     assert_eq!(status, 200);
     let parsed = serde_json::from_slice::<Value>(&body).unwrap_err();
     assert!(parsed.is_syntax(), "{parsed}");
+    assert_eq!(scene.passed().0, before.0, "the server was not asked");
+    scene.heal();
+}
+
+#[test]
+fn the_remote_end_sends_response_headers_and_never_the_body() {
+    let scene = Scene::http();
+    scene.fault(json!({"fault": {"http_body": {"hang": true}}}));
+    let mut socket = scene.connect();
+    socket.write_all(b"GET / HTTP/1.1\r\nHost: shop.test\r\n\r\n").unwrap();
+    let mut head = Vec::new();
+    let error = socket.read_to_end(&mut head).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}");
+    let head = String::from_utf8(head).unwrap().to_lowercase();
+    assert!(head.starts_with("http/1.1 200") && head.contains("content-length: 2\r\n"), "{head}");
+    assert!(head.ends_with("\r\n\r\n"), "not a byte of the body: {head}");
+    // The status is there, and looks well; only the body is waited for.
+    is_given_up(&scene.get());
+    scene.heal();
+}
+
+#[test]
+fn the_remote_end_sends_megabytes_where_kilobytes_were_expected() {
+    const SURPLUS: usize = 50_000_000;
+    let scene = Scene::http();
+    scene.fault(json!({"fault": {"http_body": {"oversize": "50MB"}}}));
+    let mut socket = patient(&scene);
+    let answer = ask(&mut socket).0.unwrap();
+    let end = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
+    let head = String::from_utf8_lossy(&answer[..end]).to_lowercase();
+    assert!(head.contains(&format!("content-length: {}\r\n", SURPLUS + 2)), "{head}");
+    assert_eq!(answer.len() - end, SURPLUS + 2);
+    assert!(answer[end..].starts_with(b"ok"));
+    let (status, body) = WebClient::new(PATIENCE).get(&scene.url).0.unwrap();
+    assert_eq!((status, body.len()), (200, SURPLUS + 2));
+    scene.heal();
+}
+
+#[test]
+fn the_remote_end_refuses_all_credentials() {
+    let scene = Scene::http();
+    scene.fault(json!({"fault": {"http_unauthorized": {}}}));
+    let before = scene.passed();
+    let mut socket = scene.connect();
+    let asked = "GET / HTTP/1.1\r\nHost: shop.test\r\nAuthorization: Bearer right\r\nConnection: close\r\n\r\n";
+    socket.write_all(asked.as_bytes()).unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    let answer = answer.to_lowercase();
+    assert!(answer.starts_with("http/1.1 401") && answer.contains("\r\nwww-authenticate: "), "{answer}");
+    let with_credentials = scene.url.replace("http://", "http://customer:secret@");
+    for url in [&scene.url, &with_credentials] {
+        assert_eq!(WebClient::new(LIMIT).get(url).0.unwrap().0, 401);
+    }
     assert_eq!(scene.passed().0, before.0, "the server was not asked");
     scene.heal();
 }
