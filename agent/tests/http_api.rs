@@ -47,19 +47,20 @@ async fn a_proxy_for_requests_is_made_hurt_counted_and_healed() {
 }
 
 #[tokio::test]
-async fn a_fault_can_change_which_message_it_acts_on() {
+async fn a_fault_takes_other_parameters_but_acts_on_the_same_message() {
     let (agent, site) = (Running::new().await, echo_site().await);
     let (_, info) = agent.post("/v1/proxies", json!({"name": "p", "upstream": site.server, "protocol": "http"})).await;
     let mut client = Client::to(info["listen"].as_str().unwrap().parse().unwrap()).await;
     agent.fault("p", json!({"name": "f", "fault": {"http_body": {"replace": "no"}}})).await;
-    let post = "POST /a HTTP/1.1\r\nContent-Length: 3\r\n\r\nyes";
-    client.send(post).await;
-    assert_eq!(client.response().await.text(), "no");
-    let changed = json!({"fault": {"http_body": {"replace": "no", "on": "request"}}});
-    let (status, fault) = agent.patch("/v1/proxies/p/faults/f", changed).await;
-    assert_eq!((status, &fault["direction"]), (200, &json!("upstream")), "{fault}");
-    client.send(post).await;
-    assert_eq!(client.response().await.text(), "POST /ano");
+    assert_eq!(client.get("/a").await.text(), "no");
+    let change = |body| json!({"fault": {"http_body": body}});
+    let (status, fault) = agent.patch("/v1/proxies/p/faults/f", change(json!({"truncate": "3B"}))).await;
+    assert_eq!((status, &fault["direction"]), (200, &json!("downstream")), "{fault}");
+    assert_eq!(client.get("/a").await.text(), "GET");
+    let to_request = change(json!({"truncate": "3B", "on": "request"}));
+    let (status, error) = agent.patch("/v1/proxies/p/faults/f", to_request).await;
+    assert_eq!(status, 400, "{error}");
+    assert_eq!(client.get("/a").await.text(), "GET");
 }
 
 #[tokio::test]

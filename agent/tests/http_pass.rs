@@ -132,6 +132,31 @@ async fn an_upgrade_and_a_connect_become_tunnels_for_any_bytes_both_ways() {
 }
 
 #[tokio::test]
+async fn an_upgrade_behind_another_request_waits_for_its_own_answer() {
+    let rig = Rig::http("", |stream: TcpStream| async move {
+        let (reader, mut writer) = stream.into_split();
+        let mut reader = Reader::new(reader);
+        reader.message(false).await.unwrap();
+        reader.message(false).await.unwrap();
+        writer.write_all(ok("first").as_bytes()).await.unwrap();
+        // What the client has sent behind its request for another protocol is nobody's request.
+        let early = timeout(Duration::from_millis(200), reader.stream.read_u8()).await;
+        assert!(early.is_err(), "{early:?}");
+        writer.write_all(b"HTTP/1.1 101 Go\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n").await.unwrap();
+        let _ = tokio::io::copy(&mut reader.stream, &mut writer).await;
+    })
+    .await;
+    let mut client = Client::of(&rig).await;
+    client.send(get("/a")).await;
+    client.send("GET /b HTTP/1.1\r\nHost: s\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n\x01\x02").await;
+    assert_eq!(client.response().await.text(), "first");
+    assert_eq!(client.reader.message(true).await.unwrap().status(), 101);
+    let mut echoed = [0; 2];
+    timeout(PATIENCE, client.reader.stream.read_exact(&mut echoed)).await.unwrap().unwrap();
+    assert_eq!(echoed, [1, 2]);
+}
+
+#[tokio::test]
 async fn an_upgrade_that_is_declined_leaves_the_connection_to_http() {
     let rig = echo_site().await;
     let mut client = Client::of(&rig).await;

@@ -1,6 +1,6 @@
 //! Answers that come from the proxy and not from the upstream: those of faults, and those to messages that are refused.
 //!
-//! Neighbours: `fault/http_answer.rs` and `session.rs` say when.
+//! Neighbours: `fault/http_answer.rs` and `conversation.rs` say when.
 //!
 //! Invariant: an answer has the body that its head tells of, and says `close` whenever the connection closes behind it.
 

@@ -1,16 +1,16 @@
-//! One connection that speaks HTTP: reads and writes both sockets as its session says, and ends them.
+//! One connection that speaks HTTP: reads and writes both sockets as its conversation says, and ends them.
 //!
 //! ```text
-//!            read          write
-//!  client ──────▶ Session ──────▶ upstream       one loop for both directions, for each answers the other
-//!         ◀──────         ◀──────                dialled like any upstream, unless a fault may answer in its place
+//!            read               write
+//!  client ──────▶ Conversation ──────▶ upstream     one loop for both directions, for each answers the other
+//!         ◀──────              ◀──────              dialled like any upstream, unless a fault may answer in its place
 //! ```
-//! Made by `proxy/shared.rs` in place of `crate::connection` where the protocol is `http`; `session.rs` decides.
+//! Made by `proxy/shared.rs` in place of `crate::connection` where the protocol is `http`; `conversation.rs` decides.
 //!
-//! Invariant: it waits only in the loop's one `select!`, which a change of the faults always wakes; and it ends when its
+//! Invariant: it waits only in [`HttpConnection::wait`], which a change of the faults always wakes; and it ends when its
 //! token is cancelled, whatever its peers do.
 
-use super::{outgoing::Outgoing, session::Session};
+use super::{conversation::Conversation, outgoing::Outgoing};
 use crate::{
     connection::finish,
     fault::{ConnectionMark, Ending},
@@ -69,7 +69,7 @@ enum Woke {
     Vanished,
 }
 
-/// What has happened to one side's socket, beside what the session knows.
+/// What has happened to one side's socket, beside what the conversation knows.
 #[derive(Debug, Default, Clone, Copy)]
 struct Side {
     /// Writing to it failed.
@@ -88,8 +88,8 @@ pub(crate) struct HttpConnection {
     /// Counts what passes.
     mark: Arc<ConnectionMark>,
     client: Stream,
-    session: Session,
-    /// The version of the plan that the session follows.
+    conversation: Conversation,
+    /// The version of the plan that the conversation follows.
     seen: u64,
     /// The version of the plan that the sieves follow, and whether the upstream was there.
     sifted: (u64, bool),
@@ -115,7 +115,12 @@ impl HttpConnection {
         let host = shared.rewrites_host.then(|| shared.upstream());
         Ok(Self {
             client: reach::accepted(shared, client)?,
-            session: Session::new(&shared.plane.budget, Arc::clone(&mark), Arc::clone(&shared.totals.requests), host),
+            conversation: Conversation::new(
+                &shared.plane.budget,
+                Arc::clone(&mark),
+                Arc::clone(&shared.totals.requests),
+                host,
+            ),
             shared: Arc::clone(shared),
             ticket,
             mark,
@@ -138,7 +143,7 @@ impl HttpConnection {
             () = stop.cancelled() => None,
             ending = self.relay(&mut upstream) => Some(ending),
         };
-        self.session.close();
+        self.conversation.close();
         if self.failed {
             self.mark.meter.fail();
             self.shared.count_error();
@@ -174,8 +179,8 @@ impl HttpConnection {
             let now = Instant::now();
             self.follow_plan(now);
             self.sift(upstream.stream());
-            self.session.advance(now);
-            if matches!(upstream, Upstream::Unasked) && self.session.wants_upstream() {
+            self.conversation.advance(now);
+            if matches!(upstream, Upstream::Unasked) && self.conversation.wants_upstream() {
                 *upstream = Upstream::Dialling(self.dial());
             }
             // What was written makes room for more.
@@ -195,7 +200,7 @@ impl HttpConnection {
                     reach::tell_unreached(&self.shared, &error);
                     self.failed = true;
                     *upstream = Upstream::Gone;
-                    self.session.end_upstream(Ending::Reset, Instant::now());
+                    self.conversation.end_upstream(Ending::Reset, Instant::now());
                 }
                 Woke::Vanished => return Ending::Abort,
             }
@@ -207,7 +212,7 @@ impl HttpConnection {
         let version = membership.version();
         if version != self.seen {
             self.seen = version;
-            self.session.follow(&membership.plan(), membership.for_requests(), now);
+            self.conversation.follow(&membership.plan(), membership.for_requests(), now);
         }
     }
 
@@ -230,14 +235,14 @@ impl HttpConnection {
 
     /// Polls what it waits for one by one, as a link does, for an idle connection is to be small.
     async fn wait(&self, upstream: &mut Upstream) -> Woke {
-        let wake = self.session.next_wake(Instant::now());
+        let wake = self.conversation.next_wake(Instant::now());
         let mut sleep = wake.map(|wake| Box::pin(self.shared.plane.timer.sleep_until(wake)));
-        let watching = self.session.client_ended.is_some() || self.session.leaves_client_unread();
+        let watching = self.conversation.client_ended.is_some() || self.conversation.leaves_client_unread();
         let mut gone = watching.then(|| Box::pin(async { drop(self.client.ready(Interest::ERROR).await) }));
-        let from_client = self.session.client_appetite() != Appetite::Full;
-        let from_upstream = self.session.upstream_appetite() != Appetite::Full;
-        let to_client = !self.session.down.is_empty() || self.client.has_pending();
-        let to_upstream = !self.session.up.is_empty() || upstream.stream().is_some_and(Stream::has_pending);
+        let from_client = self.conversation.client_appetite() != Appetite::Full;
+        let from_upstream = self.conversation.upstream_appetite() != Appetite::Full;
+        let to_client = !self.conversation.down.is_empty() || self.client.has_pending();
+        let to_upstream = !self.conversation.up.is_empty() || upstream.stream().is_some_and(Stream::has_pending);
         poll_fn(|context| {
             if self.ticket.membership.poll_changed(true, context).is_ready()
                 || (to_client && self.client.poll_writable(context).is_ready())
@@ -269,47 +274,49 @@ impl HttpConnection {
 
     fn read_client(&mut self) {
         let now = Instant::now();
-        if self.session.client_appetite() == Appetite::Tell {
-            return self.session.tell_unread(true, now);
+        if self.conversation.client_appetite() == Appetite::Tell {
+            return self.conversation.tell_unread(true, now);
         }
         match socket::read_chunk(&self.client) {
             Ok(bytes) if !bytes.is_empty() => {
                 self.mark.meter.receive(true, bytes.len());
-                self.session.take_from_client(bytes, now);
+                self.conversation.take_from_client(bytes, now);
             }
-            Ok(_) => self.session.end_client(if self.to_client.lost { Ending::Reset } else { Ending::Eof }, now),
+            Ok(_) => self.conversation.end_client(if self.to_client.lost { Ending::Reset } else { Ending::Eof }, now),
             Err(error) if passes(&error) => {}
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
                 self.to_upstream.cut_off = true;
-                self.session.end_client(Ending::Eof, now);
+                self.conversation.end_client(Ending::Eof, now);
             }
             Err(error) => {
                 self.note_failure(&error, "client");
-                self.session.end_client(Ending::Reset, now);
+                self.conversation.end_client(Ending::Reset, now);
             }
         }
     }
 
     fn read_upstream(&mut self, upstream: &Upstream) {
         let (now, Some(stream)) = (Instant::now(), upstream.stream()) else { return };
-        if self.session.upstream_appetite() == Appetite::Tell {
-            return self.session.tell_unread(false, now);
+        if self.conversation.upstream_appetite() == Appetite::Tell {
+            return self.conversation.tell_unread(false, now);
         }
         match socket::read_chunk(stream) {
             Ok(bytes) if !bytes.is_empty() => {
                 self.mark.meter.receive(false, bytes.len());
-                self.session.take_from_upstream(bytes);
+                self.conversation.take_from_upstream(bytes);
             }
             // An RST that a write was told of reads as an ordinary end afterwards.
-            Ok(_) => self.session.end_upstream(if self.to_upstream.lost { Ending::Reset } else { Ending::Eof }, now),
+            Ok(_) => {
+                self.conversation.end_upstream(if self.to_upstream.lost { Ending::Reset } else { Ending::Eof }, now)
+            }
             Err(error) if passes(&error) => {}
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
                 self.to_client.cut_off = true;
-                self.session.end_upstream(Ending::Eof, now);
+                self.conversation.end_upstream(Ending::Eof, now);
             }
             Err(error) => {
                 self.note_failure(&error, "upstream");
-                self.session.end_upstream(Ending::Reset, now);
+                self.conversation.end_upstream(Ending::Reset, now);
             }
         }
     }
@@ -325,20 +332,20 @@ impl HttpConnection {
     fn flush_client(&mut self) -> bool {
         let side = &mut self.to_client;
         if side.lost || side.shut {
-            let some = !self.session.down.is_empty();
-            self.session.client_took(usize::MAX);
+            let some = !self.conversation.down.is_empty();
+            self.conversation.client_took(usize::MAX);
             return some;
         }
-        match write(&self.client, &self.session.down, |written| self.mark.meter.deliver(false, written)) {
+        match write(&self.client, &self.conversation.down, |written| self.mark.meter.deliver(false, written)) {
             Ok(written) => {
-                self.session.client_took(written);
+                self.conversation.client_took(written);
                 self.moved += written;
                 written > 0
             }
             Err(_) => {
                 (side.lost, self.failed) = (true, true);
-                if self.session.client_ended.is_none_or(|ended| ended < Ending::Reset) {
-                    self.session.end_client(Ending::Reset, Instant::now());
+                if self.conversation.client_ended.is_none_or(|ended| ended < Ending::Reset) {
+                    self.conversation.end_client(Ending::Reset, Instant::now());
                 }
                 true
             }
@@ -352,14 +359,14 @@ impl HttpConnection {
             Upstream::Open(stream) if !side.lost && !side.shut => stream,
             Upstream::Unasked | Upstream::Dialling(_) => return false,
             Upstream::Open(_) | Upstream::Gone => {
-                let some = !self.session.up.is_empty();
-                self.session.upstream_took(usize::MAX);
+                let some = !self.conversation.up.is_empty();
+                self.conversation.upstream_took(usize::MAX);
                 return some;
             }
         };
-        match write(stream, &self.session.up, |written| self.mark.meter.deliver(true, written)) {
+        match write(stream, &self.conversation.up, |written| self.mark.meter.deliver(true, written)) {
             Ok(written) => {
-                self.session.upstream_took(written);
+                self.conversation.upstream_took(written);
                 self.moved += written;
                 written > 0
             }
@@ -382,20 +389,20 @@ impl HttpConnection {
         let reached = upstream.stream();
         // Over TLS what was written may have yet to be sent.
         let unsent = self.has_unsent(reached);
-        if let Some(ending) = self.session.verdict() {
+        if let Some(ending) = self.conversation.verdict() {
             return (!unsent || ending == Ending::Abort).then_some(ending);
         }
         let pending = matches!(upstream, Upstream::Unasked | Upstream::Dialling(_));
-        if self.session.client_ended == Some(Ending::Reset) && (pending || self.session.up_is_over()) {
+        if self.conversation.client_ended == Some(Ending::Reset) && (pending || self.conversation.up_is_over()) {
             // Nobody is left to answer.
             return Some(Ending::Reset);
         }
-        if self.session.down_is_over() && !pass_end(&mut self.to_client, Some(&self.client)) {
+        if self.conversation.down_is_over() && !pass_end(&mut self.to_client, Some(&self.client)) {
             // The upstream's TLS was cut off, and a client without TLS would take its end for one in order.
             self.failed = true;
             return Some(Ending::Reset);
         }
-        if self.session.up_is_over() && !pending && !pass_end(&mut self.to_upstream, reached) {
+        if self.conversation.up_is_over() && !pending && !pass_end(&mut self.to_upstream, reached) {
             return Some(Ending::Reset);
         }
         // Over TLS an end is something to send, too.
@@ -403,7 +410,8 @@ impl HttpConnection {
             return None;
         }
         // Nobody but faults has answered, all of it, and no upstream will end what the client has ended.
-        let unneeded = matches!(upstream, Upstream::Unasked) && self.session.up_is_over() && self.session.is_idle();
+        let unneeded =
+            matches!(upstream, Upstream::Unasked) && self.conversation.up_is_over() && self.conversation.is_idle();
         // A peer that has closed altogether answers with RST to whatever comes; so do we.
         let left = (self.to_client.shut && self.to_upstream.lost) || (self.to_upstream.shut && self.to_client.lost);
         let over = (self.to_client.shut && self.to_upstream.shut) || unneeded || left;

@@ -1,13 +1,13 @@
-//! How a session ends: a peer's stream that ends, a message that is refused, a fault that ends an exchange.
+//! How a conversation ends: a peer's stream that ends, a message that is refused, a fault that ends an exchange.
 //!
-//! Neighbours: `session.rs`, whose state this is; `connection.rs` asks for the verdict and acts on it.
+//! Neighbours: `conversation.rs`, whose state this is; `connection.rs` asks for the verdict and acts on it.
 //!
 //! Invariant: an end has its place in the stream: what came before it arrives, what comes after it does not.
 
 use super::{
     BadMessage, Side,
+    conversation::{Conversation, RequestTotals},
     exchange::{Exchange, Reply},
-    session::{RequestTotals, Session},
 };
 use crate::fault::Ending;
 use std::{
@@ -15,7 +15,7 @@ use std::{
     time::Instant,
 };
 
-impl Session {
+impl Conversation {
     /// The client's stream ended.
     pub(crate) fn end_client(&mut self, ending: Ending, now: Instant) {
         self.client_ended = self.client_ended.max(Some(ending));

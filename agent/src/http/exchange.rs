@@ -1,6 +1,6 @@
 //! One request and its response: the faults that hit it, and what of it is on its way.
 //!
-//! Made by `session.rs` for each request, which also moves its bytes; the faults' stages are in two pipelines, one for
+//! Made by `conversation.rs` for each request, which also moves its bytes; the faults' stages are in two pipelines, one for
 //! each message.
 //!
 //! Invariant: a fault numbers an exchange once, when its request comes or, for a fault that comes later, while it is
@@ -136,6 +136,11 @@ impl Exchange {
 
     pub(super) fn is_finished(&self) -> bool {
         self.finished
+    }
+
+    /// Whether the upstream has to say something to it.
+    pub(super) fn is_due(&self) -> bool {
+        matches!(self.reply, Reply::Due | Reply::Begun)
     }
 
     /// Whether a whole response has left.

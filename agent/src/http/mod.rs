@@ -8,7 +8,9 @@
 //!            parts: head, pieces of the body, end; the next message
 //! ```
 //! Pure like a pipeline: it is fed and asked, and neither reads, writes nor waits. One [`Framer`] reads one direction
-//! of one connection.
+//! of one connection. `conversation` puts two of them, and the faults of each `exchange`, between a client and its
+//! upstream; `ending` is how that ends; `connection` reads and writes for it. `edit` changes heads, `answer` makes
+//! answers that no upstream gave.
 //!
 //! Invariant: heads and pieces of bodies together are the stream, byte for byte, and after a message that is refused
 //! there is no other.
@@ -16,6 +18,7 @@
 mod answer;
 mod chunk;
 mod connection;
+mod conversation;
 mod edit;
 mod ending;
 mod error;
@@ -26,18 +29,17 @@ mod length;
 mod outgoing;
 mod part;
 mod scan;
-mod session;
 
 pub(crate) use answer::{Answer, AnswerTo, reason};
 pub(crate) use chunk::{LAST_CHUNK, chunk};
 pub(crate) use connection::HttpConnection;
+pub(crate) use conversation::RequestTotals;
 pub(crate) use edit::Edit;
 pub(crate) use error::BadMessage;
 pub(crate) use framing::{Framer, Limits};
 pub(crate) use head::{MOST_FIELDS, RequestHead, ResponseHead, ResponseTo, Version};
 pub(crate) use length::BodyKind;
 pub(crate) use part::{Decoder, Head, Part};
-pub(crate) use session::RequestTotals;
 
 /// Which messages a stream carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

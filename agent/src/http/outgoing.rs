@@ -1,6 +1,6 @@
 //! What is ready for one peer, in order, whichever messages it is of.
 //!
-//! Filled by `session.rs` from the front of each direction, written by `connection.rs`.
+//! Filled by `conversation.rs` from the front of each direction, written by `connection.rs`.
 //!
 //! Invariant: what is taken off was put on, in order.
 

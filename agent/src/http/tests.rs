@@ -1,9 +1,9 @@
-//! The framer from outside: fed a stream in pieces, asked for all of its parts; and sessions, with both peers played.
+//! The framer from outside: fed a stream in pieces, asked for all of its parts; and conversations, with both peers played.
 
+mod conversation;
 mod exchange;
 mod property;
 mod rules;
-mod session;
 
 use super::{BadMessage, Framer, Limits, ResponseTo, Side};
 use crate::inside::Transcript;

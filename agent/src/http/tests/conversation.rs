@@ -1,9 +1,9 @@
-//! Sessions between a client and a server that the test plays, on a clock that it turns.
+//! Conversations between a client and a server that the test plays, on a clock that it turns.
 
 use crate::{
     budget::Budget,
     fault::{ActiveFault, ConnectionMark, Ending},
-    http::session::{RequestTotals, Session},
+    http::conversation::{Conversation, RequestTotals},
     pipeline::Appetite,
     proxy::{Membership, Roster},
 };
@@ -78,7 +78,7 @@ struct Bench {
     roster: Roster,
     membership: Arc<Membership>,
     seen: u64,
-    session: Session,
+    conversation: Conversation,
     totals: Arc<RequestTotals>,
     now: Instant,
     /// What reached the server, and the client.
@@ -92,9 +92,9 @@ impl Bench {
         let mark = Arc::new(ConnectionMark::new(Arc::new(AtomicU64::new(0))));
         let (_, membership) = roster.enter("127.0.0.1".parse().unwrap(), Arc::clone(&mark));
         let totals = Arc::new(RequestTotals::default());
-        let session = Session::new(&Budget::new(1 << 30), mark, Arc::clone(&totals), None);
+        let conversation = Conversation::new(&Budget::new(1 << 30), mark, Arc::clone(&totals), None);
         let (up, down) = (Vec::new(), Vec::new());
-        Self { roster, membership, seen: 0, session, totals, now: Instant::now(), up, down }
+        Self { roster, membership, seen: 0, conversation, totals, now: Instant::now(), up, down }
     }
 
     fn set(&mut self, fault: &str) -> Arc<ActiveFault> {
@@ -117,15 +117,15 @@ impl Bench {
         loop {
             if self.membership.version() != self.seen {
                 self.seen = self.membership.version();
-                self.session.follow(&self.membership.plan(), self.membership.for_requests(), self.now);
+                self.conversation.follow(&self.membership.plan(), self.membership.for_requests(), self.now);
             }
-            self.session.advance(self.now);
+            self.conversation.advance(self.now);
             let (up, down) = (
-                self.session.up.pieces().collect::<Vec<_>>().concat(),
-                self.session.down.pieces().collect::<Vec<_>>().concat(),
+                self.conversation.up.pieces().collect::<Vec<_>>().concat(),
+                self.conversation.down.pieces().collect::<Vec<_>>().concat(),
             );
-            self.session.upstream_took(up.len());
-            self.session.client_took(down.len());
+            self.conversation.upstream_took(up.len());
+            self.conversation.client_took(down.len());
             if up.is_empty() && down.is_empty() {
                 return;
             }
@@ -135,10 +135,10 @@ impl Bench {
     }
 
     fn take_from_client(&mut self, bytes: &[u8]) -> usize {
-        match self.session.client_appetite() {
-            Appetite::Hungry => self.session.take_from_client(Bytes::copy_from_slice(bytes), self.now),
+        match self.conversation.client_appetite() {
+            Appetite::Hungry => self.conversation.take_from_client(Bytes::copy_from_slice(bytes), self.now),
             Appetite::Tell => {
-                self.session.tell_unread(true, self.now);
+                self.conversation.tell_unread(true, self.now);
                 return 0;
             }
             Appetite::Full => return 0,
@@ -148,10 +148,10 @@ impl Bench {
     }
 
     fn take_from_upstream(&mut self, bytes: &[u8]) -> usize {
-        match self.session.upstream_appetite() {
-            Appetite::Hungry => self.session.take_from_upstream(Bytes::copy_from_slice(bytes)),
+        match self.conversation.upstream_appetite() {
+            Appetite::Hungry => self.conversation.take_from_upstream(Bytes::copy_from_slice(bytes)),
             Appetite::Tell => {
-                self.session.tell_unread(false, self.now);
+                self.conversation.tell_unread(false, self.now);
                 return 0;
             }
             Appetite::Full => return 0,
@@ -236,7 +236,7 @@ proptest! {
             }
             bench.turn();
             prop_assert!(requests.starts_with(&bench.up) && responses.starts_with(&bench.down));
-            prop_assert_eq!(bench.session.verdict(), None);
+            prop_assert_eq!(bench.conversation.verdict(), None);
         }
         bench.roster.set_faults(Vec::new());
         bench.turn();
@@ -250,13 +250,13 @@ proptest! {
         }
         prop_assert_eq!(String::from_utf8_lossy(&bench.up), String::from_utf8_lossy(&requests));
         prop_assert_eq!(String::from_utf8_lossy(&bench.down), String::from_utf8_lossy(&responses));
-        bench.session.end_client(Ending::Eof, bench.now);
+        bench.conversation.end_client(Ending::Eof, bench.now);
         bench.turn();
-        prop_assert!(bench.session.up_is_over() && !bench.session.down_is_over());
-        bench.session.end_upstream(Ending::Eof, bench.now);
+        prop_assert!(bench.conversation.up_is_over() && !bench.conversation.down_is_over());
+        bench.conversation.end_upstream(Ending::Eof, bench.now);
         bench.turn();
-        prop_assert!(bench.session.down_is_over());
-        bench.session.close();
+        prop_assert!(bench.conversation.down_is_over());
+        bench.conversation.close();
         let failed = chosen.iter().filter(|index| **index == 5).count() as u64;
         prop_assert_eq!(bench.totals.errors.load(std::sync::atomic::Ordering::Relaxed), failed);
     }

@@ -44,7 +44,7 @@ pub(crate) struct RequestTotals {
 }
 
 /// The exchanges of one connection.
-pub(crate) struct Session {
+pub(crate) struct Conversation {
     pub(super) budget: Arc<Budget>,
     mark: Arc<ConnectionMark>,
     pub(super) totals: Arc<RequestTotals>,
@@ -77,7 +77,7 @@ pub(crate) struct Session {
     pub(crate) upstream_ended: Option<Ending>,
 }
 
-impl Session {
+impl Conversation {
     pub(crate) fn new(
         budget: &Arc<Budget>,
         mark: Arc<ConnectionMark>,
@@ -198,7 +198,7 @@ impl Session {
 
     /// The exchange whose response is read.
     pub(super) fn due(&mut self) -> Option<&mut Exchange> {
-        self.exchanges.iter_mut().find(|exchange| matches!(exchange.reply, Reply::Due | Reply::Begun))
+        self.exchanges.iter_mut().find(|exchange| exchange.is_due())
     }
 
     pub(super) fn see_responses(&mut self, now: Instant) {
@@ -236,11 +236,9 @@ impl Session {
         self.in_interim = head.is_interim();
         let (failure, tunnel) = (head.status >= 500, head.body == BodyKind::Tunnel);
         let is_final = !self.in_interim;
-        let Some(exchange) =
-            self.exchanges.iter_mut().find(|exchange| matches!(exchange.reply, Reply::Due | Reply::Begun))
-        else {
-            return;
-        };
+        let due = self.exchanges.iter().position(Exchange::is_due);
+        let is_newest = due.is_some_and(|due| due + 1 == self.exchanges.len());
+        let Some(exchange) = due.and_then(|due| self.exchanges.get_mut(due)) else { return };
         if is_final {
             exchange.reply = Reply::Begun;
             if failure {
@@ -248,7 +246,8 @@ impl Session {
             }
         }
         exchange.push_response(head, now);
-        match (is_final, tunnel) {
+        // Only the newest request can have asked for another protocol: none is read behind one that did.
+        match (is_final && is_newest, tunnel) {
             (true, true) => {
                 self.requests.tunnel();
                 // What the client sends from now on is of this exchange.
@@ -365,7 +364,7 @@ impl Session {
         if self.upstream_ended.is_some() {
             return Appetite::Full;
         }
-        let due = self.exchanges.iter().find(|exchange| matches!(exchange.reply, Reply::Due | Reply::Begun));
+        let due = self.exchanges.iter().find(|exchange| exchange.is_due());
         due.map_or(Appetite::Hungry, |due| due.down.appetite())
     }
 
