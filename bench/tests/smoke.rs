@@ -16,6 +16,7 @@ const BOTH: [&str; 25] = [
     "round_trip.all_cpus.p50",
     "round_trip.all_cpus.p99",
     "http.tcp.per_second",
+    "http.http.per_second",
     "connections.per_second",
     "latency.connections_1.p50",
     "latency.connections_1.p99",

@@ -5,7 +5,6 @@ mod by_hand;
 pub use by_hand::{AgentChoice, Agents, AgentsCommand, FaultCommand, Halt, Heal, ProxyCommand, TlsChoice};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use squall_wire::{FaultName, Protocol, ProxyName, Span};
 use std::path::PathBuf;
 
 /// Runs chaos experiments and says honestly whether the system held.

@@ -22,7 +22,10 @@ use tokio::{
 };
 
 /// How a proxy sees the traffic, its name in ids and for people, and what is promised.
-const PROTOCOLS: [(Protocol, &str, Promise); 1] = [(Protocol::Tcp, "tcp", Promise::AtLeastBest(1.0, &["nginx"]))];
+const PROTOCOLS: [(Protocol, &str, Promise); 2] = [
+    (Protocol::Tcp, "tcp", Promise::AtLeastBest(1.0, &["nginx"])),
+    (Protocol::Http, "http", Promise::AtLeastBest(0.5, &["nginx"])),
+];
 
 const CONNECTIONS: usize = 32;
 
