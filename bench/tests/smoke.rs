@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::{collections::BTreeSet, process::Command};
 
 /// The figures of a quick run that are taken of direct loopback as well.
-const BOTH: [&str; 25] = [
+const BOTH: [&str; 26] = [
     "throughput.streams_1",
     "throughput.streams_8",
     "round_trip.one_cpu.p50",
