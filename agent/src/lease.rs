@@ -218,6 +218,9 @@ fn check_texts(request: &LeaseRequest) -> Result<(), Refusal> {
         if text.chars().count() > MAX_TEXT {
             return Err(Refusal::invalid(field, format!("at most {MAX_TEXT} letters")));
         }
+        if text.chars().any(char::is_control) {
+            return Err(Refusal::invalid(field, "one line without control characters, for it is shown to others"));
+        }
     }
     if request.proxies.is_empty() {
         return Err(Refusal::invalid("proxies", "a lease holds at least one proxy: name it"));

@@ -123,6 +123,25 @@ async fn no_fault_outlives_the_agents_limit_however_often_it_is_changed() {
 }
 
 #[tokio::test]
+async fn to_heal_everything_takes_no_query_that_would_narrow_it_down() {
+    let agent = Running::new().await;
+    agent.proxy("db", echo(b'a').await).await;
+    agent.post("/v1/proxies/db/faults", json!({"fault": {"latency": {"delay": "1ms"}}})).await;
+    let (status, told) = agent.delete("/v1/faults?proxy=other").await;
+    assert_eq!((status, &told["error"]["code"]), (400, &json!("invalid_request")), "{told}");
+    assert_eq!(agent.delete("/v1/faults").await.1["removed"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn who_takes_a_lease_says_so_on_one_line() {
+    let agent = Running::new().await;
+    agent.proxy("db", echo(b'a').await).await;
+    let request = json!({"owner": "ann\r\nhalted by root", "ttl": "1m", "proxies": ["db"]});
+    let (status, told) = agent.post("/v1/leases", request).await;
+    assert_eq!((status, &told["error"]["field"]), (400, &json!("owner")), "{told}");
+}
+
+#[tokio::test]
 async fn everything_is_healed_at_once_and_the_hits_are_told() {
     let agent = Running::new().await;
     let listen = agent.proxy("db", echo(b'a').await).await;

@@ -54,7 +54,10 @@ async fn a_halt_heals_everything_and_refuses_what_would_hurt_until_it_is_lifted(
     assert_halted(agent.post("/v1/proxies/db/faults", fault.clone()).await);
     assert_halted(agent.post("/v1/proxies/web/faults", latency()).await);
     assert_halted(agent.post("/v1/leases", json!({"owner": "bob", "ttl": "1m", "proxies": ["web"]})).await);
-    assert_halted(agent.patch("/v1/proxies/web", json!({"enabled": false})).await);
+    for change in [json!({"enabled": false}), json!({"upstream": "127.0.0.1:1"}), json!({"listen": "127.0.0.1:1"})] {
+        assert_halted(agent.patch("/v1/proxies/web", change).await);
+    }
+    assert_halted(agent.delete("/v1/proxies/web").await);
     for (path, body) in [
         ("/proxies/web/toxics", json!({"type": "latency", "attributes": {"latency": 1}})),
         ("/proxies/web", json!({"enabled": false})),

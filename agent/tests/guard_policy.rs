@@ -136,6 +136,10 @@ async fn where_leases_are_required_nothing_is_set_without_one_and_toxiproxys_pat
     let agent = ruled(json!({"require_lease": true})).await;
     agent.proxy("db", echo(b'a').await).await;
     assert_refused(agent.post("/v1/proxies/db/faults", latency()).await, "policy.require_lease", "lease");
+    for change in [json!({"enabled": false}), json!({"upstream": "127.0.0.1:1"}), json!({"listen": "127.0.0.1:1"})] {
+        assert_refused(agent.patch("/v1/proxies/db", change).await, "policy.require_lease", "lease");
+    }
+    assert_refused(agent.delete("/v1/proxies/db").await, "policy.require_lease", "lease");
     let lease = agent.lease("ann", "1m", &["db"]).await;
     let mut fault = latency();
     fault["lease"] = json!(lease);

@@ -51,8 +51,11 @@ impl Tokens {
     pub(super) fn read(path: &Path) -> Result<Self, Vec<String>> {
         let shown = path.display();
         let failed = |error: std::io::Error| vec![format!("failed to read {shown}: {error}")];
-        let size = std::fs::metadata(path).map_err(failed)?.len();
-        if size > LARGEST {
+        let file = std::fs::metadata(path).map_err(failed)?;
+        if !file.is_file() {
+            return Err(vec![format!("{shown} is not a file")]);
+        }
+        if file.len() > LARGEST {
             return Err(vec![format!("{shown} is larger than {LARGEST} bytes")]);
         }
         let text = std::fs::read_to_string(path).map_err(failed)?;

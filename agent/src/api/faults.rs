@@ -5,7 +5,10 @@
 
 use super::{Api, ApiError, Named, body::Json, created};
 use crate::registry::Caller;
-use axum::{extract::State, response::Response};
+use axum::{
+    extract::{RawQuery, State},
+    response::Response,
+};
 use squall_wire::{FaultInfo, FaultList, FaultName, FaultPatch, FaultSpec, Healed, ProxyName};
 use std::sync::Arc;
 
@@ -56,6 +59,16 @@ pub(super) async fn delete(
     Ok(axum::Json(api.change(change).await?))
 }
 
-pub(super) async fn heal_all(State(api): State<Arc<Api>>, caller: Caller) -> Result<axum::Json<Healed>, ApiError> {
+pub(super) async fn heal_all(
+    State(api): State<Arc<Api>>,
+    RawQuery(query): RawQuery,
+    caller: Caller,
+) -> Result<axum::Json<Healed>, ApiError> {
+    // Whoever narrows it down would not expect that everything goes.
+    if let Some(query) = query.filter(|query| !query.is_empty()) {
+        let message = format!("this heals every proxy, and takes no `?{query}`");
+        let hint = "DELETE /v1/proxies/{proxy}/faults/{fault} removes one fault".to_owned();
+        return Err(ApiError::bad_body(message, None, Some(hint)));
+    }
     Ok(axum::Json(api.change(|registry| async move { registry.heal_all(&caller).await }).await?))
 }

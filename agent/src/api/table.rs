@@ -99,9 +99,10 @@ fn of_faults() -> Vec<Call> {
             .answers::<Healed>(200, "It is gone; how often it hit.")
             .refuses(&[409, 501]),
         Call::new(Method::DELETE, "/v1/faults", "healAll", Tag::Faults, faults::heal_all)
-            .does("Heal everything", "Removes every fault, whoever set it. Leases stay.")
+            .does("Heal everything", "Removes every fault, whoever set it. Leases stay. It takes no query.")
             .header::<LeaseId>(LEASE, UNDER)
-            .answers::<Healed>(200, "What was removed."),
+            .answers::<Healed>(200, "What was removed.")
+            .refuses(&[400]),
     ]
 }
 

@@ -32,7 +32,7 @@ pub struct Policy {
     pub max_percent: Option<Percent>,
     /// The longest that a fault may live.
     pub max_fault_duration: Option<Span>,
-    /// Faults live under leases only. Toxiproxy's clients know none, so what they would change is closed to them.
+    /// Faults live under leases only, and proxies are shut, moved and deleted under them only. Toxiproxy's clients know none, so what they would change is closed to them.
     pub require_lease: bool,
     /// Proxies that get no faults, and that the API does not change.
     pub protected: Vec<ProxyName>,
@@ -90,6 +90,16 @@ impl Policy {
         if let Some(most) = self.max_percent.filter(|most| percent.get() > most.get()) {
             let message = format!("a fault of {percent} % is more than the {most} % that this agent allows");
             return Err(refusal("policy.max_percent", "percent", message));
+        }
+        Ok(())
+    }
+
+    /// May a proxy be shut, moved, led elsewhere or deleted under this lease, or under none?
+    pub(crate) fn allow_change(&self, lease: Option<&LeaseId>) -> Result<(), Refusal> {
+        if self.require_lease && lease.is_none() {
+            let message = "this agent lets proxies be shut, moved and deleted under a lease only: take one with POST \
+                           /v1/leases, and name it in X-Squall-Lease";
+            return Err(refusal("policy.require_lease", "lease", message.to_owned()));
         }
         Ok(())
     }

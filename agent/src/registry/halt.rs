@@ -22,6 +22,9 @@ impl Registry {
         if reason.chars().count() > MAX_REASON {
             return Err(Refusal::invalid("reason", format!("at most {MAX_REASON} letters")));
         }
+        if reason.chars().any(char::is_control) {
+            return Err(Refusal::invalid("reason", "one line without control characters, for it is shown to others"));
+        }
         let healed = {
             let mut inner = self.open().await?;
             let about = About { detail: Some(&reason), ..About::default() };

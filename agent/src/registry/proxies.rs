@@ -174,6 +174,8 @@ impl Registry {
             let mut inner = self.open().await?;
             inner.entry(name)?;
             inner.policy.allow_touching(name)?;
+            inner.policy.allow_change(caller.lease.as_ref())?;
+            inner.not_halted()?;
             inner.leases.allow(name, caller.lease.as_ref(), caller, Instant::now())?;
             let Some(entry) = inner.proxies.remove(name) else { return Err(inner.unknown(name)) };
             inner.audit(Change::ProxyDeleted, caller, &About { proxy: Some(name), ..About::default() });
@@ -243,11 +245,15 @@ impl Inner {
         if listen.is_none() && upstream.is_none() && enabled.is_none() && tls.is_none() {
             return Ok(false);
         }
+        // To shut a proxy, to move it or to lead it elsewhere is to hurt whoever uses it.
+        let hurts = enabled == Some(false) || listen.is_some() || upstream.is_some();
         if !caller.is_agent() {
             self.policy.allow_touching(name)?;
+            if hurts {
+                self.policy.allow_change(caller.lease.as_ref())?;
+            }
         }
-        // To shut a proxy is to hurt whoever uses it.
-        if enabled == Some(false) {
+        if hurts {
             self.not_halted()?;
         }
         self.leases.allow(name, caller.lease.as_ref(), caller, Instant::now())?;

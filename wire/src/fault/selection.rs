@@ -17,7 +17,8 @@ pub struct Where {
     /// Methods, on `http`: `[POST, PUT]`. Empty: every method.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub method: Vec<String>,
-    /// The path, on `http`, as a glob: `*` is anything, `?` one character. Without the query.
+    /// The path, on `http`, as a glob: `*` is anything, `?` one character. Without the query, and
+    /// byte for byte as it was sent: `%2F` is not `/`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
     /// Headers, on `http`: name to a glob of its value; `"*"`: it is there.
@@ -47,8 +48,9 @@ impl<'a> RequestLine<'a> {
     }
 
     fn split(&self) -> (&'a str, &'a str) {
-        let after_authority =
-            self.target.split_once("://").map(|(_, rest)| rest.find(['/', '?']).map_or("/", |at| &rest[at..]));
+        // Only what does not start with a path can start with a scheme: a URL in a query is none of the target's own.
+        let absolute = (!self.target.starts_with('/')).then(|| self.target.split_once("://")).flatten();
+        let after_authority = absolute.map(|(_, rest)| rest.find(['/', '?']).map_or("/", |at| &rest[at..]));
         let local = after_authority.unwrap_or(self.target);
         let local = local.split_once('#').map_or(local, |(before, _)| before);
         match local.split_once('?') {
@@ -173,6 +175,9 @@ mod tests {
             ("/o?ders", "http://shop:80/orders#top", true),
             ("/", "http://shop?x=1", true),
             ("/orders", "/Orders", false),
+            ("/login", "/login?next=http://shop/orders", true),
+            ("/orders", "/login?next=http://shop/orders", false),
+            ("/proxy/http://shop/x", "/proxy/http://shop/x", true),
             ("*", "*", true),
         ] {
             assert_eq!(hits(&format!(r#"{{"path": "{glob}"}}"#), "GET", target), expected, "{glob} {target}");
@@ -182,6 +187,7 @@ mod tests {
         assert!(!hits(r#"{"header": {"x-canary": "blue", "host": "*"}}"#, "GET", "/"));
         assert!(hits(r#"{"query": {"user": "anna m*", "q": ""}}"#, "GET", "/?q&user=anna+m%C3%BCller"));
         assert!(!hits(r#"{"query": {"user": "*"}, "path": "/"}"#, "GET", "/?q=user"));
+        assert!(hits(r#"{"query": {"next": "http://*"}}"#, "GET", "/login?next=http://shop/orders"));
     }
 
     #[test]
