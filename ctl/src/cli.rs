@@ -5,6 +5,7 @@ mod by_hand;
 pub use by_hand::{AgentChoice, Agents, AgentsCommand, FaultCommand, Halt, Heal, ProxyCommand, TlsChoice};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use squall_engine::journal::JournalPlace;
 use std::path::PathBuf;
 
 /// Runs chaos experiments and says honestly whether the system held.
@@ -110,9 +111,15 @@ pub enum Command {
 /// Where the journal is.
 #[derive(Debug, Clone, Args)]
 pub struct JournalChoice {
-    /// The journal, an SQLite file; made when it is not there
-    #[arg(long, env = "SQUALL_JOURNAL", default_value = "squall-runs/journal.db")]
-    pub journal: PathBuf,
+    /// The journal: an SQLite file, made when it is not there, or postgres://USER@HOST/DATABASE
+    #[arg(
+        long,
+        env = "SQUALL_JOURNAL",
+        hide_env_values = true,
+        value_name = "FILE|URL",
+        default_value = "squall-runs/journal.db"
+    )]
+    pub journal: JournalPlace,
 }
 
 /// Where an experiment runs, and with which variables.
@@ -301,6 +308,9 @@ pub struct Recover {
     /// Which journal.
     #[command(flatten)]
     pub journal: JournalChoice,
+    /// The directory for reports, beside which entries wait for a journal that was away
+    #[arg(long, value_name = "DIR", default_value = "squall-runs")]
+    pub report: PathBuf,
     /// Tokens and certificates for agents that want them, from this environment
     #[arg(long, env = "SQUALL_ENV")]
     pub env: Option<String>,

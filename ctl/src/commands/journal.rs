@@ -18,8 +18,8 @@ use squall_engine::{
 
 /// Opens a journal that must be there already: reading makes none.
 pub(super) async fn existing(choice: &JournalChoice) -> Result<Journal, Failure> {
-    if !choice.journal.exists() {
-        let path = choice.journal.display();
+    if choice.journal.is_missing() {
+        let path = &choice.journal;
         return Err(Failure::usage(format!(
             "there is no journal at {path}: run an experiment first, or say where by --journal"
         )));

@@ -8,7 +8,7 @@ use crate::{
     cli::{Common, Format, Recover},
     connect,
     exit::{Code, Failure},
-    output,
+    output, trial,
 };
 use squall_engine::{
     agent_client::{AgentClient, AgentError, AgentTarget},
@@ -23,7 +23,10 @@ use std::time::Duration;
 
 /// Closes every dead run; one that an agent could not confirm stays open, and the exit code says so.
 pub async fn recover(args: &Recover, common: &Common) -> Outcome {
-    let journal = super::journal::existing(&args.journal).await?;
+    if args.journal.journal.is_missing() {
+        super::journal::existing(&args.journal).await?;
+    }
+    let journal = trial::open_journal(&args.journal.journal, &args.report).await?;
     let known = known(args)?;
     let (mut closed, mut failed) = (Vec::new(), Vec::new());
     for run in journal.open_runs().await? {

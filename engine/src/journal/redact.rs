@@ -7,9 +7,19 @@
 use crate::{
     event::{Event, What},
     experiment::Secrets,
-    record::{AbortRecord, AgentRecord, FaultRecord, RowResult, RunEnd, RunStart, SourceRecord},
+    record::{AbortRecord, AgentRecord, FaultRecord, RowResult, RunEnd, RunRecord, RunStart, SourceRecord},
 };
 use squall_wire::{FaultKind, fault::GarbageStyle};
+
+/// A whole run as the journal would give it back; the texts of its samples are clean already.
+pub(crate) fn redacted(secrets: &Secrets, record: &RunRecord) -> RunRecord {
+    RunRecord {
+        start: start(secrets, &record.start),
+        end: record.end.as_ref().map(|one| end(secrets, one)),
+        events: record.events.iter().map(|one| event(secrets, one)).collect(),
+        series: record.series.clone(),
+    }
+}
 
 /// The start of a run without secrets.
 pub(super) fn start(secrets: &Secrets, start: &RunStart) -> RunStart {

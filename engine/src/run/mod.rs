@@ -14,6 +14,7 @@ mod guard;
 pub mod heal;
 pub mod lease;
 pub mod log;
+pub mod memory;
 pub mod method;
 pub mod plan;
 mod record;
