@@ -1,8 +1,10 @@
 //! The command line as types: what can be typed, and what each word means.
 
 mod by_hand;
+mod remember;
 
 pub use by_hand::{AgentChoice, Agents, AgentsCommand, FaultCommand, Halt, Heal, ProxyCommand, TlsChoice};
+pub use remember::{History, HistoryCommand, Prune, TelemetryChoice};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use squall_engine::journal::JournalPlace;
@@ -91,7 +93,7 @@ pub enum Command {
     Heal(Heal),
     /// The big red switch: heal agents, and make them refuse new faults until that is lifted
     Halt(Halt),
-    /// List the runs in the journal
+    /// List the runs in the journal, or remove old ones
     History(History),
     /// Show one run of the journal
     Show(Show),
@@ -151,6 +153,9 @@ pub struct RunChoice {
     /// Seed for the choices of the traffic; made up, and reported, when absent
     #[arg(long)]
     pub seed: Option<u64>,
+    /// Who hears of it.
+    #[command(flatten)]
+    pub telemetry: TelemetryChoice,
     /// Do not ask before an environment other than the sandbox is touched
     #[arg(long)]
     pub yes: bool,
@@ -234,20 +239,6 @@ pub struct Validate {
     /// Where they would run.
     #[command(flatten)]
     pub environment: EnvironmentChoice,
-}
-
-/// `squall history`
-#[derive(Debug, Args)]
-pub struct History {
-    /// How many, newest first
-    #[arg(long, short = 'n', default_value_t = 20)]
-    pub limit: u32,
-    /// Only of this experiment
-    #[arg(long)]
-    pub experiment: Option<String>,
-    /// Which journal.
-    #[command(flatten)]
-    pub journal: JournalChoice,
 }
 
 /// `squall show`

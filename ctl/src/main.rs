@@ -10,6 +10,7 @@ mod live;
 mod output;
 mod sandbox;
 mod signals;
+mod telling;
 mod trial;
 
 use clap::Parser;

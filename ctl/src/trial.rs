@@ -10,6 +10,7 @@ use crate::{
     live::Live,
     output,
     sandbox::Sandbox,
+    telling,
 };
 use squall_engine::{
     journal::{Absorbed, Journal, JournalPlace, SpoolChoice},
@@ -19,6 +20,7 @@ use squall_engine::{
         case::{Case, Ending},
     },
     run::{self, PrepareError, Setup, memory::Memory, stop::Stop},
+    telemetry::Telemetry,
     verdict::Verdict,
 };
 use std::{
@@ -85,6 +87,7 @@ pub fn ask(file: &Path, args: &RunChoice) -> Result<(), Failure> {
 /// When there was no run: the file is invalid, it was refused, or something failed.
 pub async fn run_file(file: &Path, args: &RunChoice, stop: Stop) -> Result<Finished, Failure> {
     let scene = Scene::choose(&args.environment, file)?;
+    let telemetry = telling::choose(&args.telemetry, &scene)?;
     std::fs::create_dir_all(&args.report)
         .map_err(|e| Failure::failed(format!("failed to make the directory {}: {e}", args.report.display())))?;
     let journal = open_journal(&args.journal.journal, &args.report).await?;
@@ -95,11 +98,13 @@ pub async fn run_file(file: &Path, args: &RunChoice, stop: Stop) -> Result<Finis
         }
         Scene::Environment(_) => None,
     };
-    let outcome = run_on(file, args, &scene, sandbox.as_ref(), &journal, stop).await;
+    let place = Place { scene: &scene, sandbox: sandbox.as_ref(), journal: &journal, telemetry: &telemetry };
+    let outcome = run_on(file, args, place, stop).await;
     if let Some(sandbox) = sandbox {
         sandbox.stop().await;
     }
     let record = outcome?.remembered(&journal).await?;
+    telling::tell(&telemetry, &record).await;
     let path = args.report.join(format!("{}-{}.html", record.start.experiment, record.start.id));
     Ok(Finished { report: write_report(&record, &path), record })
 }
@@ -169,13 +174,19 @@ fn starting(without: &[String]) -> String {
     }
 }
 
+/// Where a run takes place, and who writes and hears of it.
+struct Place<'a> {
+    scene: &'a Scene,
+    sandbox: Option<&'a Sandbox>,
+    journal: &'a Journal,
+    telemetry: &'a Telemetry,
+}
+
 /// Runs it to the verdict, unless it never begins.
 async fn run_on(
     file: &Path,
     args: &RunChoice,
-    scene: &Scene,
-    sandbox: Option<&Sandbox>,
-    journal: &Journal,
+    Place { scene, sandbox, journal, telemetry }: Place<'_>,
     stop: Stop,
 ) -> Result<Over, Failure> {
     let variables = sandbox.map_or_else(|| scene.variables(), Sandbox::variables);
@@ -190,6 +201,7 @@ async fn run_on(
         seed: args.seed.unwrap_or_else(made_up_seed),
         stop,
         host: connect::host_name(),
+        traceparent: telemetry.traceparent,
     };
     let run = match run::prepare(setup).await {
         Ok(run) => run,

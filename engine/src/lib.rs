@@ -32,6 +32,7 @@ pub mod run;
 pub mod sample;
 pub mod schema;
 pub mod stats;
+pub mod telemetry;
 pub mod template;
 pub mod tolerance;
 pub mod traffic;

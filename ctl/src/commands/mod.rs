@@ -9,6 +9,7 @@ mod halt;
 mod heal;
 mod journal;
 mod proxy;
+mod prune;
 mod recover;
 mod run;
 mod sandbox;

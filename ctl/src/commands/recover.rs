@@ -54,6 +54,17 @@ pub async fn recover(args: &Recover, common: &Common) -> Outcome {
     if failed.is_empty() { Ok(0) } else { Err(Failure::new(Code::NotHealed, failed.join("\n"))) }
 }
 
+/// Whether a run without an end may still be going on. On another machine nobody can tell, so there it is believed for a day.
+pub(super) fn may_be_under_way(run: &RunRecord) -> bool {
+    /// Longer than any run is.
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    if run.start.host == connect::host_name() {
+        return is_alive(run);
+    }
+    let started = run.start.started_at.parse::<jiff::Timestamp>();
+    started.is_ok_and(|started| jiff::Timestamp::now().duration_since(started).unsigned_abs() < DAY)
+}
+
 /// On another machine nobody can tell: there the leases decide, and a live run renews them.
 fn is_alive(run: &RunRecord) -> bool {
     if run.start.host != connect::host_name() {

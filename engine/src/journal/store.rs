@@ -117,7 +117,7 @@ pub(super) fn is_busy(error: &sqlx::Error) -> bool {
 pub(super) fn is_away(error: &sqlx::Error) -> bool {
     match code(error) {
         // SQLITE_TOOBIG, SQLITE_CONSTRAINT, SQLITE_MISMATCH: the entry itself is at fault.
-        Some(Code::Sqlite(code)) => !matches!(code & 0xff, 18 | 19 | 20),
+        Some(Code::Sqlite(code)) => !matches!(code & 0xff, 18..=20),
         // Data exceptions, integrity constraints.
         Some(Code::Postgres(code)) => !(code.starts_with("22") || code.starts_with("23")),
         None => !matches!(

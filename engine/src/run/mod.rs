@@ -31,6 +31,7 @@ use crate::{
     judge,
     record::{FaultRecord, RunEnd, RunStart},
     recorder::Recorder,
+    telemetry::{Sampled, Traceparent},
 };
 use baseline::Baseline;
 use futures::FutureExt;
@@ -63,6 +64,8 @@ pub struct Setup {
     pub stop: Stop,
     /// The machine's name, for leases and the journal.
     pub host: String,
+    /// Whether its requests say to which trace they belong.
+    pub traceparent: Option<Sampled>,
 }
 
 /// Why a run did not start.
@@ -111,13 +114,16 @@ pub struct Run {
 /// # Errors
 /// Refused, failed, or the journal cannot be written; nothing is held then.
 pub async fn prepare(setup: Setup) -> Result<Run, PrepareError> {
-    let Setup { experiment, environment, agents, journal, seed, stop, host } = setup;
+    let Setup { mut experiment, environment, agents, journal, seed, stop, host, traceparent } = setup;
     let mut start = record::start(&experiment, &environment, &host);
     let plan = match plan::plan(&experiment, &agents).await {
         Ok(plan) => plan,
         Err(error) => return Err(record::unprepared(&journal, start, &agents, error).await),
     };
     start.agents = record::agents(&plan);
+    if let Some(sampled) = traceparent {
+        Traceparent::of(&start.id).mark(&mut experiment, sampled);
+    }
     let mut keeper = match lease::take(&experiment, &plan, &start.id, &host).await {
         Ok(keeper) => keeper,
         Err(error) => return Err(record::unprepared(&journal, start, &agents, error).await),
