@@ -268,12 +268,7 @@ fn read(
     })
 }
 
-fn telemetry(
-    doc: TelemetryDoc,
-    at: Spot<'_>,
-    report: &mut Reporter<'_>,
-    secrets: &mut Secrets,
-) -> TelemetryEntry {
+fn telemetry(doc: TelemetryDoc, at: Spot<'_>, report: &mut Reporter<'_>, secrets: &mut Secrets) -> TelemetryEntry {
     for (key, url) in [("otlp", &doc.otlp), ("grafana", &doc.grafana)] {
         if let Some(Err(message)) = url.as_deref().map(check_url) {
             report.error(at.key(key).mark(), message);

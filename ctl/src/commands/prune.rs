@@ -13,15 +13,10 @@ use std::collections::BTreeSet;
 /// Removes what the rule means; one transaction a run, so that a second prune goes on where this one was stopped.
 pub async fn prune(args: &Prune, common: &Common) -> Outcome {
     let journal = super::journal::existing(&args.journal).await?;
-    let rule = PruneRule {
-        keep: args.keep,
-        older_than: args.older_than,
-        experiment: args.experiment.clone(),
-        all: args.all,
-    };
+    let rule =
+        PruneRule { keep: args.keep, older_than: args.older_than, experiment: args.experiment.clone(), all: args.all };
     let open = journal.open_runs().await?;
-    let alive: BTreeSet<String> =
-        open.into_iter().filter(recover::may_be_under_way).map(|run| run.start.id).collect();
+    let alive: BTreeSet<String> = open.into_iter().filter(recover::may_be_under_way).map(|run| run.start.id).collect();
     let pruned = journal.prunable(&rule, |run| alive.contains(&run.id)).await?;
     let before = journal.size().await;
     if !args.dry_run {

@@ -42,7 +42,12 @@ pub struct Pruned {
 impl PruneRule {
     /// Decides over the history, which is the newest first.
     #[must_use]
-    pub fn decide(&self, history: &[RunSummary], now: jiff::Timestamp, under_way: impl Fn(&RunSummary) -> bool) -> Pruned {
+    pub fn decide(
+        &self,
+        history: &[RunSummary],
+        now: jiff::Timestamp,
+        under_way: impl Fn(&RunSummary) -> bool,
+    ) -> Pruned {
         let mut seen: BTreeMap<(&str, &str), u32> = BTreeMap::new();
         let mut held: BTreeSet<(&str, &str)> = BTreeSet::new();
         let mut pruned = Pruned::default();
@@ -135,8 +140,7 @@ impl Journal {
             match &self.writer {
                 Pool::Sqlite(pool) => {
                     sqlx::query("VACUUM").execute(pool).await?;
-                    sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(pool).await
-                        .map(drop)
+                    sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(pool).await.map(drop)
                 }
                 Both::Postgres(pool) => {
                     sqlx::query("VACUUM (ANALYZE) samples, series, events, runs").execute(pool).await.map(drop)

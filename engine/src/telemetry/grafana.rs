@@ -55,11 +55,8 @@ fn annotations(record: &RunRecord) -> Vec<Value> {
     let run = &record.start;
     let verdict = record.end.as_ref().map_or("running or dead", |end| end.verdict.word());
     let why = record.end.as_ref().map(|end| end.reasons.join("\n")).unwrap_or_default();
-    let common = [
-        "squall".to_owned(),
-        format!("experiment:{}", run.experiment),
-        format!("environment:{}", run.environment),
-    ];
+    let common =
+        ["squall".to_owned(), format!("experiment:{}", run.experiment), format!("environment:{}", run.environment)];
     let tags = |more: &[String]| common.iter().chain(more).cloned().collect::<Vec<_>>();
     let mut all = vec![json!({
         "time": at(Duration::ZERO),

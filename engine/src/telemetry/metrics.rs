@@ -28,12 +28,8 @@ pub fn metrics(record: &RunRecord) -> ExportMetricsServiceRequest {
             text("squall.environment", &record.start.environment),
         ],
     };
-    let metrics = vec![
-        verdicts(&points, ended),
-        duration(&points, ended),
-        measured(&points, ended),
-        hits(&points, ended),
-    ];
+    let metrics =
+        vec![verdicts(&points, ended), duration(&points, ended), measured(&points, ended), hits(&points, ended)];
     let scope_metrics = vec![ScopeMetrics { scope: Some(scope()), metrics, ..ScopeMetrics::default() }];
     let resource_metrics =
         vec![ResourceMetrics { resource: Some(resource(record)), scope_metrics, ..ResourceMetrics::default() }];
@@ -92,7 +88,8 @@ fn measured(points: &Points, end: &RunEnd) -> Metric {
         ];
         Some(points.point(row.measured?, attributes))
     });
-    let description = "what was measured of the steady state, in the metric's base unit (a share of 1, seconds, a second)";
+    let description =
+        "what was measured of the steady state, in the metric's base unit (a share of 1, seconds, a second)";
     gauge("squall.steady_state.measured", "1", description, rows.collect())
 }
 

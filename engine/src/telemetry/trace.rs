@@ -29,7 +29,8 @@ pub fn trace(record: &RunRecord, ids: Traceparent) -> ExportTraceServiceRequest 
     let method = spans.phases();
     spans.steps(method);
     let scope_spans = vec![ScopeSpans { scope: Some(scope()), spans: spans.spans, ..ScopeSpans::default() }];
-    let resource_spans = vec![ResourceSpans { resource: Some(resource(record)), scope_spans, ..ResourceSpans::default() }];
+    let resource_spans =
+        vec![ResourceSpans { resource: Some(resource(record)), scope_spans, ..ResourceSpans::default() }];
     ExportTraceServiceRequest { resource_spans }
 }
 
@@ -83,7 +84,14 @@ struct Spans<'a> {
 
 impl Spans<'_> {
     /// Adds a span, and gives its number.
-    fn add(&mut self, parent: Option<usize>, name: String, from: Duration, to: Duration, attributes: Vec<KeyValue>) -> usize {
+    fn add(
+        &mut self,
+        parent: Option<usize>,
+        name: String,
+        from: Duration,
+        to: Duration,
+        attributes: Vec<KeyValue>,
+    ) -> usize {
         let number = self.spans.len();
         self.spans.push(Span {
             trace_id: self.ids.trace().to_vec(),

@@ -7,7 +7,6 @@ use crate::{
     experiment::{Experiment, ProbeKind},
     template::Template,
 };
-use std::sync::Arc;
 
 /// The header.
 const NAME: &str = "traceparent";
@@ -62,22 +61,25 @@ impl Traceparent {
     /// Puts the header on every request of the traffic and of `http` probes that has none of its own.
     pub(crate) fn mark(&self, experiment: &mut Experiment, sampled: Sampled) {
         let value = self.header(sampled);
-        let is_free = |headers: &mut dyn Iterator<Item = &String>| !headers.any(|name| name.eq_ignore_ascii_case(NAME));
         if let (Some(traffic), Ok(template)) = (&mut experiment.traffic, Template::parse(&value)) {
             for request in &mut traffic.requests {
-                if is_free(&mut request.headers.iter().map(|(name, _)| name)) {
+                if !request.headers.iter().any(|(name, _)| is_ours(name)) {
                     request.headers.push((NAME.to_owned(), template.clone()));
                 }
             }
         }
         for probe in experiment.probes.values_mut() {
             if let ProbeKind::Http { headers, .. } = &mut probe.kind
-                && is_free(&mut headers.iter().map(|(name, _)| name))
+                && !headers.iter().any(|(name, _)| is_ours(name))
             {
                 headers.push((NAME.to_owned(), value.clone()));
             }
         }
     }
+}
+
+fn is_ours(header: &str) -> bool {
+    header.eq_ignore_ascii_case(NAME)
 }
 
 #[cfg(test)]
