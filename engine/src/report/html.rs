@@ -8,6 +8,7 @@ use super::{
     ReportError,
     chart::{self, Frame, SeriesCharts},
     hits, length, moment,
+    shell::{self, HOVER, STYLE, Tile},
     story::{self, Sort},
     table,
 };
@@ -15,13 +16,7 @@ use crate::{
     record::{FaultRecord, Outcome, RowResult, RunEnd, RunRecord, RunStart},
     verdict::Verdict,
 };
-use minijinja::{AutoEscape, Environment, UndefinedBehavior, syntax::SyntaxConfig, value::Serde};
 use serde::Serialize;
-
-const PAGE: &str = include_str!("page/page.html");
-const CHART: &str = include_str!("page/chart.html");
-const STYLE: &str = include_str!("page/style.css");
-const HOVER: &str = include_str!("page/hover.js");
 
 /// Events listed one by one, at most: a run with more is listed whole in its JSON.
 const MOST_EVENTS: usize = 1_000;
@@ -31,13 +26,7 @@ const MOST_EVENTS: usize = 1_000;
 /// # Errors
 /// Only by a bug in the page's template.
 pub fn render(record: &RunRecord) -> Result<String, ReportError> {
-    let mut environment = Environment::new();
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment.set_auto_escape_callback(|_| AutoEscape::Html);
-    environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
-    environment.add_template("chart.html", CHART)?;
-    environment.add_template("page.html", PAGE)?;
-    Ok(environment.get_template("page.html")?.render(Serde(page(record)))?)
+    shell::render("page.html", page(record))
 }
 
 /// Everything that the template shows.
@@ -76,14 +65,6 @@ struct Headline {
 struct Part<'a> {
     text: &'a str,
     code: bool,
-}
-
-/// A figure at a glance.
-#[derive(Serialize)]
-struct Tile {
-    figure: String,
-    label: &'static str,
-    note: String,
 }
 
 #[derive(Serialize)]

@@ -29,23 +29,23 @@ const LEAST_DIP: f64 = 0.0025;
 /// A chart, in percent of its width and height, ready for the template.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct LineChart {
-    title: String,
-    note: String,
-    summary: String,
-    y_ticks: Vec<Tick>,
-    lines: Vec<Line>,
-    limits: Vec<Limit>,
+    pub(super) title: String,
+    pub(super) note: String,
+    pub(super) summary: String,
+    pub(super) y_ticks: Vec<Tick>,
+    pub(super) lines: Vec<Line>,
+    pub(super) limits: Vec<Limit>,
     /// For the values under the pointer, as JSON that can stand in a script element.
-    data: String,
+    pub(super) data: String,
 }
 
 /// One line of a chart.
 #[derive(Debug, Clone, Serialize)]
-struct Line {
+pub(super) struct Line {
     /// Which colour and weight: `0` is the one to look at.
-    style: usize,
-    name: String,
-    path: String,
+    pub(super) style: usize,
+    pub(super) name: String,
+    pub(super) path: String,
 }
 
 /// The points of one metric: when, and what; nothing where nothing could be measured.

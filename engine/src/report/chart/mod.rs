@@ -2,8 +2,9 @@
 //! escapes every text; nothing here does.
 //!
 //! All charts of a page share the time axis, the fault windows and the marks of events.
-//! Neighbours: `time` and `scale` are the axes, `line` and `strip` the two sorts of chart, `limit` what is promised.
+//! Neighbours: `curve` has a varied value in place of time; `time` and `scale` are the axes, `line` and `strip` the two sorts of chart, `limit` what is promised.
 
+pub(super) mod curve;
 mod limit;
 mod line;
 mod scale;
