@@ -109,9 +109,7 @@ pub(super) fn terminal_table(grid: &Grid) -> String {
     table.load_style(presets::NOTHING);
     table.set_header(std::iter::once(grid.corner.clone()).chain(grid.columns.iter().cloned()));
     for row in &grid.rows {
-        let note = if row.note.is_empty() { String::new() } else { format!(" ({})", row.note) };
-        let name = format!("{}{note}", row.name);
-        table.add_row(std::iter::once(name).chain(row.slots.iter().map(report::grid::Slot::shown)));
+        table.add_row(std::iter::once(row.title()).chain(row.slots.iter().map(report::grid::Slot::shown)));
     }
     table.to_string()
 }

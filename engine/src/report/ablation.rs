@@ -5,9 +5,9 @@
 
 use super::{
     ReportError,
-    grid::{self, Grid, Note, Row, Section, Slot},
+    grid::{self, Grid, Row, Slot},
     markdown,
-    shell::{Call, Tile, Tone},
+    page::{Headline, Page, Tone},
 };
 use crate::search::{
     ablation::{Ablation, Subject},
@@ -68,37 +68,31 @@ fn slot(end: Option<&CellEnd>, own: bool) -> Slot {
 /// Only by a bug in the page's template.
 pub fn html(table: &Ablation) -> Result<String, ReportError> {
     let complaints = table.complaints();
-    let count = |sense: Sense| table.cells.iter().filter(|cell| cell.end.sense() == sense).count();
+    let count = |sense: Sense| table.cells.iter().filter(|cell| cell.end.sense() == sense).count().to_string();
     let proven = table.subjects.iter().filter(|subject| is_proven(table, subject)).count();
-    let call = Call {
-        name: "Experiments without each pattern".to_owned(),
-        word: format!("{proven} of {} prove their pattern", table.subjects.len()),
-        meaning: "each must hold with everything on, and fall when its own pattern is switched off".to_owned(),
-        tone: if complaints.is_empty() { Tone::Good } else { Tone::Bad },
-        exit_code: None,
-        about: "The question",
-        text: "Does each experiment notice when the pattern that it is about is missing? One that no missing pattern \
-               can fail is not a test."
-            .to_owned(),
-        reasons: complaints,
-        tiles: vec![
-            tile(table.cells.len(), "runs", format!("of {}", table.keys().len())),
-            tile(count(Sense::Held), "held", String::new()),
-            tile(count(Sense::Broke), "fell", "deviated, aborted or not recovered".to_owned()),
-            tile(count(Sense::Unknown), "taught nothing", "not steady, inconclusive or failed".to_owned()),
-        ],
-        place: "sandbox".to_owned(),
-    };
-    let caption = "A column for each pattern that is switched off; framed are the patterns that an experiment is about. \
-                   Each run has a page of its own behind its word.";
-    let title = "Experiment × pattern".to_owned();
-    let sections = vec![Section { title, caption: caption.to_owned(), grid: grid(table) }];
-    let notes = table.cells.iter().filter_map(|cell| Note::of(cell.key.to_string(), &cell.end)).collect();
-    grid::page(&call, sections, notes)
-}
-
-fn tile(figure: usize, label: &'static str, note: String) -> Tile {
-    Tile { figure: figure.to_string(), label, note }
+    let word = format!("{proven} of {} prove their pattern", table.subjects.len());
+    let meaning = "each must hold with everything on, and fall when its own pattern is switched off";
+    let tone = if complaints.is_empty() { Tone::Good } else { Tone::Bad };
+    let mut page = Page::new("Experiments without each pattern", Headline::new(&word, meaning, tone))
+        .place("sandbox")
+        .lead(
+            "The question",
+            "Does each experiment notice when the pattern that it is about is missing? One that no missing pattern can \
+             fail is not a test.",
+        )
+        .tile(table.cells.len().to_string(), "runs", format!("of {}", table.keys().len()))
+        .tile(count(Sense::Held), "held", "")
+        .tile(count(Sense::Broke), "fell", "deviated, aborted or not recovered")
+        .tile(count(Sense::Unknown), "taught nothing", "not steady, inconclusive or failed");
+    for complaint in &complaints {
+        page = page.reason(complaint);
+    }
+    let caption = "A column for each pattern that is switched off; behind each word is the run's own page.";
+    page = page.section("Experiment × pattern", vec![grid(table).heat(caption).into()]);
+    if let Some(reasons) = grid::reasons(table.cells.iter().map(|cell| (cell.key.to_string(), &cell.end))) {
+        page = page.section("What did not hold, and why", vec![reasons.into()]);
+    }
+    page.render()
 }
 
 fn is_proven(table: &Ablation, subject: &Subject) -> bool {
@@ -186,7 +180,8 @@ mod tests {
     #[test]
     fn the_page_shows_every_run_by_sign_and_word() {
         let page = html(&table(false)).unwrap();
-        for part in ["✕</b> <span>deviated", "?</b> <span>not steady", "✓</b> <span>held", "·</b> <span>not run"] {
+        for part in ["✕</b> <span>deviated", "?</b> <span>not steady", "✓</b> <span>held", "not run", "<small>its own"]
+        {
             assert!(page.contains(part), "{part}");
         }
         assert!(page.contains("flap.yaml: was not run with everything on"), "{page}");

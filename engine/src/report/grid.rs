@@ -1,17 +1,16 @@
 //! Many runs as a grid: rows, columns, and in each slot how a run came out; as a heat map and as a Markdown table. Pure.
 //!
-//! Neighbours: `search::ablation` and `search::matrix` are what is shown; `shell` is the page around it.
+//! Neighbours: `search::ablation` and `search::matrix` are what is shown; `page` has the heat map.
 //! Invariant: a slot tells its verdict by a sign and a word, never by its colour alone.
 
 use super::{
-    ReportError, markdown,
-    shell::{self, Call, Tone},
+    markdown,
+    page::{Cell, HeatCell, HeatMap, Table, Tone},
 };
 use crate::search::cell::{CellEnd, Sense};
-use serde::Serialize;
 
 /// Rows, columns, and slots where they cross.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 pub struct Grid {
     /// What the rows are.
     pub corner: String,
@@ -22,7 +21,7 @@ pub struct Grid {
 }
 
 /// A row.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 pub struct Row {
     /// Its name.
     pub name: String,
@@ -33,56 +32,83 @@ pub struct Row {
 }
 
 /// Where a row and a column cross.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 pub struct Slot {
-    /// `good`, `bad`, `unsure`; `none`: there was no run.
-    pub tone: &'static str,
-    /// The sign of the tone.
-    pub sign: &'static str,
+    /// How the run came out; none: there was none.
+    pub tone: Option<Tone>,
     /// The verdict's word, or why there was no run.
     pub word: String,
     /// What is said when somebody points at it.
     pub title: String,
-    /// The run's own page.
+    /// The run's own page, as seen from this one.
     pub href: Option<String>,
     /// Whether it is one that matters most.
     pub marked: bool,
+}
+
+impl From<Sense> for Tone {
+    fn from(sense: Sense) -> Self {
+        match sense {
+            Sense::Held => Self::Good,
+            Sense::Broke => Self::Bad,
+            Sense::Unknown => Self::Unsure,
+        }
+    }
 }
 
 impl Slot {
     /// A slot without a run, and why.
     #[must_use]
     pub fn empty(word: &str) -> Self {
-        let (word, title) = (word.to_owned(), String::new());
-        Self { tone: "none", sign: "·", word, title, href: None, marked: false }
+        Self { tone: None, word: word.to_owned(), title: String::new(), href: None, marked: false }
     }
 
     /// How a run came out.
     #[must_use]
     pub fn of(end: &CellEnd, marked: bool) -> Self {
-        let (tone, sign) = match end.sense() {
-            Sense::Held => ("good", Tone::Good.sign()),
-            Sense::Broke => ("bad", Tone::Bad.sign()),
-            Sense::Unknown => ("unsure", Tone::Unsure.sign()),
-        };
-        let word = end.word().replace('_', " ");
         let took = end.took.map_or_else(String::new, |took| format!("{took:.1} s"));
         let tries = if end.tries > 1 { format!("tried {} times", end.tries) } else { String::new() };
         let parts = [end.reason.as_str(), &tries, &took].map(str::to_owned);
         let title = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ");
         // Pages lie side by side in one directory.
         let file = |path: &String| path.rsplit('/').next().unwrap_or(path).to_owned();
-        Self { tone, sign, word, title, href: end.report.as_ref().map(file), marked }
+        let href = end.report.as_ref().map(file);
+        Self { tone: Some(end.sense().into()), word: end.word().replace('_', " "), title, href, marked }
     }
 
     /// As text: sign and word.
     #[must_use]
     pub fn shown(&self) -> String {
-        if self.word.is_empty() { self.sign.to_owned() } else { format!("{} {}", self.sign, self.word) }
+        format!("{} {}", self.tone.map_or("·", Tone::sign), self.word)
+    }
+
+    fn heat(&self) -> HeatCell {
+        let Some(tone) = self.tone else { return HeatCell::empty(self.word.clone()) };
+        let cell = HeatCell::new(tone, &self.word).title(self.title.clone());
+        let cell = if self.marked { cell.figure("its own").strength(1.0) } else { cell };
+        match &self.href {
+            Some(path) => cell.link(path),
+            None => cell,
+        }
+    }
+}
+
+impl Row {
+    /// Its name and what else is said of it.
+    #[must_use]
+    pub fn title(&self) -> String {
+        if self.note.is_empty() { self.name.clone() } else { format!("{} ({})", self.name, self.note) }
     }
 }
 
 impl Grid {
+    /// As a heat map, with a sentence on what it shows.
+    #[must_use]
+    pub fn heat(&self, caption: impl Into<String>) -> HeatMap {
+        let map = HeatMap::new(caption, self.corner.clone(), self.columns.clone());
+        self.rows.iter().fold(map, |map, row| map.row(row.title(), row.slots.iter().map(Slot::heat).collect()))
+    }
+
     /// The lines of a Markdown table; what matters most is bold.
     #[must_use]
     pub fn markdown(&self) -> String {
@@ -91,8 +117,7 @@ impl Grid {
         table.push_str("\n| --- |");
         table.push_str(&" --- |".repeat(self.columns.len()));
         for row in &self.rows {
-            let note = if row.note.is_empty() { String::new() } else { format!(" ({})", row.note) };
-            table.push_str(&format!("\n| {} |", markdown::text(&format!("{}{note}", row.name))));
+            table.push_str(&format!("\n| {} |", markdown::text(&row.title())));
             for slot in &row.slots {
                 let shown = markdown::text(&slot.shown());
                 table.push_str(&if slot.marked { format!(" **{shown}** |") } else { format!(" {shown} |") });
@@ -103,38 +128,19 @@ impl Grid {
     }
 }
 
-/// A grid under its title.
-#[derive(Debug, Clone, Serialize)]
-pub(super) struct Section {
-    pub(super) title: String,
-    pub(super) caption: String,
-    pub(super) grid: Grid,
-}
-
-/// Why a run did not hold.
-#[derive(Debug, Clone, Serialize)]
-pub(super) struct Note {
-    pub(super) name: String,
-    pub(super) word: String,
-    pub(super) reason: String,
-    pub(super) run: Option<String>,
-}
-
-impl Note {
-    /// Of a run that did not hold; none of one that did.
-    pub(super) fn of(name: String, end: &CellEnd) -> Option<Self> {
-        let (word, reason, run) = (end.word().replace('_', " "), end.reason.clone(), end.run.clone());
-        (end.sense() != Sense::Held).then_some(Self { name, word, reason, run })
-    }
-}
-
-#[derive(Serialize)]
-struct Body {
-    sections: Vec<Section>,
-    notes: Vec<Note>,
-}
-
-/// The page of heat maps.
-pub(super) fn page(call: &Call, sections: Vec<Section>, notes: Vec<Note>) -> Result<String, ReportError> {
-    shell::sheet("grid.html", call, Body { sections, notes })
+/// Why runs did not hold, as a table: what each was, its verdict, why.
+pub(super) fn reasons<'a>(runs: impl Iterator<Item = (String, &'a CellEnd)>) -> Option<Table> {
+    let mut rows = runs.filter(|(_, end)| end.sense() != Sense::Held).peekable();
+    rows.peek()?;
+    let table = Table::new("Every run that did not hold.", &["Run", "Verdict", "Why"]);
+    Some(rows.fold(table, |table, (name, end)| {
+        let slot = Slot::of(end, false);
+        let verdict = Cell::new(slot.word.clone()).tone(end.sense().into());
+        let verdict = match &slot.href {
+            Some(path) => verdict.link(path),
+            None => verdict,
+        };
+        let run = end.run.as_ref().map_or_else(String::new, |run| format!("run {run}"));
+        table.row(vec![Cell::new(name), verdict, Cell::new(end.reason.clone()).note(run)])
+    }))
 }

@@ -4,8 +4,8 @@
 
 use super::{
     ReportError,
-    grid::{self, Grid, Note, Row, Section, Slot},
-    shell::{Call, Tile, Tone},
+    grid::{self, Grid, Row, Slot},
+    page::{Headline, Page, Tone},
 };
 use crate::search::{
     cell::Sense,
@@ -49,35 +49,23 @@ pub fn html(matrix: &Matrix, exit_code: u8) -> Result<String, ReportError> {
         _ => (Tone::Bad, "some faults break the steady state"),
     };
     let length = Span::from(Duration::from_secs_f64(matrix.seconds));
-    let tile = |figure: usize, label: &'static str, note: &str| Tile {
-        figure: figure.to_string(),
-        label,
-        note: note.to_owned(),
-    };
-    let call = Call {
-        name: format!("{}: every proxy × every fault", matrix.experiment),
-        word: format!("{held} of {ran} held"),
-        meaning: meaning.to_owned(),
-        tone,
-        exit_code: Some(exit_code),
-        about: "Hypothesis of the file",
-        text: matrix.hypothesis.clone(),
-        reasons: Vec::new(),
-        tiles: vec![
-            tile(ran, "runs", &format!("{length} of fault each")),
-            tile(held, "held", ""),
-            tile(broke, "fell", "deviated, aborted or not recovered"),
-            tile(unknown, "taught nothing", "not steady, inconclusive or failed"),
-        ],
-        place: matrix.environment.clone(),
-    };
     let shown: Vec<_> = matrix.faults.iter().map(crate::search::matrix::Fault::shown).collect();
     let caption = format!(
-        "Each fault for {length}: {}. Out of reach is what the file's blast radius does not name. Each run has a page of \
-         its own behind its word.",
+        "Each fault for {length}: {}. An empty place is out of the file's blast radius, or of another protocol. Behind \
+         each word is the run's own page.",
         shown.join(" · ")
     );
-    let sections = vec![Section { title: "Proxy × fault".to_owned(), caption, grid: grid(matrix) }];
-    let notes = matrix.ends().filter_map(|(cell, end)| Note::of(matrix.title(cell), end)).collect();
-    grid::page(&call, sections, notes)
+    let headline = Headline::new(&format!("{held} of {ran} held"), meaning, tone).exit_code(exit_code);
+    let mut page = Page::new(format!("{}: every proxy × every fault", matrix.experiment), headline)
+        .place(matrix.environment.clone())
+        .hypothesis(matrix.hypothesis.clone())
+        .tile(ran.to_string(), "runs", format!("{length} of fault each"))
+        .tile(held.to_string(), "held", "")
+        .tile(broke.to_string(), "fell", "deviated, aborted or not recovered")
+        .tile(unknown.to_string(), "taught nothing", "not steady, inconclusive or failed")
+        .section("Proxy × fault", vec![grid(matrix).heat(caption).into()]);
+    if let Some(reasons) = grid::reasons(matrix.ends().map(|(cell, end)| (matrix.title(cell), end))) {
+        page = page.section("What did not hold, and why", vec![reasons.into()]);
+    }
+    page.render()
 }

@@ -6,7 +6,7 @@
 //!          ├─▶ table ─▶ text ─▶ the terminal
 //!          ├─▶ json ─▶ programs
 //!          └─▶ case ─▶ junit, markdown, github ─▶ CI
-//! search ─▶ grid, ablation ─▶ shell ─▶ the page of many runs
+//! search ─▶ grid, ablation, matrix, limit ─▶ page ─▶ the page of many runs
 //! ```
 //!
 //! Neighbours: `journal` gives the record, the commands write what is made here.
@@ -17,6 +17,7 @@
 pub mod ablation;
 pub mod case;
 mod chart;
+pub mod gate;
 pub mod github;
 pub mod grid;
 pub mod html;
@@ -25,7 +26,7 @@ pub mod junit;
 pub mod limit;
 pub mod markdown;
 pub mod matrix;
-mod shell;
+pub mod page;
 mod story;
 mod table;
 pub mod text;

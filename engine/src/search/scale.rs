@@ -24,6 +24,21 @@ pub enum Unit {
     Number,
 }
 
+impl Unit {
+    /// How a value is written.
+    #[must_use]
+    pub fn shown(self) -> fn(f64) -> String {
+        match self {
+            Self::Duration => |value| Span::from(Duration::from_nanos(value.round() as u64)).to_string(),
+            Self::Size => |value| ByteSize::new(value.round() as u64).to_string(),
+            Self::ByteRate => |value| ByteRate::new(value.round() as u64).to_string(),
+            Self::Rate => |value| format!("{}/s", number(value)),
+            Self::Percent => |value| format!("{}%", number(value)),
+            Self::Number => number,
+        }
+    }
+}
+
 /// From one edge to the other.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Scale {
@@ -104,14 +119,17 @@ impl Scale {
     /// A value as it is written in a file.
     #[must_use]
     pub fn shown(&self, value: f64) -> String {
-        let whole = value.round() as u64;
-        match self.unit {
-            Unit::Duration => Span::from(Duration::from_nanos(whole)).to_string(),
-            Unit::Size => ByteSize::new(whole).to_string(),
-            Unit::ByteRate => ByteRate::new(whole).to_string(),
-            Unit::Rate => format!("{}/s", number(value)),
-            Unit::Percent => format!("{}%", number(value)),
-            Unit::Number => number(value),
+        self.unit.shown()(value)
+    }
+
+    /// A value of this range's sort, whether or not it lies in the range.
+    ///
+    /// # Errors
+    /// When it is of another sort, or none at all.
+    pub fn parse(&self, text: &str) -> Result<f64, String> {
+        match value(text)? {
+            (unit, value) if unit == self.unit => Ok(value),
+            _ => Err(format!("`{text}` is of another sort than {} to {}", self.shown(self.low), self.shown(self.high))),
         }
     }
 
