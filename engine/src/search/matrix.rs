@@ -272,7 +272,7 @@ mod tests {
         let matrix = matrix(faults);
         let text = "version: 1\nname: slow # so called\nmethod:\n  - wait: 1s\nblast_radius: {}\n";
         insta::assert_snapshot!(matrix.file(&matrix.cells[0], text, &reach(&["payment"])).unwrap());
-        assert!(matrix.file(&matrix.cells[1], text, &reach(&["payment"])).unwrap().contains("\"percent\":30}"));
+        assert!(matrix.file(&matrix.cells[1], text, &reach(&["payment"])).unwrap().contains("\"percent\":30,"));
     }
 
     #[test]

@@ -51,7 +51,7 @@ pub fn replace(text: &str, key: &str, block: &str) -> Result<String, RewriteErro
         let start = text[from..to].trim_end_matches('\n').len() - line.len();
         to = from + start;
     }
-    let gap = if text[to..].starts_with('\n') || to == text.len() { "" } else { "\n" };
+    let gap = if to < text.len() && text[..to].ends_with("\n\n") { "\n" } else { "" };
     Ok(format!("{}{block}{gap}{}", &text[..from], &text[to..]))
 }
 
