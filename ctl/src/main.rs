@@ -8,10 +8,12 @@ mod connect;
 mod exit;
 mod live;
 mod output;
+mod results;
 mod sandbox;
 mod signals;
 mod telling;
 mod trial;
+mod tries;
 
 use clap::Parser;
 use std::process::ExitCode;

@@ -13,6 +13,7 @@ use crate::{
     telling,
 };
 use squall_engine::{
+    experiment::Experiment,
     journal::{Absorbed, Journal, JournalPlace, SpoolChoice},
     record::{RunEnd, RunRecord},
     report::{
@@ -24,6 +25,7 @@ use squall_engine::{
     verdict::Verdict,
 };
 use std::{
+    collections::BTreeMap,
     io::{IsTerminal as _, Write as _},
     path::{Path, PathBuf},
 };
@@ -81,11 +83,49 @@ pub fn ask(file: &Path, args: &RunChoice) -> Result<(), Failure> {
     }
 }
 
+/// How one run among many differs from the file as it stands.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Variant<'a> {
+    /// This text in place of the file's.
+    pub text: Option<&'a str>,
+    /// Nothing is shown while it runs.
+    pub quiet: bool,
+}
+
+impl Variant<'_> {
+    fn load(
+        self,
+        file: &Path,
+        args: &RunChoice,
+        scene: &Scene,
+        variables: &BTreeMap<String, String>,
+    ) -> Result<Experiment, Failure> {
+        match self.text {
+            Some(text) => connect::load_text(file, text, &args.environment, scene, variables),
+            None => connect::load(file, &args.environment, scene, variables),
+        }
+    }
+
+    fn tell(self, text: &str) {
+        if !self.quiet {
+            output::progress(text);
+        }
+    }
+}
+
 /// Runs the file to its verdict, and writes its report.
 ///
 /// # Errors
 /// When there was no run: the file is invalid, it was refused, or something failed.
 pub async fn run_file(file: &Path, args: &RunChoice, stop: Stop) -> Result<Finished, Failure> {
+    run_variant(file, args, Variant::default(), stop).await
+}
+
+/// Runs a variant of the file to its verdict, and writes its report.
+///
+/// # Errors
+/// As [`run_file`].
+pub async fn run_variant(file: &Path, args: &RunChoice, variant: Variant<'_>, stop: Stop) -> Result<Finished, Failure> {
     let scene = Scene::choose(&args.environment, file)?;
     let telemetry = telling::choose(&args.telemetry, &scene)?;
     std::fs::create_dir_all(&args.report)
@@ -93,13 +133,13 @@ pub async fn run_file(file: &Path, args: &RunChoice, stop: Stop) -> Result<Finis
     let journal = open_journal(&args.journal.journal, &args.report).await?;
     let sandbox = match &scene {
         Scene::Sandbox { without } => {
-            output::progress(&starting(without));
+            variant.tell(&starting(without));
             Some(Sandbox::start(without).await?)
         }
         Scene::Environment(_) => None,
     };
     let place = Place { scene: &scene, sandbox: sandbox.as_ref(), journal: &journal, telemetry: &telemetry };
-    let outcome = run_on(file, args, place, stop).await;
+    let outcome = run_on((file, variant), args, place, stop).await;
     if let Some(sandbox) = sandbox {
         sandbox.stop().await;
     }
@@ -184,14 +224,14 @@ struct Place<'a> {
 
 /// Runs it to the verdict, unless it never begins.
 async fn run_on(
-    file: &Path,
+    (file, variant): (&Path, Variant<'_>),
     args: &RunChoice,
     Place { scene, sandbox, journal, telemetry }: Place<'_>,
     stop: Stop,
 ) -> Result<Over, Failure> {
     let variables = sandbox.map_or_else(|| scene.variables(), Sandbox::variables);
     let agents = sandbox.map_or_else(|| scene.targets(), |sandbox| vec![sandbox.target()]);
-    let experiment = connect::load(file, &args.environment, scene, &variables)?;
+    let experiment = variant.load(file, args, scene, &variables)?;
     scene.make_proxies().await?;
     let setup = Setup {
         journal: journal.clone().with_secrets(experiment.secrets.clone()),
@@ -209,8 +249,11 @@ async fn run_on(
         Err(PrepareError::Failed { id, .. }) => return Ok(Over::Before { id }),
         Err(PrepareError::Journal(error)) => return Err(error.into()),
     };
-    output::progress(&format!("run {}: {} on {}", run.start.id, run.experiment.name, scene.name()));
+    variant.tell(&format!("run {}: {} on {}", run.start.id, run.experiment.name, scene.name()));
     let memory = run.memory();
+    if variant.quiet {
+        return Ok(Over::After { memory, end: run.execute().await });
+    }
     let (live, done) = (Live::of(&run), CancellationToken::new());
     let showing = tokio::spawn(live.show(done.clone()));
     let end = run.execute().await;

@@ -70,14 +70,18 @@ fn a_database_that_crashes_in_the_middle_changes_no_verdict_and_has_everything_a
     let recovered = squall(&world, &journal).arg("recover").output().unwrap();
     assert_eq!(recovered.status.code(), Some(0), "{}", said(&recovered));
     let text = said(&recovered);
-    assert!(text.contains("that had waited for the journal are in it now") && text.contains("nothing to recover"), "{text}");
+    assert!(
+        text.contains("that had waited for the journal are in it now") && text.contains("nothing to recover"),
+        "{text}"
+    );
     let shown = squall(&world, &journal).args(["show", "last", "--output", "json"]).output().unwrap();
     let shown: serde_json::Value = serde_json::from_slice(&shown.stdout).unwrap();
     assert_eq!(shown["verdict"], "held", "{shown}");
     let database = journal.rsplit_once('/').unwrap().1;
     let numbers = server.sql(database, "SELECT COUNT(*) = MAX(seq) AND MIN(seq) = 1 FROM events");
     assert_eq!(numbers, "t", "each event once, none missing");
-    let numbers = server.sql(database, "SELECT bool_and(n = m) FROM (SELECT COUNT(*) n, MAX(seq) m FROM samples GROUP BY series_id) s");
+    let numbers = server
+        .sql(database, "SELECT bool_and(n = m) FROM (SELECT COUNT(*) n, MAX(seq) m FROM samples GROUP BY series_id) s");
     assert_eq!(numbers, "t", "each sample once, none missing");
 
     let gate = |file: &Path| {
@@ -100,7 +104,8 @@ fn a_run_that_dies_while_its_database_is_away_is_recovered_from_its_spool() {
     let world = World::start();
     let journal = server.database().to_string();
     // The intent of the second step goes to the spool, for the journal is away by then.
-    let steps = "    for: 1s\n  - name: and again\n    inject: {proxy: web, fault: {bandwidth: {rate: 1MB/s}}}\n    for: 60s";
+    let steps =
+        "    for: 1s\n  - name: and again\n    inject: {proxy: web, fault: {bandwidth: {rate: 1MB/s}}}\n    for: 60s";
     let file = world.experiment("small.yaml", &[("    for: 2s", steps)]);
     let mut running = Running::spawn(run(&world, &journal, &file), &world.path("run.log"));
     world.wait_for_fault();

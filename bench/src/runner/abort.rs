@@ -100,7 +100,9 @@ fn between(record: &RunRecord, agents: usize) -> Option<f64> {
 fn experiment(agents: usize, server: SocketAddr) -> Result<Experiment, BenchError> {
     let steps: String = (0..agents)
         .map(|number| {
-            format!("      - {{inject: {{proxy: idle-0, agent: a{number}, fault: {{latency: {{delay: 1s}}}}}}, for: 60s}}\n")
+            format!(
+                "      - {{inject: {{proxy: idle-0, agent: a{number}, fault: {{latency: {{delay: 1s}}}}}}, for: 60s}}\n"
+            )
         })
         .collect();
     let text = format!(

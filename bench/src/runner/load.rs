@@ -177,11 +177,7 @@ fn wrk_says(wrk: &Path, url: &str, seconds: u32) -> Result<Said, BenchError> {
 
 fn wrk_read(said: &str) -> Option<Said> {
     let after = |what: &str| said.lines().find_map(|line| line.trim().strip_prefix(what)).map(str::trim);
-    Some(Said {
-        rate: after("Requests/sec:")?.parse().ok()?,
-        p50: millis(after("50%")?)?,
-        p99: millis(after("99%")?)?,
-    })
+    Some(Said { rate: after("Requests/sec:")?.parse().ok()?, p50: millis(after("50%")?)?, p99: millis(after("99%")?)? })
 }
 
 /// `1.23ms`, `812.00us` or `1.02s`.

@@ -70,7 +70,14 @@ pub(crate) fn run(choice: &Choice, quick: bool) -> Result<(), BenchError> {
     let sizes = if quick {
         Sizes { starts: repeat.unwrap_or(5), aborts: repeat.unwrap_or(3), agents: 50, kills: 1, seconds: 3, rounds: 1 }
     } else {
-        Sizes { starts: repeat.unwrap_or(200), aborts: repeat.unwrap_or(100), agents: 50, kills: 5, seconds: 10, rounds: 3 }
+        Sizes {
+            starts: repeat.unwrap_or(200),
+            aborts: repeat.unwrap_or(100),
+            agents: 50,
+            kills: 5,
+            seconds: 10,
+            rounds: 3,
+        }
     };
     let squall = built("squall")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().tried("start the runtime")?;

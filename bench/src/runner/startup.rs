@@ -39,12 +39,7 @@ struct Call {
     promise: Option<(f64, f64)>,
 }
 
-pub(super) fn measure(
-    squall: &Path,
-    chaos: Option<&Path>,
-    sizes: &Sizes,
-    table: &mut Table,
-) -> Result<(), BenchError> {
+pub(super) fn measure(squall: &Path, chaos: Option<&Path>, sizes: &Sizes, table: &mut Table) -> Result<(), BenchError> {
     let directory = tempfile::tempdir().tried("make a directory")?;
     let call = |figure, who, program: &Path, arguments: &[&str], promise| Call {
         figure,
@@ -61,7 +56,13 @@ pub(super) fn measure(
     ];
     match peers::find("python3") {
         Some(python) => {
-            calls.push(call("start: python3 -c 'import argparse'", "python3", &python, &["-c", "import argparse"], None));
+            calls.push(call(
+                "start: python3 -c 'import argparse'",
+                "python3",
+                &python,
+                &["-c", "import argparse"],
+                None,
+            ));
             let chaos = chaos.map(|path| Ok(path.to_owned())).unwrap_or_else(|| install(&python, directory.path()));
             match chaos {
                 Ok(chaos) => {

@@ -74,7 +74,8 @@ impl Table {
         for column in table.column_iter_mut().skip(3).take(4) {
             column.set_cell_alignment(CellAlignment::Right);
         }
-        let quick = if self.quick { "\n\nA quick run: it shows that everything works, not how fast it is." } else { "" };
+        let quick =
+            if self.quick { "\n\nA quick run: it shows that everything works, not how fast it is." } else { "" };
         let left_out: String = self.left_out.iter().map(|who| format!("\n- left out: {who}")).collect();
         format!("{}{quick}\n\n{table}\n{left_out}", self.machine)
     }
@@ -126,7 +127,8 @@ mod tests {
 
     #[test]
     fn a_promise_that_is_not_kept_says_so() {
-        let row = |promise| Row { figure: "f".into(), who: "w".into(), unit: "ms", values: vec![1.0, 2.0, 30.0], promise };
+        let row =
+            |promise| Row { figure: "f".into(), who: "w".into(), unit: "ms", values: vec![1.0, 2.0, 30.0], promise };
         assert_eq!(promise(&row(Some((0.5, 20.0)))), "p50 at most 20.0: met (2.00)");
         assert_eq!(promise(&row(Some((1.0, 20.0)))), "highest at most 20.0: NOT met (30.0)");
         assert_eq!(promise(&row(None)), "");
