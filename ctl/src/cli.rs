@@ -1,17 +1,12 @@
 //! The command line as types: what can be typed, and what each word means.
 
 mod by_hand;
-<<<<<<< HEAD
+mod explore;
 mod remember;
 
 pub use by_hand::{AgentChoice, Agents, AgentsCommand, FaultCommand, Halt, Heal, ProxyCommand, TlsChoice};
-pub use remember::{History, HistoryCommand, Prune, TelemetryChoice};
-=======
-mod explore;
-
-pub use by_hand::{AgentChoice, Agents, AgentsCommand, FaultCommand, Halt, Heal, ProxyCommand, TlsChoice};
 pub use explore::Matrix;
->>>>>>> main
+pub use remember::{History, HistoryCommand, Prune, TelemetryChoice};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use squall_engine::journal::JournalPlace;

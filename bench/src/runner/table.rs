@@ -81,7 +81,7 @@ impl Table {
     }
 
     pub(crate) fn write_json(&self, path: &Path) -> Result<(), BenchError> {
-        let rows: Vec<_> = self.rows.iter().map(|row| {
+        let rows = self.rows.iter().map(|row| {
             json!({
                 "figure": row.figure, "of": row.who, "unit": row.unit, "values": row.values,
                 "promise": row.promise.map(|(quantile, most)| json!({"quantile": quantile, "at_most": most})),
