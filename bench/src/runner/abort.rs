@@ -12,7 +12,7 @@ use squall_engine::{
     journal::Journal,
     load::{self, Inputs},
     record::RunRecord,
-    run::{self, Setup, stop::Stop},
+    run::{self, Setup, person::Person, stop::Stop},
     verdict::Verdict,
 };
 use std::{collections::BTreeMap, net::SocketAddr, path::Path, time::Duration};
@@ -55,8 +55,10 @@ async fn once(agents: &[SocketAddr], switch: &Switch, journal: &Path) -> Result<
         experiment: experiment(agents.len(), switch.address)?,
         environment: "bench".into(),
         agents: agents.iter().enumerate().map(target).collect(),
+        proxies: Vec::new(),
         journal: journal.clone(),
         seed: 1,
+        person: Person::nobody(),
         stop: Stop::default(),
         host: "bench".into(),
         traceparent: None,

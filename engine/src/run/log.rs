@@ -1,6 +1,6 @@
 //! What happened, in order: into memory, into the journal, to whoever listens. One writer, many listeners.
 //!
-//! A journal can be slow, or away: only an intent to inject waits for it, and not when the run has been asked to stop.
+//! A journal can be slow, or away: only an intent (to inject, or to do what is owed to be undone) waits for it, and not when the run has been asked to stop.
 //! Everything else is written meanwhile, in order, so that no healing is late for it; `written` waits for that.
 //!
 //! Invariant: an intent is in the journal, or durably in its spool, when `tell` says so. A journal that fails stops the run.
@@ -85,7 +85,7 @@ impl Log {
     /// strength of it.
     pub async fn tell(&self, what: What) -> bool {
         let Shared { stop, events, listeners, writing, secrets, .. } = &*self.shared;
-        let is_waited_for = matches!(what, What::Intent { .. });
+        let is_waited_for = matches!(what, What::Intent { .. } | What::UndoOwed { .. });
         let event = Event { at: self.now(), what: redacted(what, secrets) };
         let so_far = {
             let mut events = events.lock();
