@@ -1,0 +1,85 @@
+//! PostgreSQL for tests: one server for each test binary, one database for each test.
+//!
+//! The server is Debian's, run as user `postgres` where the tests are root, in a temporary directory, on a free loopback
+//! port. A shell holds it and waits for its own standard input to end, which it does with the test process however that
+//! ends; then it stops the server and removes the directory.
+//!
+//! Neighbours: tests of the store and of the shop ask for databases. Invariant: where there is no PostgreSQL, a test
+//! says by its name that it was skipped, and why.
+
+use sqlx::{Connection as _, PgConnection};
+use std::{
+    io::{BufRead as _, BufReader},
+    net::TcpListener,
+    process::{Command, Stdio},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+const SCRIPT: &str = r#"
+set -eu
+bin=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -1)
+[ -x "$bin/postgres" ] || { echo "there is no PostgreSQL: install Debian's package postgresql"; exit 0; }
+dir=$(mktemp -d /tmp/squall-postgres-XXXXXX)
+trap 'rm -rf "$dir"' EXIT
+as=
+if [ "$(id -u)" = 0 ]; then
+    chown postgres "$dir"
+    as="setpriv --reuid=postgres --regid=postgres --init-groups"
+fi
+cd "$dir"
+$as "$bin/initdb" -D "$dir/data" -U shop -A trust --no-sync >"$dir/log" 2>&1 </dev/null || { echo "initdb: $(tail -1 "$dir/log")"; exit 0; }
+$as "$bin/postgres" -D "$dir/data" -p "$1" -k "$dir" -c listen_addresses=127.0.0.1 -c fsync=off \
+    -c max_connections=300 -c shared_buffers=32MB >"$dir/log" 2>&1 </dev/null &
+pid=$!
+for _ in $(seq 200); do
+    if "$bin/pg_isready" -q -h 127.0.0.1 -p "$1"; then echo ready; break; fi
+    kill -0 "$pid" 2>/dev/null || { echo "postgres: $(tail -1 "$dir/log")"; exit 0; }
+    sleep 0.1
+done
+read -r _ || true
+kill -QUIT "$pid" 2>/dev/null || true
+wait "$pid" || true
+"#;
+
+static SERVER: OnceLock<Result<u16, String>> = OnceLock::new();
+static DATABASES: AtomicU32 = AtomicU32::new(0);
+
+/// The address of a new database, or the reason why there is none.
+async fn database() -> Result<String, String> {
+    let port = tokio::task::spawn_blocking(|| SERVER.get_or_init(start).clone()).await.unwrap()?;
+    let name = format!("t{}", DATABASES.fetch_add(1, Ordering::Relaxed));
+    let mut admin = PgConnection::connect(&format!("postgres://shop@127.0.0.1:{port}/postgres")).await.unwrap();
+    let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
+    sqlx::query(create).execute(&mut admin).await.unwrap();
+    admin.close().await.unwrap();
+    Ok(format!("postgres://shop@127.0.0.1:{port}/{name}"))
+}
+
+/// A new database for this test, or the words that it was skipped.
+pub(crate) async fn database_for(test: &str) -> Option<String> {
+    database().await.inspect_err(|reason| eprintln!("SKIPPED {test} on PostgreSQL: {reason}")).ok()
+}
+
+fn start() -> Result<u16, String> {
+    let mut reason = String::new();
+    // Somebody may take the port between our look and the server's start.
+    for _ in 0..3 {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut shell = Command::new("sh");
+        let shell = shell.args(["-c", SCRIPT, "postgres", &port.to_string()]);
+        let mut holder = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut said = String::new();
+        BufReader::new(holder.stdout.take().unwrap()).read_line(&mut said).unwrap();
+        if said.trim() == "ready" {
+            // Kept open for as long as this process lives: its end ends the server.
+            std::mem::forget(holder.stdin.take());
+            return Ok(port);
+        }
+        reason = said.trim().to_owned();
+        let _ = holder.wait();
+    }
+    Err(reason)
+}
