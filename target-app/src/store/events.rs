@@ -23,15 +23,14 @@ impl Store {
         on_pool!(self, |pool| {
             let mut insert = QueryBuilder::new("INSERT INTO events (id, kind, product, received_at_ms) ");
             insert.push_values(events, |mut row, event| {
-                row.push_bind(&event.id).push_bind(&event.kind).push_bind(event.product).push_bind(event.received_at_ms);
+                row.push_bind(&event.id)
+                    .push_bind(&event.kind)
+                    .push_bind(event.product)
+                    .push_bind(event.received_at_ms);
             });
             insert.push(" ON CONFLICT (id) DO NOTHING");
             insert.build().execute(pool).await?;
         });
         Ok(())
-    }
-
-    pub(crate) async fn count_events(&self) -> Result<i64, StoreError> {
-        Ok(on_pool!(self, |pool| sqlx::query_scalar("SELECT COUNT(*) FROM events").fetch_one(pool).await?))
     }
 }

@@ -17,7 +17,12 @@ pub(crate) enum Processed {
 
 impl Store {
     /// Adds to what was settled of an order, unless this message has done so; `id` is absent where nobody asks.
-    pub(crate) async fn settle_payment(&self, id: Option<&str>, order: &str, cents: i64) -> Result<Processed, StoreError> {
+    pub(crate) async fn settle_payment(
+        &self,
+        id: Option<&str>,
+        order: &str,
+        cents: i64,
+    ) -> Result<Processed, StoreError> {
         const SEEN: &str = "INSERT INTO messages (id, received_at_ms) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING";
         const SETTLE: &str = "UPDATE orders SET settled_cents = settled_cents + $2 WHERE id = $1";
         in_transaction!(self, |transaction| {

@@ -16,7 +16,7 @@ mod error;
 pub(crate) mod events;
 mod keys;
 mod limit;
-mod messages;
+pub(crate) mod messages;
 mod orders;
 pub(crate) mod outbox;
 mod postgres;

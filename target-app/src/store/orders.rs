@@ -80,11 +80,13 @@ const SELECT_OLD: &str = "SELECT id, product, quantity, total_cents, CAST(NULL A
      CAST(NULL AS TEXT) AS currency, charge, settled_cents, created_at_ms FROM orders WHERE id = $1";
 const SELECT_BOTH: &str = "SELECT id, product, quantity, total_cents, unit_cents, currency, charge, settled_cents,
      created_at_ms FROM orders WHERE id = $1";
-const SELECT_NEW: &str = "SELECT id, product, quantity, CAST(NULL AS BIGINT) AS total_cents, unit_cents, currency, charge,
+const SELECT_NEW: &str =
+    "SELECT id, product, quantity, CAST(NULL AS BIGINT) AS total_cents, unit_cents, currency, charge,
      settled_cents, created_at_ms FROM orders WHERE id = $1";
 
 // The same nine values are bound for each; a step uses those that it knows.
-const INSERT_OLD: &str = "INSERT INTO orders (id, product, quantity, charge, idempotency_key, created_at_ms, total_cents)
+const INSERT_OLD: &str =
+    "INSERT INTO orders (id, product, quantity, charge, idempotency_key, created_at_ms, total_cents)
      VALUES ($1, $2, $3, $4, $5, $6, $7)";
 const INSERT_BOTH: &str = "INSERT INTO orders
      (id, product, quantity, charge, idempotency_key, created_at_ms, total_cents, unit_cents, currency)

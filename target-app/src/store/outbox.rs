@@ -87,7 +87,8 @@ impl Store {
 
     /// Intents that are not done: all of them, and those of this owner that are due or under way.
     pub(crate) async fn outbox_size(&self, owner: &str) -> Result<(i64, i64), StoreError> {
-        const SQL: &str = "SELECT COUNT(*), CAST(COALESCE(SUM(CASE WHEN owner = $1 AND (state = 'undoing' OR due_at_ms <= $2)
+        const SQL: &str =
+            "SELECT COUNT(*), CAST(COALESCE(SUM(CASE WHEN owner = $1 AND (state = 'undoing' OR due_at_ms <= $2)
                  THEN 1 ELSE 0 END), 0) AS BIGINT) FROM outbox WHERE state <> 'done'";
         Ok(on_pool!(self, |pool| sqlx::query_as(SQL).bind(owner).bind(now_ms()).fetch_one(pool).await?))
     }

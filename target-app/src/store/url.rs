@@ -49,7 +49,9 @@ impl FromStr for DatabaseUrl {
         };
         match file {
             "" => Err(invalid(" (the name is empty)".to_owned())),
-            ":memory:" => Err(invalid(" (one in memory is not shared by connections; leave it out for a temporary file)".to_owned())),
+            ":memory:" => Err(invalid(
+                " (one in memory is not shared by connections; leave it out for a temporary file)".to_owned(),
+            )),
             file => Ok(Self::from(Path::new(file))),
         }
     }

@@ -18,31 +18,7 @@ use std::{
     },
 };
 
-const SCRIPT: &str = r#"
-set -eu
-bin=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -1)
-[ -x "$bin/postgres" ] || { echo "there is no PostgreSQL: install Debian's package postgresql"; exit 0; }
-dir=$(mktemp -d /tmp/squall-postgres-XXXXXX)
-trap 'rm -rf "$dir"' EXIT
-as=
-if [ "$(id -u)" = 0 ]; then
-    chown postgres "$dir"
-    as="setpriv --reuid=postgres --regid=postgres --init-groups"
-fi
-cd "$dir"
-$as "$bin/initdb" -D "$dir/data" -U shop -A trust --no-sync >"$dir/log" 2>&1 </dev/null || { echo "initdb: $(tail -1 "$dir/log")"; exit 0; }
-$as "$bin/postgres" -D "$dir/data" -p "$1" -k "$dir" -c listen_addresses=127.0.0.1 -c fsync=off \
-    -c max_connections=300 -c shared_buffers=32MB >"$dir/log" 2>&1 </dev/null &
-pid=$!
-for _ in $(seq 200); do
-    if "$bin/pg_isready" -q -h 127.0.0.1 -p "$1"; then echo ready; break; fi
-    kill -0 "$pid" 2>/dev/null || { echo "postgres: $(tail -1 "$dir/log")"; exit 0; }
-    sleep 0.1
-done
-read -r _ || true
-kill -QUIT "$pid" 2>/dev/null || true
-wait "$pid" || true
-"#;
+const SCRIPT: &str = include_str!("postgres.sh");
 
 static SERVER: OnceLock<Result<u16, String>> = OnceLock::new();
 static DATABASES: AtomicU32 = AtomicU32::new(0);
@@ -69,7 +45,8 @@ fn start() -> Result<u16, String> {
     for _ in 0..3 {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut shell = Command::new("sh");
-        let shell = shell.args(["-c", SCRIPT, "postgres", &port.to_string()]);
+        let shell =
+            shell.args(["-c", SCRIPT, "postgres", &port.to_string(), "-c", "fsync=off", "-c", "shared_buffers=32MB"]);
         let mut holder = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut said = String::new();
         BufReader::new(holder.stdout.take().unwrap()).read_line(&mut said).unwrap();
