@@ -24,6 +24,7 @@ mod process;
 mod report;
 mod runner;
 mod scale;
+mod shop;
 mod stamped;
 mod stats;
 mod transfer;
@@ -90,6 +91,8 @@ enum Mode {
         #[arg(long)]
         freeze_for: u64,
     },
+    /// What the shop's patterns gain and cost, beside what their sources claim
+    Shop(shop::ShopArgs),
 }
 
 fn main() -> ExitCode {
@@ -98,14 +101,16 @@ fn main() -> ExitCode {
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         tell("a TLS provider is installed already");
     }
-    let outcome = match cli.mode {
-        Some(Mode::ServeAgent { proxies }) => agent_mode::serve(proxies),
+    let outcome = match &cli.mode {
+        Some(Mode::ServeAgent { proxies }) => agent_mode::serve(*proxies),
         Some(Mode::Framing) => framing::run(cli.quick),
-        Some(Mode::Runner(choice)) => runner::run(&choice, cli.quick),
+        Some(Mode::Runner(choice)) => runner::run(choice, cli.quick),
         Some(Mode::ServeFreezing { delay, freeze_at, freeze_for }) => {
-            let [delay, freeze_at, freeze_for] = [delay, freeze_at, freeze_for].map(std::time::Duration::from_millis);
+            let [delay, freeze_at, freeze_for] =
+                [*delay, *freeze_at, *freeze_for].map(std::time::Duration::from_millis);
             runner::serve(delay, freeze_at, freeze_for)
         }
+        Some(Mode::Shop(args)) => shop::run(args, cli.quick),
         None => bench(&cli),
     };
     let Err(failure) = outcome else { return ExitCode::SUCCESS };
