@@ -50,6 +50,7 @@ async fn once(agents: &[SocketAddr], switch: &Switch, journal: &Path) -> Result<
         url: format!("http://{address}"),
         token: None,
         tls: Default::default(),
+        labels: Default::default(),
     };
     let setup = Setup {
         experiment: experiment(agents.len(), switch.address)?,
