@@ -84,6 +84,7 @@ pub fn ask(file: &Path, args: &RunChoice) -> Result<(), Failure> {
 /// # Errors
 /// When there was no run: the file is invalid, it was refused, or something failed.
 pub async fn run_file(file: &Path, args: &RunChoice, stop: Stop) -> Result<Finished, Failure> {
+    args.live.is_drawn()?;
     let scene = Scene::choose(&args.environment, file)?;
     std::fs::create_dir_all(&args.report)
         .map_err(|e| Failure::failed(format!("failed to make the directory {}: {e}", args.report.display())))?;
@@ -164,7 +165,7 @@ async fn run_on(
     };
     output::progress(&format!("run {}: {} on {}", run.start.id, run.experiment.name, scene.name()));
     let id = run.start.id.clone();
-    let (live, done) = (Live::of(&run), CancellationToken::new());
+    let (live, done) = (Live::of(&run, args.live.is_drawn()?), CancellationToken::new());
     let showing = tokio::spawn(live.show(done.clone()));
     let end = run.execute().await;
     done.cancel();

@@ -20,6 +20,7 @@ pub async fn carry_out(run: &Run) {
     let lasting = run.experiment.method.iter().map(Step::duration).sum();
     run.log.tell(What::Phase { phase: Phase::Method, lasting: Some(lasting) }).await;
     for step in &run.experiment.method {
+        run.gate.pass(step.name(), &run.log, &run.stop).await;
         if run.stop.is_stopped() {
             return;
         }

@@ -10,6 +10,7 @@
 //! Invariant: from the moment a lease is held, `heal` runs, however the rest ends: stopped, failed or panicked.
 
 pub mod baseline;
+pub mod gate;
 mod guard;
 pub mod heal;
 pub mod lease;
@@ -33,6 +34,7 @@ use crate::{
 };
 use baseline::Baseline;
 use futures::FutureExt;
+use gate::Gate;
 use lease::{HeldLease, Leases};
 use log::Log;
 use plan::Plan;
@@ -98,6 +100,8 @@ pub struct Run {
     pub recorder: Arc<Recorder>,
     /// The switch that stops it.
     pub stop: Stop,
+    /// Where a person may make it wait.
+    pub gate: Gate,
     leases: BTreeMap<String, HeldLease>,
     faults: parking_lot::Mutex<Vec<FaultRecord>>,
     keeper: Leases,
@@ -130,7 +134,8 @@ pub async fn prepare(setup: Setup) -> Result<Run, PrepareError> {
     let log = Log::new(start.id.clone(), recorder.started(), journal.clone(), experiment.secrets.clone(), stop.clone());
     let leases = keeper.held.clone();
     let (experiment, faults) = (Arc::new(experiment), parking_lot::Mutex::default());
-    Ok(Run { start, experiment, plan, log, recorder, stop, leases, faults, keeper, journal, seed })
+    let gate = Gate::default();
+    Ok(Run { start, experiment, plan, log, recorder, stop, gate, leases, faults, keeper, journal, seed })
 }
 
 impl Run {
