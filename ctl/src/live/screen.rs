@@ -64,6 +64,9 @@ impl Screen {
     pub fn open() -> std::io::Result<Self> {
         let has_keys = std::io::stdin().is_terminal();
         restore_on_panic();
+        if ACTIVE.load(Ordering::SeqCst) {
+            return Err(std::io::Error::other("another run has the screen"));
+        }
         enter(has_keys)?;
         let drawn = Terminal::new(CrosstermBackend::new(std::io::stderr()));
         let mut terminal = drawn.inspect_err(|_| restore())?;

@@ -120,6 +120,15 @@ fn a_fault_is_set_and_one_promise_is_broken() {
 }
 
 #[test]
+fn the_readme_shows_the_screen_as_it_is() {
+    let readme = include_str!("../../../README.md");
+    for line in drawn(&model(), 80, 24).lines() {
+        let line = line.trim_matches('"').trim_end();
+        assert!(readme.lines().any(|shown| shown == line), "README.md has no\n{line}");
+    }
+}
+
+#[test]
 fn a_condition_is_met_and_the_run_is_paused() {
     let mut model = model();
     model.guards[1].met_since = Some(ms(8_800));
