@@ -80,7 +80,10 @@ fn small(model: &Model, look: Look, frame: &mut Frame<'_>) {
 
 fn popup(model: &Model, look: Look, frame: &mut Frame<'_>) {
     let (title, text) = match &model.mode {
-        Mode::Watching => return,
+        Mode::Watching => match &model.question {
+            Some((question, _)) => (" A question to you ", panels::asked(question, look)),
+            None => return,
+        },
         Mode::Aborting => (" Abort? ", panels::question(look)),
         Mode::Noting(text) => (" Note ", panels::note(text, look)),
         Mode::Help => (" Keys ", panels::help(look)),

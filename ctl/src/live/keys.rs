@@ -2,7 +2,11 @@
 
 use super::model::{Mode, Model};
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
-use squall_engine::run::gate;
+use squall_engine::{experiment::Answer, run::gate};
+use std::time::Duration;
+
+/// A key that was pressed sooner after a question came up was not meant for it.
+const READ: Duration = Duration::from_millis(700);
 
 /// Letters of a note, at most.
 const LONGEST_NOTE: usize = 500;
@@ -16,6 +20,8 @@ pub enum Action {
     Pause,
     /// Write this down.
     Note(String),
+    /// Answer the question of a `pause`.
+    Answer(Answer),
     /// As SIGINT does.
     Quit,
     /// Stop the process until it is continued, as Ctrl-Z does.
@@ -54,6 +60,14 @@ pub fn press(model: &mut Model, key: KeyEvent) -> Option<Action> {
 
 fn watching(model: &mut Model, key: KeyCode) -> Option<Action> {
     model.hint.clear();
+    if let (Some((_, since)), KeyCode::Char(letter @ ('y' | 'Y' | 'n' | 'N'))) = (&model.question, key) {
+        if model.now.saturating_sub(*since) < READ {
+            model.hint = "a question has just come up: once more to answer it".to_owned();
+            return None;
+        }
+        model.question = None;
+        return Some(Action::Answer(if letter.eq_ignore_ascii_case(&'y') { Answer::Continue } else { Answer::Stop }));
+    }
     match key {
         KeyCode::Char('a') if model.stopping => model.hint = "it is stopping already".to_owned(),
         KeyCode::Char('a') => model.mode = Mode::Aborting,

@@ -22,9 +22,9 @@ mod watcher;
 #[cfg(test)]
 mod tests;
 
-use crate::{exit::Failure, output};
+use crate::{ask::Asking, exit::Failure, output};
 use clap::ValueEnum;
-use squall_engine::run::Run;
+use squall_engine::run::{Run, person::Person};
 use tokio_util::sync::CancellationToken;
 
 /// When the screen is drawn.
@@ -65,23 +65,31 @@ fn is_ci() -> bool {
 pub struct Live {
     plain: plain::Plain,
     watcher: Option<watcher::Watcher>,
+    person: Person,
 }
 
 impl Live {
     /// Listens to this run from now on.
     pub fn of(run: &Run, drawn: bool) -> Self {
-        Self { plain: plain::Plain::of(run), watcher: drawn.then(|| watcher::Watcher::of(run)) }
+        Self {
+            plain: plain::Plain::of(run),
+            watcher: drawn.then(|| watcher::Watcher::of(run)),
+            person: run.person.clone(),
+        }
     }
 
     /// Draws or prints until the verdict or until `done`. What was drawn stands on the terminal as lines afterwards.
     pub async fn show(self, done: CancellationToken) {
-        let Self { plain, watcher } = self;
-        if let Some(watcher) = watcher
-            && let Some(missed) = watcher.watch(&done).await
-        {
-            output::progress(&format!("no live view: {missed}"));
+        let Self { plain, watcher, person } = self;
+        if let Some(watcher) = watcher {
+            match watcher.watch(&done).await {
+                // It has heard all the while: what was on the screen stands on the terminal when that is gone.
+                None => return plain.show(done).await,
+                Some(missed) => output::progress(&format!("no live view: {missed}")),
+            }
         }
-        // It has heard all the while: what was on the screen stands on the terminal when that is gone.
+        let asking = Asking::start(person);
         plain.show(done).await;
+        asking.end().await;
     }
 }

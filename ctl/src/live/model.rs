@@ -6,7 +6,7 @@ use super::plain;
 use squall_engine::{
     event::{Event, Phase, What},
     record::Outcome,
-    run::gate,
+    run::{gate, person::Question},
     verdict::Verdict,
 };
 use std::{collections::VecDeque, time::Duration};
@@ -37,6 +37,8 @@ pub struct Model {
     pub left_out: usize,
     pub gate: gate::State,
     pub mode: Mode,
+    /// What a `pause` asks a person, and since when that is on the screen.
+    pub question: Option<(Question, Duration)>,
     /// What the last key came to.
     pub hint: String,
     pub verdict: Option<Verdict>,
@@ -164,6 +166,12 @@ impl Model {
         if let (gate::State::Waiting, Some(phase)) = (self.gate, &mut self.phase) {
             phase.since += passed;
         }
+    }
+
+    /// What is asked now, if anything.
+    pub fn ask(&mut self, pending: Option<Question>) {
+        let known = self.question.take().filter(|(known, _)| Some(known) == pending.as_ref());
+        self.question = known.or(pending.map(|question| (question, self.now)));
     }
 
     /// Adds a line to the events.

@@ -8,7 +8,11 @@ use ratatui::{
     style::{Color, Modifier, Style},
     text::{Line, Span, Text},
 };
-use squall_engine::{event::Phase, record::Outcome, run::gate};
+use squall_engine::{
+    event::Phase,
+    record::Outcome,
+    run::{gate, person::Question},
+};
 use std::time::Duration;
 
 const PHASES: [Phase; 7] =
@@ -267,6 +271,22 @@ pub fn question(look: Look) -> Text<'static> {
         Line::default(),
         Line::from(vec![Span::styled("y", look.strong()), Span::raw(" abort   any other key: go on")]),
     ])
+}
+
+/// What a `pause` asks.
+pub fn asked(question: &Question, look: Look) -> Text<'static> {
+    // By hand, so that the box is as high as the text.
+    let letters: Vec<char> = question.question.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let mut lines: Vec<Line<'static>> =
+        letters.chunks(60).map(|row| Line::from(row.iter().collect::<String>())).collect();
+    lines.push(Line::default());
+    lines.push(Line::from(vec![
+        Span::styled("y", look.strong()),
+        Span::raw(" continue   "),
+        Span::styled("n", look.strong()),
+        Span::raw(format!(" stop   without an answer: {}", question.default.word())),
+    ]));
+    Text::from(lines)
 }
 
 /// The note that is being typed; its end is what is seen of a long one.

@@ -70,5 +70,6 @@ fn told(what: &What) -> Option<String> {
         What::Failed { message } => format!("failed: {message}"),
         What::Note { text } => text.clone(),
         What::Intent { .. } | What::StepEnded { .. } | What::Verdict { .. } => return None,
+        other => squall_engine::event::in_words(other)?,
     })
 }

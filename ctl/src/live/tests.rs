@@ -10,8 +10,9 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::{Terminal, backend::TestBackend};
 use squall_engine::{
     event::{Event, Phase, What},
+    experiment::Answer,
     record::Outcome,
-    run::gate,
+    run::{gate, person::Question},
 };
 use std::{collections::VecDeque, time::Duration};
 
@@ -207,6 +208,25 @@ fn any_size_and_any_text_is_drawn() {
         }
     }
     assert!(drawn(&Model { mode: Mode::Watching, ..model }, 80, 24).contains("more, none of them worse"));
+}
+
+#[test]
+fn a_question_is_answered_by_keys_but_not_by_one_that_was_on_its_way() {
+    let mut model = model();
+    let question = Question { step: "look".into(), question: "Is the dashboard green?".into(), default: Answer::Stop };
+    model.ask(Some(question.clone()));
+    assert_eq!(press(&mut model, "n"), [], "it was meant as a note");
+    model.pass(ms(11_000));
+    model.ask(Some(question.clone()));
+    insta::assert_snapshot!("question_80x24", drawn(&model, 80, 24));
+    assert_eq!(press(&mut model, "x"), []);
+    assert_eq!(press(&mut model, "y"), [Action::Answer(Answer::Continue)]);
+    model.ask(Some(question));
+    model.pass(ms(13_000));
+    assert_eq!(press(&mut model, "n"), [Action::Answer(Answer::Stop)]);
+    model.ask(None);
+    assert_eq!(press(&mut model, "n"), []);
+    assert_eq!(model.mode, Mode::Noting(String::new()), "and without a question it is a note again");
 }
 
 #[test]

@@ -21,6 +21,7 @@ use squall_engine::{
         Run,
         gate::Gate,
         log::Log,
+        person::Person,
         stop::{Signal, Stop, StopReason},
     },
     sample::Metric,
@@ -54,6 +55,7 @@ pub struct Watcher {
     log: Log,
     stop: Stop,
     gate: Gate,
+    person: Person,
     agents: Vec<AgentClient>,
     baselines: Baselines,
     baseline_from: Duration,
@@ -82,6 +84,7 @@ impl Watcher {
             log: run.log.clone(),
             stop: run.stop.clone(),
             gate: run.gate.clone(),
+            person: run.person.clone(),
             agents: touched.map(|agent| agent.client.clone()).collect(),
             baselines: Baselines::default(),
             baseline_from: Duration::ZERO,
@@ -145,6 +148,7 @@ impl Watcher {
         let now = self.recorder.now();
         self.model.gate = self.gate.state();
         self.model.pass(now);
+        self.model.ask(self.person.pending());
         let second = now.saturating_sub(self.last_second) >= SECOND;
         if second {
             self.last_second = now;
@@ -192,6 +196,7 @@ impl Watcher {
             }
             Action::Pause => self.model.gate = self.gate.turn(),
             Action::Note(text) => self.note(text),
+            Action::Answer(answer) => self.person.answer(answer),
             Action::Quit => {
                 // Whoever listens for signals hears it like any other; there is always somebody during a run.
                 let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::INT);
