@@ -69,6 +69,28 @@ impl Secrets {
         }
     }
 
+    /// Keeps a URL secret that holds a password, and the password by itself: as written, and with its `%` signs undone.
+    pub fn add_url(&mut self, url: &str) {
+        let user =
+            url.split_once("://").and_then(|(_, rest)| Some(rest.split(['/', '?', '#']).next()?.rsplit_once('@')?.0));
+        let named =
+            url.split_once('?').map_or("", |(_, query)| query).split('&').filter_map(|pair| pair.split_once('='));
+        let named = named.filter(|(name, _)| name.eq_ignore_ascii_case("password")).map(|(_, value)| value);
+        let passwords: Vec<&str> =
+            user.and_then(|user| Some(user.split_once(':')?.1)).into_iter().chain(named).collect();
+        for password in passwords.into_iter().filter(|password| !password.is_empty()) {
+            let plain: String = url::form_urlencoded::parse(format!("p={}", password.replace('+', "%2B")).as_bytes())
+                .next()
+                .map_or_else(String::new, |(_, value)| value.into_owned());
+            self.add(url);
+            self.add(password);
+            self.add(&plain);
+            // One that is too short to be replaced wherever it stands still is where a URL has it.
+            self.add(&format!(":{password}@"));
+            self.add(&format!("password={password}"));
+        }
+    }
+
     /// Whether one of them is in this text.
     #[must_use]
     pub fn is_in(&self, text: &str) -> bool {
@@ -185,7 +207,49 @@ pub enum ProbeKind {
         group: Option<AgentGroup>,
         /// What of it.
         read: AgentRead,
+        /// Whether a row compares those hit with those spared, so that each reading brings both groups.
+        control: bool,
     },
+    /// What a Prometheus server answers to a query.
+    Promql(PromqlPlan),
+    /// One value of a database.
+    Sql(SqlPlan),
+}
+
+/// A query that a Prometheus server is asked.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PromqlPlan {
+    /// The server, as its API's clients name it: without `/api/v1`.
+    pub url: String,
+    /// What is asked: a scalar, or a vector of one element.
+    pub query: String,
+    /// Headers; `Authorization` where there is a token.
+    pub headers: Vec<(String, String)>,
+}
+
+/// Headers may be secrets, and are not shown.
+impl std::fmt::Debug for PromqlPlan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PromqlPlan").field("query", &self.query).finish_non_exhaustive()
+    }
+}
+
+/// A value that a database is asked for.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SqlPlan {
+    /// Where, `sqlite:…` or `postgres://…`; it may hold a password.
+    pub url: String,
+    /// One statement that gives one row of one column.
+    pub query: String,
+    /// Where the experiment's file is: a relative path of SQLite's is from there.
+    pub directory: PathBuf,
+}
+
+/// The URL may hold a password, and is not shown.
+impl std::fmt::Debug for SqlPlan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SqlPlan").field("query", &self.query).finish_non_exhaustive()
+    }
 }
 
 /// A program that a probe runs.
@@ -336,6 +400,8 @@ pub struct SteadyRow {
     pub when: Vec<When>,
     /// Fewer samples than this are no conclusion.
     pub min_samples: Option<usize>,
+    /// It is broken only when it is out of tolerance for so long without a break; none: at once.
+    pub lasting: Option<Duration>,
 }
 
 /// One metric against one tolerance.
@@ -345,6 +411,38 @@ pub struct Check {
     pub metric: Metric,
     /// What it is held against.
     pub tolerance: Tolerance,
+    /// Of a burn rate, over which windows; of every other metric none.
+    pub burn: Option<Burn>,
+}
+
+impl Check {
+    /// A metric against a tolerance; not for a burn rate, which has more to it.
+    #[must_use]
+    pub const fn new(metric: Metric, tolerance: Tolerance) -> Self {
+        Self { metric, tolerance, burn: None }
+    }
+}
+
+/// What a burn rate is of: an objective, and the two windows that must both burn.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Burn {
+    /// The share of samples that shall succeed, above 0 and below 1.
+    pub objective: f64,
+    /// The long window: enough has burnt to matter.
+    pub long: Duration,
+    /// The short one: it still burns.
+    pub short: Duration,
+}
+
+impl Burn {
+    /// `of 99.9% over 30s and 5s`.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        let Self { objective, long, short } = self;
+        // Rounded where floating point would show more digits than were written.
+        let percent = (objective * 1e10).round() / 1e8;
+        format!("of {percent}% over {} and {}", squall_wire::Span::from(*long), squall_wire::Span::from(*short))
+    }
 }
 
 /// When a row of the steady state must hold.
@@ -371,7 +469,7 @@ pub enum AbortRow {
         probe: String,
         /// What must all be met for the abort.
         checks: Vec<Check>,
-        /// The window.
+        /// The window; zero where only burn rates are watched, which have their own.
         lasting: Duration,
     },
     /// Some series has given no sample for so long.

@@ -63,9 +63,15 @@ fn read(inputs: &Inputs<'_>, report: &mut Reporter<'_>, secrets: &mut Secrets) -
         env_var: inputs.env_var,
         base_dir: inputs.base_dir,
     };
-    let resolved = variables::resolve(&mut tree, sources, false, report);
+    let mut resolved = variables::resolve(&mut tree, sources, false, report);
     secrets.extend(&resolved.secrets);
     let document: Document = yaml::read(&mut tree, report)?;
+    for probe in document.probes.iter().flat_map(|probes| probes.values()) {
+        if let Some(url) = probe.sql.as_ref().and_then(|sql| sql.url.as_ref()) {
+            resolved.secrets.add_url(url.as_str());
+        }
+    }
+    secrets.extend(&resolved.secrets);
     let source = Source { path: inputs.path.to_owned(), text: inputs.text.to_owned() };
     validate(&document, &tree, resolved, source, inputs.base_dir, report)
 }

@@ -214,6 +214,7 @@ fn summary(cells: &Cells) -> TimingInfo {
         p99: quantile(0.99),
         p999: quantile(0.999),
         max: quantile(1.0),
+        times: None,
     }
 }
 

@@ -11,8 +11,8 @@ mod rows;
 mod text;
 
 pub use measure::{
-    AgentProbeDoc, CommandProbeDoc, CommandReadDoc, ExpectDoc, HttpProbeDoc, MetricsProbeDoc, ProbeDoc, RequestDoc,
-    TcpProbeDoc, TrafficDoc,
+    AgentProbeDoc, CommandProbeDoc, CommandReadDoc, ExpectDoc, HttpProbeDoc, MetricsProbeDoc, ProbeDoc, PromqlProbeDoc,
+    RequestDoc, SqlProbeDoc, TcpProbeDoc, TrafficDoc,
 };
 pub use method::{InjectDoc, StepDoc};
 pub use rows::{AbortDoc, SteadyDoc};

@@ -2,12 +2,14 @@
 //!
 //! What all connections did comes from the proxy's counters; rates are their growth between two readings, restarts of
 //! the agent included. What a group of them did, and how long things took, comes from the agent's traffic since the
-//! mark of the reading before. Neighbours: `squall-agent` answers, `growth` compares.
+//! mark of the reading before; where a row compares those hit with those spared, so do all times of both.
+//! Neighbours: `squall-agent` answers, `growth` compares, `judge::control` gets the groups.
 
 use super::{AgentAddress, Seen, Unread, growth::Growth};
 use crate::{
     experiment::{AgentGroup, AgentRead},
     fetch,
+    groups::Group,
 };
 use reqwest::{Client, StatusCode};
 use serde::{Deserialize, de::DeserializeOwned};
@@ -26,9 +28,20 @@ pub(super) struct AgentProbe {
     proxy: ProxyName,
     group: Option<AgentGroup>,
     read: AgentRead,
+    /// Whether both groups are wanted with each reading.
+    control: bool,
+    groups: Option<Groups>,
     growth: Growth<()>,
     /// Where the next reading of the traffic counts from, and when that was.
     mark: Option<(Mark, Instant)>,
+}
+
+/// Both groups since the reading before.
+pub(super) struct Groups {
+    pub(super) since: Instant,
+    pub(super) until: Instant,
+    pub(super) hit: Group,
+    pub(super) spared: Group,
 }
 
 /// All that is needed of a proxy's description, so that an agent of another version can be read.
@@ -51,14 +64,29 @@ impl AgentProbe {
         proxy: &ProxyName,
         group: Option<AgentGroup>,
         read: AgentRead,
+        control: bool,
     ) -> Self {
         let url = agent.url.trim_end_matches('/').to_owned();
         let (proxy, token) = (proxy.clone(), agent.token.clone());
-        Self { client, url, token, proxy, group, read, growth: Growth::default(), mark: None }
+        let growth = Growth::default();
+        Self { client, url, token, proxy, group, read, control, groups: None, growth, mark: None }
     }
 
     pub(super) async fn read(&mut self) -> Result<Seen, Unread> {
-        if self.group.is_none() && self.read.is_counter() { self.counters().await } else { self.traffic().await }
+        self.groups = None;
+        let counter = self.group.is_none() && self.read.is_counter();
+        if !counter {
+            return self.traffic().await;
+        }
+        if self.control {
+            self.traffic().await?;
+        }
+        self.counters().await
+    }
+
+    /// What the last reading saw of both groups, once.
+    pub(super) fn take_groups(&mut self) -> Option<Groups> {
+        self.groups.take()
     }
 
     async fn counters(&mut self) -> Result<Seen, Unread> {
@@ -91,7 +119,8 @@ impl AgentProbe {
 
     async fn traffic(&mut self) -> Result<Seen, Unread> {
         let since = self.mark.as_ref().map(|(mark, _)| format!("&since={mark}")).unwrap_or_default();
-        let path = format!("/v1/traffic?proxy={}{since}", self.proxy);
+        let times = if self.control { "&times=true" } else { "" };
+        let path = format!("/v1/traffic?proxy={}{since}{times}", self.proxy);
         let (status, Traffic { mark, proxies }) = match self.get(&path).await? {
             Answer::Value(status, traffic) => (status, traffic),
             Answer::Forgotten(status) => {
@@ -100,9 +129,17 @@ impl AgentProbe {
                 return Ok(Seen { status: Some(status), value: None, text, failed: None });
             }
         };
-        let before = self.mark.replace((mark, Instant::now())).map(|(_, at)| at);
-        let seen = proxies.iter().find(|seen| seen.proxy == self.proxy).map(|seen| group(seen, self.group));
+        let now = Instant::now();
+        let before = self.mark.replace((mark, now)).map(|(_, at)| at);
+        let seen = proxies.iter().find(|seen| seen.proxy == self.proxy);
         let seen = seen.ok_or_else(|| Unread::new(format!("the agent says nothing of proxy `{}`", self.proxy)))?;
+        if self.control
+            && let Some(since) = before
+        {
+            let (hit, spared) = (told(&seen.hit, self.read)?, told(&seen.spared, self.read)?);
+            self.groups = Some(Groups { since, until: now, hit, spared });
+        }
+        let seen = group(seen, self.group);
         let value = figure(self.read, seen, before.map(|before| before.elapsed()));
         let why = if before.is_none() { FIRST } else { "nothing of it since the reading before" };
         Ok(Seen { status: Some(status), value, text: value.is_none().then(|| why.to_owned()), failed: None })
@@ -135,6 +172,21 @@ fn group(seen: &ProxyTraffic, group: Option<AgentGroup>) -> &TrafficGroup {
         Some(AgentGroup::Hit) => &seen.hit,
         Some(AgentGroup::Spared) => &seen.spared,
     }
+}
+
+/// What a group did, with the times that the reading is about; where it is not about times, those to the first byte.
+fn told(group: &TrafficGroup, read: AgentRead) -> Result<Group, Unread> {
+    let timing = match read {
+        AgentRead::ConnectP50 | AgentRead::ConnectP90 | AgentRead::ConnectP99 => &group.connect,
+        AgentRead::DurationP50 | AgentRead::DurationP90 | AgentRead::DurationP99 => &group.duration,
+        _ => &group.first_byte,
+    };
+    let times = match &timing.times {
+        Some(times) => times.iter().copied().collect(),
+        None if timing.count == 0 => BTreeMap::new(),
+        None => return Err(Unread::new("the agent does not tell single times: it is older than this squall")),
+    };
+    Ok(Group { ended: group.ended, errors: group.errors, times })
 }
 
 /// The value that is read: connections, so many a second, a share of 1, or seconds. What is counted since a reading

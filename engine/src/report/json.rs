@@ -90,6 +90,7 @@ fn row(row: &RowResult) -> Value {
         "shown": row.shown,
         "baseline": row.baseline,
         "samples": row.samples,
+        "control": row.control,
     })
 }
 

@@ -288,6 +288,7 @@ fn row(
         samples,
         outcome,
         limits: limits.to_vec(),
+        control: None,
     }
 }
 
