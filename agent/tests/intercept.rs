@@ -6,7 +6,7 @@
 
 mod intercept_support;
 
-use intercept_support::{Net, SERVER, SERVER_V6, Visit, cable, inside, ip, run, send, wait_for};
+use intercept_support::{Net, SERVER, SERVER_V6, Visit, cable, inside, ip, leads_a_session, run, send, wait_for};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::{process::Command, time::Duration};
@@ -60,17 +60,14 @@ fn the_watchdog_heeds_no_signal_of_a_terminal_and_is_replaced_when_it_is_killed(
     let Some(net) = Net::new("the_watchdog_heeds_no_signal_of_a_terminal") else { return };
     let mut agent = net.intercepting();
     let first = agent.watchdog();
-    let session = |pid| rustix::process::getsid(rustix::process::Pid::from_raw(i32::try_from(pid).unwrap())).unwrap();
-    assert_ne!(session(first), session(agent.pid()));
+    assert!(leads_a_session(first), "what a terminal sends to the agent's session does not reach it");
     for signal in [Signal::INT, Signal::HUP, Signal::QUIT, Signal::TERM] {
         send(first, signal);
     }
     assert_eq!(agent.watchdog(), first);
     send(first, Signal::KILL);
-    wait_for(|| (agent.watchdog() != first).then_some(()));
-    // Its successor says that it watches a moment after it is there.
-    let second = agent.watchdog();
-    wait_for(|| (session(second) != session(agent.pid())).then_some(()));
+    // Its successor is there a moment before it leaves the agent's session and watches.
+    wait_for(|| Some(agent.watchdog()).filter(|pid| *pid != first && leads_a_session(*pid)));
     assert!(!net.is_direct(), "intercepted all the while");
     agent.signal(Signal::KILL);
     agent.wait();

@@ -9,7 +9,9 @@
 use crate::exit::Failure;
 use squall_agent::{Agent, AgentConfig};
 use squall_engine::{agent_client::AgentTarget, agent_tls::AgentTls};
-use squall_shop::{Dependency, DependencyConfig, DependencyKind, Origin, Pattern, Shop, ShopConfig, ShutdownConfig};
+use squall_shop::{
+    Dependency, DependencyConfig, DependencyKind, Origin, Pattern, Shop, ShopConfig, ShutdownConfig, StorageConfig,
+};
 use squall_wire::ProxySpec;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -185,7 +187,7 @@ async fn bind_shop(
     let config = ShopConfig {
         listen: ANY_PORT,
         dependencies,
-        database: Some(database),
+        storage: StorageConfig { database: Some(database), ..StorageConfig::default() },
         without,
         order_budget: ORDER_BUDGET,
         // No load balancer has to notice that this shop goes.

@@ -325,7 +325,7 @@ pub enum AgentRead {
     ConnectionsHit,
     /// Connections that ended with an error, a second since the reading before.
     ErrorRate,
-    /// Requests that came, a second since the reading before; on `http` only.
+    /// Requests that came, a second since the reading before; of a group, those that ended. On `http` only.
     RequestRate,
     /// Requests on which a fault acted, since the proxy was made.
     RequestsHit,
@@ -341,7 +341,7 @@ pub enum AgentRead {
     DownstreamDatagramRate,
     /// Datagrams for which a `udp` proxy had no room, a second since the reading before.
     DroppedDatagramRate,
-    /// The share of the connections that ended since the reading before that ended with an error.
+    /// The share of the connections that ended since the reading before that ended with an error; on `http` of the requests.
     ErrorRatio,
     /// How long reaching the upstream took since the reading before, the median.
     ConnectP50,
@@ -349,13 +349,14 @@ pub enum AgentRead {
     ConnectP90,
     /// The same, 99 % of them.
     ConnectP99,
-    /// From the client's first byte to the first that it got, since the reading before, the median.
+    /// From the client's first byte to the first that it got, since the reading before, the median; on `http` from a
+    /// request's head to the first byte of its response.
     FirstByteP50,
     /// The same, 90 % of them.
     FirstByteP90,
     /// The same, 99 % of them.
     FirstByteP99,
-    /// How long connections lasted that ended since the reading before, the median.
+    /// How long connections lasted that ended since the reading before, the median; on `http` how long requests took.
     DurationP50,
     /// The same, 90 % of them.
     DurationP90,
@@ -372,6 +373,8 @@ impl AgentRead {
                 Self::OpenConnections
                     | Self::ConnectionRate
                     | Self::ErrorRate
+                    | Self::RequestRate
+                    | Self::RequestErrorRate
                     | Self::UpstreamRate
                     | Self::DownstreamRate
             )
@@ -382,6 +385,7 @@ impl AgentRead {
         matches!(
             self,
             Self::ConnectionsHit
+                | Self::RequestsHit
                 | Self::UpstreamDatagramRate
                 | Self::DownstreamDatagramRate
                 | Self::DroppedDatagramRate

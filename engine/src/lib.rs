@@ -40,5 +40,6 @@ pub mod traffic;
 pub mod under_way;
 mod validate;
 mod variables;
+mod veil;
 pub mod verdict;
 mod yaml;

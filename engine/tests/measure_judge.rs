@@ -396,7 +396,7 @@ fn each_comparison_must_be_surer_the_more_there_are() {
     assert_eq!(compared(&rows(1), [reading()])[0].outcome, Broken);
     let two = compared(&rows(2), [reading()]);
     assert_eq!(two[0].outcome, Held);
-    assert!(two[0].shown.contains("p 0.0274, corrected 0.0549"), "{}", two[0].shown);
+    assert!(two[0].shown.contains("p 0.0274, corrected 0.0547"), "{}", two[0].shown);
 }
 
 #[test]

@@ -125,14 +125,14 @@ impl ShopArgs {
     pub(crate) fn config(self) -> ShopConfig {
         let mut config = ShopConfig {
             listen: self.listen,
-            database: self.database,
             without: self.without.into_iter().collect(),
             order_budget: self.order_budget.get(),
-            optional_share: self.optional_share.get(),
             ..ShopConfig::default()
         };
         let duration = |span: Option<Span>, usual: Duration| span.map_or(usual, Span::get);
-        config.request_slots = self.request_slots.unwrap_or(config.request_slots);
+        config.storage.database = self.database;
+        config.front.optional_share = self.optional_share.get();
+        config.front.request_slots = self.request_slots.unwrap_or(config.front.request_slots);
         config.bulkhead.size = self.pool_size.unwrap_or(config.bulkhead.size);
         config.bulkhead.common_size = self.common_pool_size.unwrap_or(config.bulkhead.common_size);
         config.breaker.open_for = duration(self.breaker_open_for, config.breaker.open_for);

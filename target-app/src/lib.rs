@@ -6,7 +6,7 @@
 //!                     └─▶ database
 //! ```
 //!
-//! Read it downwards: `shop.rs` puts the patterns together, `api/` takes requests, `pages.rs` and `orders.rs` do
+//! Read it downwards: `shop/` puts the patterns together, `api/` takes requests, `pages.rs` and `orders.rs` do
 //! the work, `upstream.rs` calls dependencies through the patterns of `resilience/`, one file each. Each pattern can
 //! be switched off ([`Pattern`]), so that an experiment can show what it is for.
 //!
@@ -29,7 +29,7 @@ mod shop;
 mod store;
 mod upstream;
 
-pub use config::{InvalidOrigin, Origin, ShopConfig};
+pub use config::{FrontConfig, InvalidOrigin, Origin, ShopConfig, StorageConfig};
 pub use dependency::{Dependency, DependencyConfig, DependencyKind, UnknownDependency};
 pub use error::ShopError;
 pub use pattern::{Pattern, UnknownPattern};

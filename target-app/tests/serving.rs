@@ -7,7 +7,7 @@ mod support;
 use serde_json::json;
 use squall_shop::{
     DependencyKind::{self, Facets, Payment, Recommendations, Reviews},
-    Origin, Pattern, Shop, ShopConfig, ShopError,
+    FrontConfig, Origin, Pattern, Shop, ShopConfig, ShopError,
 };
 use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 use support::{MEASURING, MS, World, config, eventually, series, tap::Mode};
@@ -99,7 +99,11 @@ async fn without_health_checks_everything_is_always_well() {
 
 /// A shop with two slots, both taken by orders that payment does not answer.
 async fn full(without: &[Pattern]) -> (World, tokio::task::JoinSet<u16>) {
-    let config = ShopConfig { request_slots: 2, without: without.iter().copied().collect(), ..config() };
+    let config = ShopConfig {
+        front: FrontConfig { request_slots: 2, ..FrontConfig::default() },
+        without: without.iter().copied().collect(),
+        ..config()
+    };
     let world = World::with(config).await;
     world.tap(Payment).set(Mode::Blackhole);
     let mut orders = tokio::task::JoinSet::new();

@@ -331,3 +331,12 @@ pub(crate) fn wait_for<T>(mut ask: impl FnMut() -> Option<T>) -> T {
         std::thread::sleep(Duration::from_millis(10));
     }
 }
+
+/// Whether a process is the first of a session. Asked of /proc, because a session whose first process is outside of this
+/// PID namespace, as the agent's may be in a container, has no number here.
+pub(crate) fn leads_a_session(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name, in brackets, may hold anything; then come state, parent, group and session.
+    let session = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(3));
+    session.is_some_and(|session| session == pid.to_string())
+}

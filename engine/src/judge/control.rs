@@ -74,8 +74,9 @@ impl Compared {
         let Some((p, adjusted)) = p_value.zip(*p_adjusted) else {
             return format!("{values} ({counts}: too few, {} of each are needed)", self.needed);
         };
-        let corrected = if adjusted > p { format!(", corrected {}", chance(adjusted)) } else { String::new() };
-        format!("{values}: {}, p {}{corrected} ({counts})", effect(metric, *hit, *spared), chance(p))
+        let (p, adjusted) = (chance(p), chance(adjusted));
+        let corrected = if adjusted == p { String::new() } else { format!(", corrected {adjusted}") };
+        format!("{values}: {}, p {p}{corrected} ({counts})", effect(metric, *hit, *spared))
     }
 }
 

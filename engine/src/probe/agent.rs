@@ -13,7 +13,7 @@ use crate::{
 };
 use reqwest::{Client, StatusCode};
 use serde::{Deserialize, de::DeserializeOwned};
-use squall_wire::{ErrorBody, Mark, ProxyCounters, ProxyName, ProxyTraffic, Span, Traffic, TrafficGroup};
+use squall_wire::{ErrorBody, Mark, ProxyCounters, ProxyName, ProxyTraffic, Span, TimingInfo, Traffic, TrafficGroup};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
@@ -176,17 +176,31 @@ fn group(seen: &ProxyTraffic, group: Option<AgentGroup>) -> &TrafficGroup {
 
 /// What a group did, with the times that the reading is about; where it is not about times, those to the first byte.
 fn told(group: &TrafficGroup, read: AgentRead) -> Result<Group, Unread> {
+    let (ended, errors) = match &group.requests {
+        Some(requests) => (requests.ended, requests.errors),
+        None => (group.ended, group.errors),
+    };
     let timing = match read {
         AgentRead::ConnectP50 | AgentRead::ConnectP90 | AgentRead::ConnectP99 => &group.connect,
-        AgentRead::DurationP50 | AgentRead::DurationP90 | AgentRead::DurationP99 => &group.duration,
-        _ => &group.first_byte,
+        AgentRead::DurationP50 | AgentRead::DurationP90 | AgentRead::DurationP99 => duration(group),
+        _ => first_byte(group),
     };
     let times = match &timing.times {
         Some(times) => times.iter().copied().collect(),
         None if timing.count == 0 => BTreeMap::new(),
         None => return Err(Unread::new("the agent does not tell single times: it is older than this squall")),
     };
-    Ok(Group { ended: group.ended, errors: group.errors, times })
+    Ok(Group { ended, errors, times })
+}
+
+/// On an `http` proxy a request's, of which a connection may carry many; else a connection's.
+fn first_byte(group: &TrafficGroup) -> &TimingInfo {
+    group.requests.as_ref().map_or(&group.first_byte, |requests| &requests.first_byte)
+}
+
+/// The same.
+fn duration(group: &TrafficGroup) -> &TimingInfo {
+    group.requests.as_ref().map_or(&group.duration, |requests| &requests.duration)
 }
 
 /// The value that is read: connections, so many a second, a share of 1, or seconds. What is counted since a reading
@@ -201,18 +215,24 @@ fn figure(read: AgentRead, seen: &TrafficGroup, over: Option<Duration>) -> Optio
     match read {
         AgentRead::ConnectionRate => rate(seen.ended),
         AgentRead::ErrorRate => rate(seen.errors),
+        AgentRead::RequestRate => rate(seen.requests.as_ref()?.ended),
+        AgentRead::RequestErrorRate => rate(seen.requests.as_ref()?.errors),
         AgentRead::UpstreamRate => rate(seen.bytes_upstream),
         AgentRead::DownstreamRate => rate(seen.bytes_downstream),
-        AgentRead::ErrorRatio => (seen.ended > 0).then(|| seen.errors as f64 / seen.ended as f64),
+        AgentRead::ErrorRatio => {
+            let of_connections = (seen.ended, seen.errors);
+            let (ended, errors) = seen.requests.as_ref().map_or(of_connections, |seen| (seen.ended, seen.errors));
+            (ended > 0).then(|| errors as f64 / ended as f64)
+        }
         AgentRead::ConnectP50 => seconds(seen.connect.p50),
         AgentRead::ConnectP90 => seconds(seen.connect.p90),
         AgentRead::ConnectP99 => seconds(seen.connect.p99),
-        AgentRead::FirstByteP50 => seconds(seen.first_byte.p50),
-        AgentRead::FirstByteP90 => seconds(seen.first_byte.p90),
-        AgentRead::FirstByteP99 => seconds(seen.first_byte.p99),
-        AgentRead::DurationP50 => seconds(seen.duration.p50),
-        AgentRead::DurationP90 => seconds(seen.duration.p90),
-        AgentRead::DurationP99 => seconds(seen.duration.p99),
+        AgentRead::FirstByteP50 => seconds(first_byte(seen).p50),
+        AgentRead::FirstByteP90 => seconds(first_byte(seen).p90),
+        AgentRead::FirstByteP99 => seconds(first_byte(seen).p99),
+        AgentRead::DurationP50 => seconds(duration(seen).p50),
+        AgentRead::DurationP90 => seconds(duration(seen).p90),
+        AgentRead::DurationP99 => seconds(duration(seen).p99),
         // Counters have them; see `AgentRead::is_counter`.
         _ => None,
     }

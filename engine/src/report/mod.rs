@@ -15,11 +15,13 @@
 
 pub mod case;
 mod chart;
+pub mod gate;
 pub mod github;
 pub mod html;
 pub mod json;
 pub mod junit;
 pub mod markdown;
+pub mod page;
 mod story;
 mod table;
 pub mod text;

@@ -1,6 +1,6 @@
 //! The Mann-Whitney U test: whether one group's values are greater as a whole. Pure.
 //!
-//! Up to `EXACT` values together the p-value is exact, ties included: all ways to deal the ranks to the groups are counted.
+//! Up to 40 values together the p-value is exact, ties included: all ways to deal the ranks to the groups are counted.
 //! Above, it is the normal approximation with corrections for ties and continuity (Mann and Whitney, Ann. Math. Statist.
 //! 18, 1947; Lehmann, Nonparametrics, 1975).
 
@@ -32,7 +32,7 @@ pub(super) fn u(group: &Values, control: &Values) -> f64 {
 }
 
 /// Midranks over both groups. Doubled, they are whole numbers.
-pub(super) struct Ranks {
+struct Ranks {
     /// Of each different value: twice its rank, and how many have it.
     ties: Vec<(u64, u64)>,
     /// Twice the sum of the group's ranks.
@@ -40,7 +40,7 @@ pub(super) struct Ranks {
 }
 
 impl Ranks {
-    pub(super) fn of(group: &Values, control: &Values) -> Self {
+    fn of(group: &Values, control: &Values) -> Self {
         let mut all: Vec<(f64, u64, bool)> = Vec::with_capacity(group.0.len() + control.0.len());
         all.extend(group.0.iter().map(|(value, count)| (*value, *count, true)));
         all.extend(control.0.iter().map(|(value, count)| (*value, *count, false)));
@@ -60,7 +60,7 @@ impl Ranks {
 
     /// Counts the ways to deal as many ranks as the group has, by their sum. As `f64`, in which 20 of 40
     /// is a whole number still.
-    pub(super) fn exact(&self, group: u64) -> f64 {
+    fn exact(&self, group: u64) -> f64 {
         let ranks: Vec<usize> =
             self.ties.iter().flat_map(|(rank, count)| std::iter::repeat_n(*rank as usize, *count as usize)).collect();
         let (group, highest) = (group as usize, ranks.iter().sum::<usize>());
@@ -79,7 +79,7 @@ impl Ranks {
         (reached / all).min(1.0)
     }
 
-    pub(super) fn normal(&self, group: u64, control: u64) -> f64 {
+    fn normal(&self, group: u64, control: u64) -> f64 {
         let (group, control) = (group as f64, control as f64);
         let all = group + control;
         let u = self.twice_sum as f64 / 2.0 - group * (group + 1.0) / 2.0;

@@ -70,7 +70,8 @@ impl Check<'_, '_, '_> {
             let mut checks = self.checks(row.probe.as_deref(), &row.tolerances(), spot);
             self.burn(&mut checks, (row.objective.as_ref(), row.windows.as_deref()), spot);
             self.refuse_control(&checks, spot);
-            let only_burns = !checks.is_empty() && checks.iter().all(|check| check.metric == Metric::BurnRate);
+            let written = row.tolerances();
+            let only_burns = !written.is_empty() && written.iter().all(|(metric, _)| *metric == Metric::BurnRate);
             if only_burns && !spot.node().had("for") {
                 found.extend(probe.map(|probe| AbortRow::Breach { probe, checks, lasting: Duration::ZERO }));
                 continue;

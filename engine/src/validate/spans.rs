@@ -67,8 +67,8 @@ impl Check<'_, '_, '_> {
     fn windows(&mut self, windows: &[Span], spot: Spot<'_>) -> Option<(Duration, Duration)> {
         let [long, short] = windows else {
             if !spot.node().has_lost() {
-                let told = self.report.error(spot.mark(), format!("{} windows are given", windows.len()));
-                told.expected("two, the long one first: `[30s, 5s]`");
+                let told = self.report.error(spot.mark(), format!("two windows are needed, not {}", windows.len()));
+                told.expected("the long one, then the short one: `[30s, 5s]`");
             }
             return None;
         };
@@ -78,7 +78,9 @@ impl Check<'_, '_, '_> {
         }
         if long.get() <= short.get() {
             let message = format!("the long window comes first, and {long} is not longer than {short}");
-            self.report.error(spot.mark(), message).help(format!("write `[{short}, {long}]`, or two that differ"));
+            let help =
+                if long == short { "give two that differ".to_owned() } else { format!("write `[{short}, {long}]`") };
+            self.report.error(spot.mark(), message).help(help);
             return None;
         }
         Some((long.get(), short.get()))

@@ -1,0 +1,135 @@
+//! The shop: bound from a configuration, served until it is told to leave.
+//!
+//! Here the patterns are put together, each in its form for on or off: `calls.rs` for the dependencies, `storage.rs` for
+//! the database, `watching.rs` for health. Neighbours: `config/` above, `api/` and everything that it shares below.
+//!
+//! Invariant: when `serve` returns, no task, connection or file of this shop is left.
+
+mod calls;
+mod storage;
+mod watching;
+
+use crate::{
+    api::{self, App},
+    compensation::Compensator,
+    config::ShopConfig,
+    dependency::DependencyKind::{Inventory, Payment},
+    error::ShopError,
+    metrics::Metrics,
+    pattern::{Pattern, Without},
+    resilience::{
+        graceful_shutdown::{Lifecycle, ShutdownConfig},
+        load_shedding::Shedder,
+        timeout_budget::TimeoutBudget,
+    },
+    server::{self, End, Limits},
+    store::Store,
+};
+use calls::Upstreams;
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// A shop that is bound and not yet serving.
+pub struct Shop {
+    listener: TcpListener,
+    address: SocketAddr,
+    app: Arc<App>,
+    compensator: Arc<Compensator>,
+    limits: Limits,
+    shutdown: Option<ShutdownConfig>,
+}
+
+impl Shop {
+    /// Opens the database and binds the port. Dependencies are not asked yet: a shop starts without them.
+    ///
+    /// # Errors
+    /// When an address of a dependency is missing, the database cannot be opened or the port cannot be bound.
+    pub async fn bind(config: ShopConfig) -> Result<Self, ShopError> {
+        let without = Without::from(config.without.clone());
+        let metrics = Metrics::new();
+        let upstreams = calls::upstreams(&config, &without, &metrics)?;
+        let store = Store::open(config.storage.database.as_deref(), config.storage.connections);
+        let store = Arc::new(store.await.map_err(ShopError::Database)?);
+        let cannot = |source| ShopError::Bind { address: config.listen, source };
+        let listener = TcpListener::bind(config.listen).await.map_err(cannot)?;
+        let address = listener.local_addr().map_err(cannot)?;
+        let shutdown = without.has(Pattern::GracefulShutdown).then_some(config.shutdown);
+        let limits = Limits { connections: config.front.connections, requests_per_connection: 0 };
+        let life = Lifecycle::new(CancellationToken::new());
+        let compensator = Compensator::new(
+            Arc::clone(&upstreams[&Inventory]),
+            Arc::clone(&upstreams[&Payment]),
+            Arc::clone(&store),
+            Arc::clone(&metrics),
+            life.abort.clone(),
+        );
+        let app = app(&config, without, metrics, upstreams, store, life, &compensator);
+        Ok(Self { listener, address, app: Arc::new(app), compensator, limits, shutdown })
+    }
+
+    /// The address that is bound.
+    #[must_use]
+    pub const fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until cancelled, or until `POST /admin/shutdown`; then drains.
+    pub async fn serve(self, shutdown: CancellationToken) {
+        let Self { listener, app, compensator, limits, shutdown: grace, .. } = self;
+        let life = app.life.clone();
+        let end = End { drain: life.drain.clone(), abort: life.abort.clone() };
+        let serving = async {
+            server::serve(listener, api::router(Arc::clone(&app)), limits, end).await;
+            compensator.finish().await;
+        };
+        let ending = async {
+            tokio::select! {
+                () = shutdown.cancelled() => life.request(),
+                () = life.requested() => {}
+            }
+            tracing::info!("shutting down");
+            life.until_drain(grace).await;
+            tokio::time::sleep(grace.map_or(Duration::ZERO, |grace| grace.drain)).await;
+            life.abort.cancel();
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = serving => {}
+            () = ending => {}
+        }
+        app.store.close().await;
+    }
+}
+
+fn app(
+    config: &ShopConfig,
+    without: Without,
+    metrics: Arc<Metrics>,
+    upstreams: Upstreams,
+    store: Arc<Store>,
+    life: Lifecycle,
+    compensator: &Arc<Compensator>,
+) -> App {
+    let has = |pattern| without.has(pattern);
+    let slots = config.front.request_slots;
+    App {
+        pages: storage::pages(config, &without, &metrics, &upstreams, &store),
+        orders: storage::orders(config, &without, &metrics, &upstreams, &store, compensator),
+        health: has(Pattern::HealthChecks).then(|| watching::health(config, &store)),
+        shedder: if has(Pattern::LoadShedding) { Shedder::on(slots) } else { Shedder::off(slots) },
+        budget: if has(Pattern::TimeoutBudget) { TimeoutBudget::On } else { TimeoutBudget::Off },
+        order_budget: config.order_budget,
+        page_budget: config.front.page_budget,
+        started: Instant::now(),
+        store,
+        upstreams,
+        metrics,
+        life,
+        without,
+    }
+}
