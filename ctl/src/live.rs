@@ -115,7 +115,7 @@ impl Live {
     /// A row of the steady state over the last seconds: value against tolerance.
     fn row(&self, row: &SteadyRow, now: Duration) -> Vec<String> {
         let window = now.saturating_sub(RECENT)..now;
-        let shown = SteadyRow { when: vec![When::During], min_samples: Some(1), ..row.clone() };
+        let shown = SteadyRow { when: vec![When::During], min_samples: Some(1), lasting: None, ..row.clone() };
         let none = judge::Baselines::default();
         judge::judge_rows(std::slice::from_ref(&shown), When::During, &self.recorder, &window, &none)
             .into_iter()

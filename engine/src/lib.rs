@@ -32,6 +32,7 @@ pub mod report;
 pub mod run;
 pub mod sample;
 pub mod schema;
+pub mod search;
 pub mod significance;
 pub mod stats;
 pub mod template;
