@@ -108,7 +108,7 @@ pub fn judge_rows(
                 continue;
             }
             let baseline = match when {
-                When::Before => measure(check.metric, &samples, length(window)),
+                When::Before => measure(check.metric, &samples, recorder.length(window)),
                 When::During | When::After => baselines.get(&row.probe, check.metric),
             };
             let judged = match (check.burn, row.lasting) {
@@ -122,7 +122,7 @@ pub fn judge_rows(
                 (None, Some(lasting)) => {
                     Lasting { check, lasting, window, when, baseline, min_samples: row.min_samples }.judge(&mut samples)
                 }
-                (None, None) => judge_check(check, &samples, length(window), baseline, row.min_samples),
+                (None, None) => judge_check(check, &samples, recorder.length(window), baseline, row.min_samples),
             };
             results.push(RowResult {
                 probe: row.probe.clone(),

@@ -21,6 +21,7 @@ mod promql;
 mod sql;
 mod tcp;
 
+pub(crate) use command::CommandProbe;
 pub(crate) use sql::check_url as sql_url;
 
 use crate::{

@@ -8,12 +8,17 @@
 mod forms;
 mod method;
 mod probes;
+mod radius;
+mod ramp;
 mod rows;
 mod spans;
+mod steps;
 mod stores;
 mod traffic;
+mod windows;
 
 pub(crate) use forms::url as check_url;
+pub(crate) use windows::windows;
 
 use crate::{
     diagnostic::Reporter,
@@ -37,6 +42,8 @@ struct Check<'a, 'r, 't> {
     root: Spot<'a>,
     /// Where the file is, which commands run in.
     directory: &'a Path,
+    /// References to what steps put out, by the number that stands in the texts.
+    outputs: &'a [crate::variables::OutputReference],
     report: &'r mut Reporter<'t>,
 }
 
@@ -49,7 +56,7 @@ pub(crate) fn validate(
     directory: &Path,
     report: &mut Reporter<'_>,
 ) -> Option<Experiment> {
-    let mut check = Check { doc, root: Spot::root(tree), directory, report };
+    let mut check = Check { doc, root: Spot::root(tree), directory, outputs: &resolved.outputs, report };
     check.head();
     let traffic = check.traffic();
     let mut probes = check.probes();
@@ -66,6 +73,7 @@ pub(crate) fn validate(
             *control = true;
         }
     }
+    let windows = windows(doc.windows.as_deref(), check.root.key("windows"), "the experiment", check.report);
     if !check.report.is_clean() {
         return None;
     }
@@ -86,6 +94,7 @@ pub(crate) fn validate(
         baseline,
         recovery,
         lease,
+        windows: windows.into_iter().collect(),
     })
 }
 
