@@ -62,13 +62,24 @@ pub fn breach(
 }
 
 /// The checks of a row and how long they must last, as text.
-pub(crate) fn condition(checks: &[Check], lasting: Duration) -> String {
+#[must_use]
+pub fn condition(checks: &[Check], lasting: Duration) -> String {
     let one = |check: &Check| match &check.burn {
         Some(burn) => format!("{} {} {}", check.metric, check.tolerance, burn.shown()),
         None => format!("{} {}", check.metric, check.tolerance),
     };
     let all = checks.iter().map(one).collect::<Vec<_>>().join(" and ");
     if lasting.is_zero() { all } else { format!("{all} for {}", Span::from(lasting)) }
+}
+
+/// The burn rates over the long and the short window that end now, each with its number of samples; none while one has too few.
+#[must_use]
+pub fn burning(burn: &Burn, recorder: &Recorder, probe: &str, now: Duration) -> Option<[(f64, usize); 2]> {
+    let done_in = |length: Duration| {
+        let window = now.saturating_sub(length)..now + Duration::from_nanos(1);
+        recorder.window_by_done(probe, &window)
+    };
+    burn::now(burn, &done_in(burn.long), &done_in(burn.short), GUARD_MIN_SAMPLES)
 }
 
 fn silent(recorder: &Recorder, lasting: Duration, since: Duration, now: Duration) -> Option<Breach> {
@@ -113,14 +124,10 @@ impl Sliding<'_> {
     }
 
     fn met_by_burning(&self, check: &Check, burn: &Burn) -> Option<String> {
-        let done_in = |length: Duration| {
-            let window = self.now.saturating_sub(length)..self.now + Duration::from_nanos(1);
-            self.recorder.window_by_done(self.probe, &window)
-        };
         if self.now < self.since + burn.short {
             return None;
         }
-        let [long, short] = burn::now(burn, &done_in(burn.long), &done_in(burn.short), GUARD_MIN_SAMPLES)?;
+        let [long, short] = burning(burn, self.recorder, self.probe, self.now)?;
         let met = |rate| check.tolerance.judge_number(check.metric, rate, None) == Judgement::Met;
         (met(long.0) && met(short.0)).then(|| {
             let (long_shown, short_shown) = (burn::shown(burn.long, long.0), burn::shown(burn.short, short.0));

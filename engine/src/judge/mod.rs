@@ -16,8 +16,7 @@ mod guard;
 mod lasting;
 
 pub use control::SIGNIFICANCE;
-pub(crate) use guard::condition;
-pub use guard::{Breach, GUARD_MIN_SAMPLES, breach};
+pub use guard::{Breach, GUARD_MIN_SAMPLES, breach, burning, condition};
 
 use crate::{
     experiment::{Check, SteadyRow, When},
