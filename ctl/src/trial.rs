@@ -218,7 +218,7 @@ async fn run_on(
 }
 
 /// Below 2^53, so that JSON carries it exactly.
-fn made_up_seed() -> u64 {
+pub fn made_up_seed() -> u64 {
     uuid::Uuid::new_v4().as_u64_pair().0 >> 11
 }
 
