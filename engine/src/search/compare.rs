@@ -349,7 +349,7 @@ mod tests {
 
     #[test]
     fn the_same_difference_is_noise_where_the_scatter_is_wide() {
-        let change = |spread: f64| change(Metric::P99, (100.0, spread, 0), (115.0, spread, 0));
+        let change = |spread: f64| change(Metric::P99, (200.0, spread, 0), (230.0, spread, 0));
         assert_eq!((change(1.0), change(90.0)), (Change::Worse, Change::Same));
     }
 

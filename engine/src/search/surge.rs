@@ -134,7 +134,7 @@ impl Level {
             requests: samples.len(),
             ok,
             goodput: ok as f64 / lasting.as_secs_f64(),
-            error_ratio: if samples.is_empty() { 0.0 } else { 1.0 - ok as f64 / samples.len() as f64 },
+            error_ratio: (samples.len() - ok) as f64 / samples.len().max(1) as f64,
             errors: errors(&samples),
             times: TIMES.iter().filter_map(time).collect(),
             late_p99: punctuality.late(0.99).as_secs_f64(),
