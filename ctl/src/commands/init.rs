@@ -21,7 +21,7 @@ use squall_engine::{
         write::{self, CounterSeen, PageSeen, Seen},
     },
     recorder::Recorder,
-    run::plan::plan,
+    run::plan::{Inputs, plan},
     sample::Metric,
     stats::measure,
     template::Template,
@@ -90,7 +90,7 @@ fn place(args: &Args, file: &Path, sandbox: Option<&Sandbox>) -> Result<Place, F
             let path = file.parent().unwrap_or(Path::new("")).join("environments").join(format!("{}.yaml", args.name));
             let text = write::environment(&agent, "service", &service);
             let (name, token, tls) = ("main".to_owned(), connect::token_of_variable(), AgentTls::default());
-            let agent = AgentTarget { name, url: agent, token, tls };
+            let agent = AgentTarget { name, url: agent, token, tls, labels: BTreeMap::new() };
             Place { variable: "service", service, agent, environment: Some((path, text)) }
         }
         _ => return Err(Failure::usage("--service and --agent go together")),
@@ -273,7 +273,8 @@ async fn check(file: &Path, text: &str, place: &Place) -> Result<(), Failure> {
     let choice = EnvironmentChoice { env: None, set: Vec::new(), without: Vec::new() };
     let scene = Scene::Sandbox { without: Vec::new() };
     let experiment = connect::load_text(file, text, &choice, &scene, &variables)?;
-    let planned = plan(&experiment, std::slice::from_ref(&place.agent)).await;
+    let inputs = Inputs { experiment: &experiment, agents: std::slice::from_ref(&place.agent), proxies: &[], seed: 1 };
+    let planned = plan(inputs).await;
     planned.map(|_| ()).map_err(|error| Failure::failed(format!("what was to be written cannot be run: {error}")))
 }
 

@@ -15,6 +15,7 @@ mod limit;
 mod load;
 mod man;
 mod matrix;
+mod planned;
 mod proxy;
 mod recover;
 mod run;

@@ -26,6 +26,7 @@ use crate::{
 };
 use client::{Answer, Rendered};
 use pacer::Turn;
+pub use schedule::Rate;
 use schedule::{Due, Schedule};
 use std::{sync::Arc, time::Duration};
 use tokio::{
@@ -37,8 +38,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Requests that were sent when the load ends may take so long to be answered; then they are dropped.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
-/// Requests that wait for a free client, at most: some 100 bytes each. A time-out's worth of the rate is all that can wait
-/// and still be sent, so the bound itself is reached only at rates that no experiment asks for.
+/// Requests that wait for a free client, at most: some 100 bytes each. A time-out's worth of the rate is all that can
+/// wait and still be sent, so the bound itself is reached only at rates that no experiment asks for.
 const LONGEST_QUEUE: f64 = 65_536.0;
 /// Room for the bursts in which a busy machine catches up.
 const SHORTEST_QUEUE: f64 = 256.0;
@@ -49,10 +50,19 @@ const SHORTEST_QUEUE: f64 = 256.0;
 /// # Panics
 /// Without a TLS provider installed for the process, which `main` does first.
 pub async fn run(plan: TrafficPlan, seed: u64, recorder: Arc<Recorder>, stop: CancellationToken) {
-    run_watched(plan, seed, recorder, stop, Arc::default(), LAST_ANSWERS).await;
+    let rate = Rate::new(plan.rate, plan.rate);
+    run_at(plan, rate, seed, recorder, stop).await;
 }
 
-/// The same, which also says how well it keeps its schedule, and waits so long for the last answers.
+/// The same, at a rate that can be changed meanwhile.
+///
+/// # Panics
+/// As [`run`].
+pub async fn run_at(plan: TrafficPlan, rate: Rate, seed: u64, recorder: Arc<Recorder>, stop: CancellationToken) {
+    carry_out(plan, rate, seed, recorder, stop, (Arc::default(), LAST_ANSWERS)).await;
+}
+
+/// As [`run`], and it also says how well it keeps its schedule, and waits so long for the last answers.
 ///
 /// # Panics
 /// As [`run`].
@@ -64,7 +74,21 @@ pub async fn run_watched(
     punctuality: Arc<Punctuality>,
     last_answers: Duration,
 ) {
-    let Some(schedule) = Schedule::new(plan.rate, &plan.requests, seed) else {
+    let rate = Rate::new(plan.rate, plan.rate);
+    carry_out(plan, rate, seed, recorder, stop, (punctuality, last_answers)).await;
+}
+
+async fn carry_out(
+    mut plan: TrafficPlan,
+    rate: Rate,
+    seed: u64,
+    recorder: Arc<Recorder>,
+    stop: CancellationToken,
+    (punctuality, last_answers): (Arc<Punctuality>, Duration),
+) {
+    // What waits is bounded by the most that comes.
+    plan.rate = rate.most();
+    let Some(schedule) = Schedule::new(rate, &plan.requests, seed) else {
         tracing::warn!("the traffic has nothing to send: its rate or all its weights are 0");
         return;
     };
