@@ -1,8 +1,6 @@
 //! The steps of a method end to end: ramps, programs and requests with what takes them back, checks, questions, rounds,
 //! several agents; and how a run ends otherwise.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot start must fail loudly")]
-
 use rustix::process::Signal;
 use squall_tests::{Agent, LONG, World, printed, wait_for};
 use std::time::Duration;
