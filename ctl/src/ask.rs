@@ -1,9 +1,10 @@
 //! Asks the person at the terminal what a `pause` wants to know: `y` goes on, `n` stops.
 //!
-//! Neighbours: `trial` starts it beside a run, `live` shows what is asked; the questions come from `squall_engine::run::person`.
+//! Neighbours: `live` starts it where it draws no screen; the questions come from `squall_engine::run::person`.
 //! Invariant: without a terminal, or with `--yes`, nobody is asked, and a question that is answered or over waits for
 //! no key.
 
+use crate::output;
 use crossterm::event::{self, Event, KeyCode, KeyEventKind};
 use squall_engine::{
     experiment::Answer,
@@ -25,7 +26,7 @@ pub fn person(yes: bool) -> Person {
     }
 }
 
-/// Reads the answers to what the live view has shown, until `end`.
+/// Shows what is asked and reads the answers, until `end`.
 pub struct Asking {
     task: JoinHandle<()>,
     over: CancellationToken,
@@ -60,6 +61,11 @@ impl Asking {
 
 /// Reads keys until one is an answer, in the terminal's own line mode: `y` and Enter.
 fn ask(person: &Person, question: &Question, over: &CancellationToken) {
+    let default = question.default.word();
+    output::progress(&format!(
+        "{}  y continues, n stops, then Enter (without an answer: {default})",
+        question.question
+    ));
     while person.pending().as_ref() == Some(question) && !over.is_cancelled() {
         let key = match event::poll(PACE) {
             Ok(true) => event::read(),

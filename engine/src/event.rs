@@ -307,7 +307,7 @@ pub fn in_words(what: &What) -> Option<String> {
         What::Undone { step, failed: Some(why), .. } => format!("step {step} could not be taken back: {why}"),
         What::Asked { step, question, timeout, default } => {
             let (timeout, default) = (squall_wire::Span::from(*timeout), default.word());
-            format!("{step} asks: {question} (y continues, n stops; {default} after {timeout} without an answer)")
+            format!("{step} asks: {question} ({default} after {timeout} without an answer)")
         }
         What::Answered { step, answer, by } => format!("{step} goes on as `{}`: {by}", answer.word()),
         What::Round { step, number, of } => {

@@ -264,7 +264,7 @@ fn what_does_not_come_back_in_time_is_not_recovered_with_exit_6() {
 #[test]
 fn a_fault_that_somebody_takes_away_is_an_error_not_a_success() {
     let world = World::start();
-    let mut run = world.spawn_run(&world.experiment("small.yaml", &[]));
+    let mut run = world.spawn_run(&world.experiment("small.yaml", &[LONG, &[("for: 60s", "for: 5s")]].concat()));
     world.wait_for_fault();
     let healed = world.squall().args(["heal", "--agent", &world.agent_url]).output().unwrap();
     assert_eq!(healed.status.code(), Some(0), "{}", printed(&healed));
