@@ -16,7 +16,7 @@ mod command;
 mod growth;
 mod http;
 mod metrics;
-mod prom;
+pub(crate) mod prom;
 mod promql;
 mod sql;
 mod tcp;
