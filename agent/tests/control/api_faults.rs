@@ -1,8 +1,6 @@
 //! Faults over real HTTP: set, changed, removed, run out; limits that hold; and everything healed at once.
 
-mod api_support;
-
-use api_support::{LONG, Running, config, connect, echo, ping};
+use crate::api_support::{LONG, Running, config, connect, echo, ping};
 use serde_json::json;
 use squall_agent::AgentConfig;
 use std::{
@@ -27,7 +25,7 @@ async fn a_fault_is_set_shown_changed_and_removed() {
     let (status, changed) = agent.patch(path, patch).await;
     assert_eq!((status, &changed["fault"]["latency"]["delay"], &changed["percent"]), (200, &json!("9ms"), &json!(20)));
     assert_eq!(agent.get(path).await.1["seed"], json!(7));
-    let removed = json!({"removed": [{"proxy": "db", "fault": "latency-1", "hits": 0}]});
+    let removed = json!({"removed": [{"proxy": "db", "fault": "latency-1", "hits": 0}], "restored": []});
     assert_eq!(agent.delete(path).await, (200, removed));
     assert_eq!(agent.get(path).await.0, 404);
     assert_eq!(agent.delete(path).await.0, 404);
@@ -157,11 +155,11 @@ async fn everything_is_healed_at_once_and_the_hits_are_told() {
     let expected = json!({"removed": [
         {"proxy": "db", "fault": "slow", "hits": 1},
         {"proxy": "web", "fault": "shut", "hits": null},
-    ]});
+    ], "restored": []});
     assert_eq!(healed, expected);
     let mut answer = [0; 5];
     timeout(LONG, held.read_exact(&mut answer)).await.expect("the held answer is released").unwrap();
-    assert_eq!(agent.delete("/v1/faults").await, (200, json!({"removed": []})));
+    assert_eq!(agent.delete("/v1/faults").await, (200, json!({"removed": [], "restored": []})));
 }
 
 #[tokio::test]
@@ -228,6 +226,6 @@ async fn what_the_kernel_drops_is_set_like_any_fault_and_counted_by_nobody() {
     assert_eq!(status, 200);
     let (status, refused) = agent.patch(path, json!({"fault": {"packet_loss": {"loss": 7, "syn_only": true}}})).await;
     assert_eq!((status, &refused["error"]["field"]), (400, &json!("percent")), "{refused}");
-    let removed = json!({"removed": [{"proxy": "db", "fault": "packet_loss-1", "hits": null}]});
+    let removed = json!({"removed": [{"proxy": "db", "fault": "packet_loss-1", "hits": null}], "restored": []});
     assert_eq!(agent.delete(path).await, (200, removed));
 }

@@ -1,8 +1,6 @@
 //! Leases over real HTTP: exclusive, renewed, and gone with their faults when their owner is.
 
-mod api_support;
-
-use api_support::{LONG, Running, answer, client, config, connect, echo, ping};
+use crate::api_support::{LONG, Running, answer, client, config, connect, echo, ping};
 use reqwest::Method;
 use serde_json::{Value, json};
 use squall_agent::AgentConfig;
@@ -30,7 +28,7 @@ async fn a_lease_is_taken_shown_renewed_and_ended() {
     let (status, renewed) = agent.call(Method::PUT, &path, None).await;
     assert_eq!((status, &renewed["ttl"]), (200, &json!("2m")), "without a body it is renewed as it is");
 
-    assert_eq!(agent.delete(&path).await, (200, json!({"removed": []})));
+    assert_eq!(agent.delete(&path).await, (200, json!({"removed": [], "restored": []})));
     for method in [Method::GET, Method::PUT, Method::DELETE] {
         assert_eq!(agent.call(method, &path, None).await.0, 404);
     }
@@ -122,9 +120,10 @@ async fn only_the_holder_changes_a_leased_proxy_and_its_faults() {
     for (method, path, body) in &changes {
         let request = agent.request(method.clone(), path).header("X-Squall-Lease", &id);
         let (status, error) = answer(if let Some(body) = body { request.json(body) } else { request }).await;
-        assert!(status == 200 || status == 204, "{method} {path}: {status} {error}");
+        // A deleted proxy could not come back.
+        let expected = if *path == "/v1/proxies/db" && *method == Method::DELETE { 409 } else { 200 };
+        assert_eq!(status, expected, "{method} {path}: {error}");
     }
-    assert_eq!(agent.get(&format!("/v1/leases/{id}")).await.1["proxies"], json!([]), "it holds what is there");
 }
 
 #[tokio::test]
@@ -179,14 +178,16 @@ async fn renewals_keep_a_lease_and_its_faults() {
 async fn the_end_of_a_lease_tells_what_went_with_it_and_leaves_other_faults() {
     let agent = Running::new().await;
     let listen = agent.proxy("db", echo(b'a').await).await;
-    agent.fault("db", json!({"name": "before", "fault": {"slow_close": {"delay": "1ms"}}})).await;
+    agent.proxy("web", echo(b'b').await).await;
     let id = agent.lease("ann", "30s", &["db"]).await;
+    agent.fault("web", json!({"name": "other", "fault": {"slow_close": {"delay": "1ms"}}})).await;
     agent.fault("db", json!({"name": "mine", "fault": {"latency": {"delay": "1ms"}}, "lease": id})).await;
     assert_eq!(ping(&mut connect(listen).await).await.unwrap(), b"aping");
     let (status, healed) = agent.delete(&format!("/v1/leases/{id}")).await;
-    assert_eq!((status, healed), (200, json!({"removed": [{"proxy": "db", "fault": "mine", "hits": 1}]})));
-    let (_, left) = agent.get("/v1/proxies/db/faults").await;
-    assert_eq!(left["faults"][0]["name"], json!("before"));
+    let removed = json!([{"proxy": "db", "fault": "mine", "hits": 1}]);
+    assert_eq!((status, &healed["removed"], &healed["restored"]), (200, &removed, &json!([])));
+    let (_, left) = agent.get("/v1/proxies/web/faults").await;
+    assert_eq!(left["faults"][0]["name"], json!("other"));
 }
 
 #[tokio::test]
@@ -224,7 +225,7 @@ async fn when_the_one_who_set_a_fault_is_killed_the_fault_goes_with_its_lease() 
     let agent = Running::new().await;
     let listen = agent.proxy("db", echo(b'a').await).await;
     let mut victim = Command::new(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "the_one_who_is_killed", "--nocapture"])
+        .args(["--ignored", "--exact", "api_leases::the_one_who_is_killed", "--nocapture"])
         .env("SQUALL_TEST_AGENT", agent.url(""))
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
@@ -242,4 +243,100 @@ async fn when_the_one_who_set_a_fault_is_killed_the_fault_goes_with_its_lease() 
     let released = tokio::time::timeout(LONG, ping(&mut held)).await.expect("the fault must go").unwrap();
     assert_eq!(released, b"aping");
     assert_eq!(agent.get("/v1/leases").await.1, json!({"leases": []}));
+}
+
+/// Whether a proxy is as it was told.
+async fn shape(agent: &Running, name: &str) -> Value {
+    let info = agent.get(&format!("/v1/proxies/{name}")).await.1;
+    json!({"listen": info["listen"], "upstream": info["upstream"], "enabled": info["enabled"]})
+}
+
+/// Shuts a proxy, moves it and leads it elsewhere, under a lease.
+async fn change_everything(agent: &Running, name: &str, lease: &str) {
+    let elsewhere = echo(b'z').await;
+    let path = format!("/v1/proxies/{name}");
+    let body = json!({"listen": "127.0.0.2:0", "upstream": elsewhere, "enabled": false});
+    let request = agent.request(Method::PATCH, &path).header("X-Squall-Lease", lease).json(&body);
+    let (status, info) = answer(request).await;
+    assert_eq!((status, &info["enabled"], &info["changed_under"]), (200, &json!(false), &json!(lease)), "{info}");
+}
+
+#[tokio::test]
+async fn what_was_changed_under_a_lease_comes_back_when_it_ends_runs_out_or_everything_is_healed() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("state.json");
+    let agent = Running::with(AgentConfig { state: Some(state.clone()), ..config() }).await;
+    for (name, how) in [("ended", "lease"), ("ran-out", "time"), ("healed", "heal"), ("halted", "halt")] {
+        let addr = agent.proxy(name, echo(b'a').await).await;
+        let before = shape(&agent, name).await;
+        let lease = agent.lease("ann", if how == "time" { "300ms" } else { "2m" }, &[name]).await;
+        change_everything(&agent, name, &lease).await;
+        let saved: Value = serde_json::from_slice(&std::fs::read(&state).unwrap()).unwrap();
+        let saved = saved["proxies"].as_array().unwrap().iter().find(|proxy| proxy["name"] == name).unwrap().clone();
+        assert_eq!((&saved["listen"], &saved["upstream"]), (&before["listen"], &before["upstream"]), "{saved}");
+        assert_ne!(saved["enabled"], json!(false), "a restart would end the lease, and so bring it back");
+        let restored = match how {
+            "lease" => agent.delete(&format!("/v1/leases/{lease}")).await.1["restored"].clone(),
+            "heal" => agent.delete("/v1/faults").await.1["restored"].clone(),
+            "halt" => agent.put("/v1/halt", json!({"reason": "enough"})).await.1["restored"].clone(),
+            _ => {
+                let path = format!("/v1/proxies/{name}");
+                agent.until(&path, |_, proxy| proxy["changed_under"].is_null()).await;
+                json!([name])
+            }
+        };
+        assert_eq!((shape(&agent, name).await, restored), (before, json!([name])), "{how}");
+        assert_eq!(ping(&mut connect(addr).await).await.unwrap(), b"aping", "{how}");
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_whose_old_address_is_taken_meanwhile_is_brought_back_when_it_is_free() {
+    let agent = Running::new().await;
+    let addr = agent.proxy("db", echo(b'a').await).await;
+    let lease = agent.lease("ann", "2m", &["db"]).await;
+    change_everything(&agent, "db", &lease).await;
+    let squatter = std::net::TcpListener::bind(addr).unwrap();
+    let (status, error) = agent.delete(&format!("/v1/leases/{lease}")).await;
+    assert_eq!(status, 500, "{error}");
+    assert_eq!(agent.get("/v1/proxies/db").await.1["changed_under"], json!(lease), "whoever asks is told");
+    let body = json!({"owner": "bob", "ttl": "30s", "proxies": ["db"]});
+    let (status, error) = agent.post("/v1/leases", body.clone()).await;
+    assert_eq!((status, &error["error"]["code"]), (409, &json!("conflict")), "{error}");
+    drop(squatter);
+    agent.until("/v1/proxies/db", |_, proxy| proxy["changed_under"].is_null()).await;
+    assert_eq!(ping(&mut connect(addr).await).await.unwrap(), b"aping");
+    assert_eq!(agent.post("/v1/leases", body).await.0, 201);
+}
+
+#[tokio::test]
+async fn a_lease_takes_no_proxy_that_has_faults_which_it_would_not_own() {
+    let agent = Running::new().await;
+    agent.proxy("db", echo(b'a').await).await;
+    agent.fault("db", json!({"name": "left-behind", "fault": {"latency": {"delay": "1ms"}}})).await;
+    let body = json!({"owner": "ann", "ttl": "30s", "proxies": ["db"]});
+    let (status, error) = agent.post("/v1/leases", body.clone()).await;
+    insta::assert_snapshot!(format!("{status} {:#}", error["error"]), @r#"
+    409 {
+      "code": "conflict",
+      "message": "proxy `db` has faults that no lease holds (`left-behind`): they would stay when this one ends",
+      "field": "proxies",
+      "hint": "take them away first: `squall heal --agent URL`, or DELETE /v1/proxies/db/faults/FAULT for each"
+    }
+    "#);
+    assert_eq!(agent.get("/v1/proxies/db").await.1["lease"], Value::Null);
+    assert_eq!(agent.delete("/v1/proxies/db/faults/left-behind").await.0, 200);
+    assert_eq!(agent.post("/v1/leases", body).await.0, 201);
+}
+
+#[tokio::test]
+async fn a_leased_proxy_is_not_deleted_for_it_could_not_come_back() {
+    let agent = Running::new().await;
+    agent.proxy("db", echo(b'a').await).await;
+    let lease = agent.lease("ann", "30s", &["db"]).await;
+    let request = agent.request(Method::DELETE, "/v1/proxies/db").header("X-Squall-Lease", &lease);
+    let (status, error) = answer(request).await;
+    assert_eq!((status, &error["error"]["code"]), (409, &json!("conflict")), "{error}");
+    agent.delete(&format!("/v1/leases/{lease}")).await;
+    assert_eq!(agent.delete("/v1/proxies/db").await.0, 204);
 }

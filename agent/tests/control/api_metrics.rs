@@ -2,9 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
-mod api_support;
-
-use api_support::{Running, connect, echo, ping};
+use crate::api_support::{Running, connect, echo, ping};
 use reqwest::Method;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -33,8 +31,8 @@ async fn the_counters_move_with_the_traffic() {
     let listen = agent.proxy("db", echo(b'a').await).await;
     let before = scrape(&agent).await;
     assert_eq!(before[r#"squall_proxy_connections_total{proxy="db"}"#], 0.0);
-    agent.fault("db", json!({"name": "slow", "fault": {"latency": {"delay": "1ms"}}})).await;
-    agent.lease("ann", "30s", &["db"]).await;
+    let lease = agent.lease("ann", "30s", &["db"]).await;
+    agent.fault("db", json!({"name": "slow", "fault": {"latency": {"delay": "1ms"}}, "lease": lease})).await;
     let mut stream = connect(listen).await;
     assert_eq!(ping(&mut stream).await.unwrap(), b"aping");
     let after = scrape(&agent).await;

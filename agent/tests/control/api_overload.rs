@@ -2,9 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
-mod api_support;
-
-use api_support::{LONG, Running, config, connect, echo, ping};
+use crate::api_support::{LONG, Running, config, connect, echo, ping};
+use reqwest::Method;
 use serde_json::json;
 use squall_agent::AgentConfig;
 use std::time::{Duration, Instant};
@@ -78,13 +77,35 @@ async fn a_client_that_does_not_take_its_answers_is_dropped() {
 }
 
 #[tokio::test]
-async fn more_connections_than_allowed_wait_until_one_ends() {
-    let agent = impatient(2).await;
-    let held = [connect(agent.addr).await, connect(agent.addr).await];
-    let start = Instant::now();
-    assert_eq!(agent.get("/health/live").await.0, 200, "those that say nothing lose their slots");
-    assert!(start.elapsed() >= PATIENCE / 2, "a third connection was served at once");
-    drop(held);
+async fn a_host_that_fills_all_places_and_says_nothing_keeps_nobody_out() {
+    let agent = Running::with(AgentConfig { api_timeout: LONG * 10, max_api_connections: 8, ..config() }).await;
+    let mut held = Vec::new();
+    for half in ["", "GET /health/live HTTP/1.1\r\n"].repeat(20) {
+        let mut stream = connect(agent.addr).await;
+        stream.write_all(half.as_bytes()).await.unwrap();
+        held.push(stream);
+    }
+    // Nobody's patience with them is over; the oldest have made room.
+    let answer = timeout(LONG, agent.get("/health/live")).await.expect("somebody else is let in");
+    assert_eq!(answer.0, 200);
+    assert_eq!(last_words(&mut held[0]).await, "");
+}
+
+#[tokio::test]
+async fn a_stream_of_events_is_busy_and_is_not_cut_for_newcomers() {
+    let agent = Running::with(AgentConfig { api_timeout: LONG * 10, max_api_connections: 4, ..config() }).await;
+    let mut events = agent.request(Method::GET, "/v1/events").send().await.unwrap();
+    assert!(events.chunk().await.unwrap().is_some());
+    let mut idle = Vec::new();
+    for _ in 0..12 {
+        idle.push(connect(agent.addr).await);
+    }
+    agent.proxy("db", echo(b'a').await).await;
+    let mut heard = String::new();
+    while !heard.contains("proxy_created") {
+        let chunk = timeout(LONG, events.chunk()).await.unwrap().unwrap().expect("the stream goes on");
+        heard.push_str(&String::from_utf8_lossy(&chunk));
+    }
 }
 
 #[tokio::test]

@@ -5,11 +5,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
-mod api_support;
-mod described;
-
-use api_support::{LONG, Running, client, echo};
-use described::{Made, requests};
+use crate::api_support::{LONG, Running, client, echo};
+use crate::described::{Made, requests};
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -101,6 +98,7 @@ fn each_example_of_the_description_does_what_it_says() {
         assert_eq!(agent.post("/v1/proxies/db/faults", example(faults, "post")).await.0, 201);
         let patch = example("/v1/proxies/{proxy}/faults/{fault}", "patch");
         assert_eq!(agent.patch("/v1/proxies/db/faults/slow", patch).await.0, 200);
+        assert_eq!(agent.delete("/v1/faults").await.0, 200);
         let (status, lease) = agent.post("/v1/leases", example("/v1/leases", "post")).await;
         assert_eq!(status, 201);
         let renew = format!("/v1/leases/{}", lease["id"].as_str().unwrap());

@@ -1,8 +1,6 @@
 //! `/v1/proxies` over real HTTP: each route's success, its errors, and what they leave untouched.
 
-mod api_support;
-
-use api_support::{Running, config, connect, echo, ping};
+use crate::api_support::{Running, config, connect, echo, ping};
 use reqwest::Method;
 use serde_json::json;
 use std::io::ErrorKind;

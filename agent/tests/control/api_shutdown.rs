@@ -2,9 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
-mod api_support;
-
-use api_support::{LONG, Running, config, connect, echo, ping};
+use crate::api_support::{LONG, Running, config, connect, echo, ping};
 use serde_json::json;
 use squall_agent::{Agent, AgentConfig, AgentError};
 use std::{path::Path, time::Duration};
@@ -90,7 +88,7 @@ async fn a_change_that_is_saved_during_the_shutdown_does_not_save_the_shutdown()
         assert!(agent.put("/v1/proxies/db", spec).await.1["enabled"] == json!(true), "the last one came back disabled");
         let changes: Vec<_> = (1000..1006)
             .map(|first| {
-                let (client, url) = (api_support::client(), agent.url("/v1/proxies/db"));
+                let (client, url) = (crate::api_support::client(), agent.url("/v1/proxies/db"));
                 tokio::spawn(async move {
                     for port in (first..9000).step_by(6) {
                         let patch = json!({"upstream": format!("127.0.0.1:{port}")});

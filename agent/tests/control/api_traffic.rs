@@ -2,9 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
-mod api_support;
-
-use api_support::{Running, connect, echo, ping};
+use crate::api_support::{Running, connect, echo, ping};
 use serde_json::{Value, json};
 use std::{net::SocketAddr, time::Duration};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};

@@ -2,9 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
-mod api_support;
-
-use api_support::{Running, answer, config, echo};
+use crate::api_support::{Running, answer, config, echo};
 use reqwest::Method;
 use serde_json::{Value, json};
 use squall_agent::{Agent, AgentConfig};
@@ -201,4 +199,30 @@ async fn a_token_file_that_is_wrong_keeps_the_agent_from_starting_and_says_where
     let missing = AgentConfig { tokens: Some("/nowhere/tokens.yaml".into()), ..config() };
     let error = Agent::bind(missing).await.unwrap_err().to_string();
     assert!(error.contains("tokens: failed to read /nowhere/tokens.yaml"), "{error}");
+}
+
+#[tokio::test]
+async fn a_token_that_is_revoked_loses_its_stream_of_events_and_others_keep_theirs() {
+    let file = token_file();
+    let running = AgentConfig { tokens: Some(file.path().into()), ..config() };
+    let agent = Agent::bind(running).await.unwrap();
+    let reloader = agent.reloader();
+    let agent = Running::of(agent);
+    let follow = async |token: &str| {
+        let mut stream = agent.request(Method::GET, "/v1/events").bearer_auth(token).send().await.unwrap();
+        assert!(stream.chunk().await.unwrap().is_some(), "it begins");
+        stream
+    };
+    let (mut ann, mut eye) = (follow(ANN).await, follow(READ).await);
+    let text = std::fs::read_to_string(file.path()).unwrap();
+    let without_ann: Vec<_> = text.lines().filter(|line| !line.contains("ann")).collect();
+    std::fs::write(file.path(), without_ann.join("\n")).unwrap();
+    reloader.reload().unwrap();
+    tokio::time::timeout(crate::api_support::LONG, async { while ann.chunk().await.unwrap().is_some() {} })
+        .await
+        .expect("the stream of who is gone ends");
+    let proxy = json!({"name": "db", "upstream": "127.0.0.1:1"});
+    assert_eq!(call(&agent, BOB, Method::POST, "/v1/proxies", Some(proxy)).await.0, 201);
+    let heard = tokio::time::timeout(crate::api_support::LONG, eye.chunk()).await.expect("an event").unwrap().unwrap();
+    assert!(String::from_utf8_lossy(&heard).contains("proxy_created"));
 }

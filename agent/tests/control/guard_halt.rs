@@ -2,9 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
-mod api_support;
-
-use api_support::{Running, config, echo};
+use crate::api_support::{Running, config, echo};
 use serde_json::{Value, json};
 use squall_agent::AgentConfig;
 

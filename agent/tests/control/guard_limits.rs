@@ -2,9 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
-mod api_support;
-
-use api_support::{LONG, Running, connect, echo, ping};
+use crate::api_support::{LONG, Running, connect, echo, ping};
 use reqwest::Method;
 use serde_json::json;
 use tokio::{

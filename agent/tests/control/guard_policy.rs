@@ -2,9 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
-mod api_support;
-
-use api_support::{LONG, Running, config, connect, echo, ping};
+use crate::api_support::{LONG, Running, config, connect, echo, ping};
 use reqwest::Method;
 use serde_json::{Value, json};
 use squall_agent::{Agent, AgentConfig, policy::Policy};
@@ -186,8 +184,11 @@ async fn a_protected_proxy_is_neither_hurt_nor_changed_and_goes_on_working() {
 #[tokio::test]
 async fn the_policy_is_shown_and_no_call_changes_it() {
     let rules = json!({"upstreams": {"never": ["10.0.0.0/8"]}, "kinds": ["latency"], "max_percent": 50,
-        "max_fault_duration": "10m", "require_lease": true, "protected": ["ledger"]});
-    let agent = ruled(rules.clone()).await;
+        "max_fault_duration": "10m", "require_lease": true, "protected": ["ledger"],
+        "listen": ["127.0.0.0/8"], "tls_files": "/etc"});
+    let mut written = rules.clone();
+    written["listen"] = json!({"allowed": ["127.0.0.0/8"]});
+    let agent = ruled(written).await;
     let info = agent.get("/v1/agent").await.1;
     assert_eq!(info["max_fault_duration"], "10m");
     let mut shown = info["policy"].clone();
@@ -221,4 +222,37 @@ async fn a_client_of_a_refused_upstream_is_reset_at_once() {
     let end = timeout(LONG, client.read(&mut [0; 1])).await.unwrap();
     assert_eq!(end.unwrap_err().kind(), ErrorKind::ConnectionReset);
     assert_eq!(agent.get("/v1/proxies/db").await.1["counters"]["connection_errors"], 1);
+}
+
+#[tokio::test]
+async fn proxies_listen_only_where_the_policy_lets_them() {
+    let agent = ruled(json!({"listen": {"allowed": ["127.0.0.0/30"]}})).await;
+    let at = |listen: &str| json!({"name": "db", "listen": listen, "upstream": "127.0.0.1:1"});
+    for listen in ["127.0.0.4:0", "0.0.0.0:0", "[::1]:0", "[::ffff:127.0.0.4]:0"] {
+        assert_refused(agent.post("/v1/proxies", at(listen)).await, "policy.listen.allowed", "listen");
+        assert_toxiproxy_refused(agent.post("/proxies", at(listen)).await, "policy.listen.allowed");
+    }
+    assert_eq!(agent.post("/v1/proxies", at("127.0.0.2:0")).await.0, 201);
+    let moved = agent.patch("/v1/proxies/db", json!({"listen": "127.0.0.4:0"})).await;
+    assert_refused(moved, "policy.listen.allowed", "listen");
+    assert_refused(agent.put("/v1/proxies/db", at("127.0.0.4:0")).await, "policy.listen.allowed", "listen");
+    assert_eq!(agent.get("/v1/agent").await.1["policy"]["listen"], json!(["127.0.0.0/30"]));
+}
+
+#[tokio::test]
+async fn files_for_tls_are_read_from_the_policys_directory_only() {
+    let directory = tempfile::tempdir().unwrap();
+    let inside = directory.path().join("none.pem").display().to_string();
+    let agent = ruled(json!({"tls_files": directory.path()})).await;
+    let with = |tls: Value| {
+        let mut spec = json!({"name": "db", "upstream": "127.0.0.1:1"});
+        spec.as_object_mut().unwrap().extend(tls.as_object().unwrap().clone());
+        agent.post("/v1/proxies", spec)
+    };
+    let listen = json!({"listen_tls": {"cert": inside, "key": "/etc/passwd"}});
+    assert_refused(with(listen).await, "policy.tls_files", "listen_tls");
+    let upstream = json!({"upstream_tls": {"ca": "/no/such/file"}});
+    assert_refused(with(upstream).await, "policy.tls_files", "upstream_tls");
+    let (status, error) = with(json!({"upstream_tls": {"ca": inside}})).await;
+    assert_eq!(status, 400, "it may be read, and is not there: {error}");
 }

@@ -2,9 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
-mod api_support;
-
-use api_support::{LONG, Running, answer, config, connect};
+use crate::api_support::{LONG, Running, answer, config, connect};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
 use reqwest::Method;
 use serde_json::json;

@@ -2,9 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
-mod api_support;
-
-use api_support::{Running, config, connect, echo, ping};
+use crate::api_support::{Running, config, connect, echo, ping};
 use reqwest::Method;
 use serde_json::{Value, json};
 use squall_agent::{Agent, AgentConfig, ProxyInput};
@@ -132,8 +130,10 @@ async fn a_proxy_that_somebody_holds_is_refused_and_keeps_nobody_else_from_a_res
     let agent = Running::new().await;
     agent.proxy("held", echo(b'a').await).await;
     agent.proxy("other", echo(b'a').await).await;
-    for name in ["held", "other"] {
-        agent.post(&format!("/proxies/{name}/toxics"), json!({"name": "t", "type": "timeout"})).await;
+    // A toxic that does something would keep anybody from a lease.
+    for (name, kind) in [("held", "noop"), ("other", "timeout")] {
+        let (status, told) = agent.post(&format!("/proxies/{name}/toxics"), json!({"name": "t", "type": kind})).await;
+        assert_eq!(status, 200, "{told}");
     }
     let lease = agent.lease("ann", "60s", &["held"]).await;
     let held = agent.get("/proxies/held").await.1;
@@ -147,7 +147,7 @@ async fn a_proxy_that_somebody_holds_is_refused_and_keeps_nobody_else_from_a_res
         (Method::POST, "/reset", json!({})),
     ] {
         let request = agent.request(method, path).header("x-squall-lease", &lease).json(&body);
-        let (status, answer) = api_support::answer(request).await;
+        let (status, answer) = crate::api_support::answer(request).await;
         let answer = answer.as_str().map_or(answer.clone(), |text| serde_json::from_str(text).unwrap());
         assert_eq!((status, &answer["status"]), (409, &json!(409)), "{path}: {answer}");
         assert!(answer["error"].as_str().unwrap().contains("leased by ann"), "{answer}");

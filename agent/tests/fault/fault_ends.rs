@@ -2,9 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
-mod common;
-
-use common::{PATIENCE, Rig, expect_reset, expect_silence, read_all, until};
+use crate::common::{PATIENCE, Rig, expect_reset, expect_silence, read_all, until};
 use std::time::{Duration, Instant};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -158,7 +156,7 @@ async fn a_blackhole_answers_nothing_and_resets_what_lost_bytes_when_it_goes() {
     let fault = rig.fault(r#"{"fault": {"blackhole": {}}}"#).await;
     let mut client = rig.connect().await;
     client.write_all(b"hello?").await.unwrap();
-    common::until(|| fault.hits() == Some(1), || "nothing was thrown away".into()).await;
+    crate::common::until(|| fault.hits() == Some(1), || "nothing was thrown away".into()).await;
     expect_silence(&mut client, MS(100)).await;
     assert_eq!(rig.proxy.counters().bytes_downstream, 0);
     rig.heal(&fault).await;
@@ -177,7 +175,7 @@ async fn a_blackhole_that_swallowed_nothing_leaves_the_connection_whole() {
 
 #[tokio::test]
 async fn a_blackhole_keeps_a_connection_open_though_the_upstream_refuses() {
-    let rig = Rig::towards(&common::free_address().to_string()).await;
+    let rig = Rig::towards(&crate::common::free_address().to_string()).await;
     let fault = rig.fault(r#"{"fault": {"blackhole": {}}, "direction": "both"}"#).await;
     let mut client = rig.connect().await;
     client.write_all(b"anybody?").await.unwrap();
@@ -224,7 +222,7 @@ async fn unread_blocks_the_sender_and_loses_nothing() {
     .await;
     let fault = rig.fault(r#"{"fault": {"unread": {}}}"#).await;
     let mut client = rig.connect().await;
-    common::until(|| fault.hits() == Some(1), || "nothing to read".into()).await;
+    crate::common::until(|| fault.hits() == Some(1), || "nothing to read".into()).await;
     // The sender goes on until the kernel's buffers are full, and then no more.
     while timeout(MS(300), sent.changed()).await.is_ok() {}
     let blocked_at = *sent.borrow();
@@ -247,7 +245,7 @@ async fn a_client_that_is_gone_does_not_stay_for_as_long_as_the_fault() {
         let mut client = rig.connect().await;
         client.write_all(b"?").await.unwrap();
         client.shutdown().await.unwrap();
-        common::until(|| fault.hits() == Some(1), || format!("{json}: no hit")).await;
+        crate::common::until(|| fault.hits() == Some(1), || format!("{json}: no hit")).await;
         assert_eq!(rig.proxy.counters().open_connections, 1, "{json}");
         client.set_zero_linger().unwrap();
         drop(client);

@@ -2,9 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
-mod common;
-
-use common::{Rig, connect};
+use crate::common::{Rig, connect};
 use squall_agent::{DataPlane, PlaneLimits, Proxy};
 use std::{
     net::SocketAddr,
@@ -46,7 +44,7 @@ async fn all_calls_work_at_once(proxy: &Proxy) {
         r#"{"fault": {"corrupt": {"rate": 0.5}}}"#,
         r#"{"fault": {"bandwidth": {"rate": "1KB/s"}}}"#,
     ] {
-        let fault = common::fault(json);
+        let fault = crate::common::fault(json);
         proxy.add_fault(std::sync::Arc::clone(&fault)).await.unwrap();
         proxy.change_fault(fault.name(), Some(fault.kind()), None).await.unwrap();
         proxy.remove_faults(std::slice::from_ref(fault.name())).await.unwrap();
@@ -114,7 +112,7 @@ async fn an_upstream_that_never_answers_resets_the_client_after_the_dial_time() 
     let spec = format!(r#"{{"name": "p", "upstream": "{addr}"}}"#);
     let proxy = Proxy::start(&serde_json::from_str(&spec).unwrap(), &DataPlane::new(limits)).await.unwrap();
     let start = Instant::now();
-    common::expect_reset(&mut connect(proxy.listen_addr()).await).await;
+    crate::common::expect_reset(&mut connect(proxy.listen_addr()).await).await;
     assert!(start.elapsed() >= Duration::from_millis(150) && start.elapsed() < Duration::from_secs(3));
     assert_eq!(proxy.counters().connection_errors, 1);
 }
@@ -155,7 +153,7 @@ async fn over_max_connections_new_ones_wait_until_one_ends() {
     rig.until(|counters| counters.open_connections == 2).await;
     let mut third = rig.connect().await;
     third.write_all(b"x").await.unwrap();
-    common::expect_silence(&mut third, Duration::from_millis(50)).await;
+    crate::common::expect_silence(&mut third, Duration::from_millis(50)).await;
     assert_eq!(rig.proxy.counters().open_connections, 2);
     drop(first);
     assert_eq!(third.read_u8().await.unwrap(), b'x');
@@ -168,7 +166,7 @@ async fn a_stopped_proxy_frees_its_address_and_refuses_further_orders() {
     let _open = rig.connect().await;
     rig.proxy.stop().await;
     drop(std::net::TcpListener::bind(addr).unwrap());
-    let error = rig.proxy.add_fault(common::fault(r#"{"fault": {"refuse": {}}}"#)).await.unwrap_err();
+    let error = rig.proxy.add_fault(crate::common::fault(r#"{"fault": {"refuse": {}}}"#)).await.unwrap_err();
     assert!(error.to_string().contains("stopped"), "{error}");
     assert!(rig.proxy.set_enabled(true).await.is_err());
 }

@@ -2,9 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
-mod common;
-
-use common::{PATIENCE, Rig, expect_reset, expect_silence, read_all, until};
+use crate::common::{PATIENCE, Rig, expect_reset, expect_silence, read_all, until};
 use std::{
     io::ErrorKind,
     sync::{

@@ -2,9 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
-mod common;
-
-use common::{Rig, connect, expect_reset, read_all};
+use crate::common::{Rig, connect, expect_reset, read_all};
 use std::time::Duration;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -87,7 +85,7 @@ async fn a_reset_of_the_client_reaches_the_server() {
 
 #[tokio::test]
 async fn an_upstream_that_refuses_resets_the_client() {
-    let rig = Rig::towards(&common::free_address().to_string()).await;
+    let rig = Rig::towards(&crate::common::free_address().to_string()).await;
     let mut client = rig.connect().await;
     assert!(expect_reset(&mut client).await.is_empty());
     rig.until(|counters| counters.connection_errors == 1).await;

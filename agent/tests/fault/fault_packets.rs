@@ -3,9 +3,7 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
-mod common;
-
-use common::{PATIENCE, Rig, connect, expect_silence, fault, until};
+use crate::common::{PATIENCE, Rig, connect, expect_silence, fault, until};
 use std::{
     net::SocketAddr,
     time::{Duration, Instant},
@@ -291,5 +289,31 @@ async fn on_http_the_segments_of_whole_connections_are_lost_in_either_direction(
         proxy.remove_faults(std::slice::from_ref(lost.name())).await.unwrap();
         hear(&mut client).await;
         ask(&mut client).await;
+    }
+}
+
+#[tokio::test]
+async fn when_the_call_returns_the_kernel_drops_on_every_live_connection_and_after_healing_on_none() {
+    let rig = Rig::echo().await;
+    let mut clients = Vec::new();
+    for _ in 0..20 {
+        let mut client = rig.connect().await;
+        round_trip(&mut client, b"before").await;
+        clients.push(client);
+    }
+    let lost = rig.fault(r#"{"fault": {"packet_loss": {"loss": 100}}, "direction": "upstream"}"#).await;
+    assert_eq!(rig.proxy.counters().connections_hit, 20, "nobody has to wait for them");
+    // Whatever is sent from now on is dropped: of nobody does the first segment get through.
+    for client in &mut clients {
+        client.write_all(b"ping").await.unwrap();
+    }
+    for client in &clients {
+        sent_again(client, 1).await;
+    }
+    rig.heal(&lost).await;
+    for client in &mut clients {
+        let mut answer = [0; 4];
+        timeout(PATIENCE, client.read_exact(&mut answer)).await.expect("it is sent once more").unwrap();
+        round_trip(client, b"after").await;
     }
 }

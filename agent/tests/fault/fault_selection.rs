@@ -2,9 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
-mod common;
-
-use common::{PATIENCE, Rig, until};
+use crate::common::{PATIENCE, Rig, until};
 use squall_wire::Percent;
 use std::net::SocketAddr;
 use tokio::{
@@ -116,7 +114,7 @@ async fn a_fault_that_met_no_traffic_has_no_hits() {
 async fn names_are_unique_kinds_stay_and_unknown_faults_are_told() {
     let rig = Rig::echo().await;
     let fault = rig.fault(r#"{"name": "one", "fault": {"latency": {"delay": "1s"}}}"#).await;
-    let again = common::fault(r#"{"name": "one", "fault": {"reset": {}}}"#);
+    let again = crate::common::fault(r#"{"name": "one", "fault": {"reset": {}}}"#);
     let error = rig.proxy.add_fault(again).await.unwrap_err().to_string();
     assert!(error.contains("`one` is already"), "{error}");
     let kind = serde_json::from_str(r#"{"reset": {}}"#).unwrap();

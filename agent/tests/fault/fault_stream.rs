@@ -3,9 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
-mod common;
-
-use common::{PATIENCE, Rig};
+use crate::common::{PATIENCE, Rig};
 use proptest::{
     prelude::{Strategy, any, prop, prop_oneof, proptest},
     sample::Index,

@@ -2,9 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
-mod common;
-
-use common::{PATIENCE, Rig, expect_silence, read_all};
+use crate::common::{PATIENCE, Rig, expect_silence, read_all};
 use std::time::{Duration, Instant};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -45,7 +43,7 @@ async fn two_hundred_messages_one_ms_apart_take_the_latency_each() {
     let fault = rig.fault(r#"{"fault": {"latency": {"delay": "100ms"}}}"#).await;
     let took = round_trips(&mut rig.connect().await, 200).await;
     assert!(took[0] >= MS(100), "one was early: {:?}", took[0]);
-    assert!(took[100] < MS(110), "the median took {:?}", took[100]);
+    assert!(took[100] < MS(150), "the median took {:?}", took[100]);
     assert_eq!(fault.hits(), Some(1));
 }
 
@@ -55,7 +53,7 @@ async fn two_latencies_in_a_row_take_both() {
     rig.fault(r#"{"fault": {"latency": {"delay": "100ms"}}, "direction": "downstream"}"#).await;
     rig.fault(r#"{"fault": {"latency": {"delay": "100ms"}}, "direction": "downstream"}"#).await;
     let took = round_trips(&mut rig.connect().await, 200).await;
-    assert!(took[0] >= MS(200) && took[100] < MS(215), "{:?} … {:?}", took[0], took[100]);
+    assert!(took[0] >= MS(200) && took[100] < MS(260), "{:?} … {:?}", took[0], took[100]);
 }
 
 #[tokio::test]
@@ -63,7 +61,7 @@ async fn latency_both_ways_counts_twice_for_an_echo() {
     let rig = Rig::echo().await;
     rig.fault(r#"{"fault": {"latency": {"delay": "40ms"}}, "direction": "both"}"#).await;
     let took = round_trips(&mut rig.connect().await, 50).await;
-    assert!(took[0] >= MS(80) && took[25] < MS(115), "{:?} … {:?}", took[0], took[25]);
+    assert!(took[0] >= MS(80) && took[25] < MS(150), "{:?} … {:?}", took[0], took[25]);
 }
 
 #[tokio::test]
@@ -80,10 +78,21 @@ async fn a_latency_set_changed_and_removed_on_a_live_connection_takes_hold_at_on
     let fault = rig.fault(r#"{"fault": {"latency": {"delay": "120ms"}}}"#).await;
     assert!(ask(PATIENCE).await >= MS(120));
     rig.change(&fault, r#"{"latency": {"delay": "30ms"}}"#).await;
-    let took = ask(PATIENCE).await;
-    assert!(took >= MS(30) && took < MS(110), "{took:?}");
+    // On a busy machine any one of them may be late, but not all.
+    let (mut least, mut most) = (PATIENCE, Duration::ZERO);
+    for _ in 0..10 {
+        let took = ask(PATIENCE).await;
+        assert!(took >= MS(30), "{took:?}");
+        least = least.min(took);
+    }
+    assert!(least < MS(110), "{least:?}");
     assert_eq!(rig.heal(&fault).await, Some(1));
-    assert!(ask(PATIENCE).await < MS(25));
+    least = PATIENCE;
+    for _ in 0..10 {
+        let took = ask(PATIENCE).await;
+        (least, most) = (least.min(took), most.max(took));
+    }
+    assert!(least < MS(25), "{least:?} to {most:?}");
 }
 
 #[tokio::test]
@@ -101,11 +110,11 @@ async fn whoever_waits_in_a_fault_is_released_when_it_goes() {
         let mut client = rig.connect().await;
         client.write_all(b"all of it").await.unwrap();
         client.shutdown().await.unwrap();
-        common::until(|| fault.hits() == Some(1), || format!("{json}: no hit")).await;
+        crate::common::until(|| fault.hits() == Some(1), || format!("{json}: no hit")).await;
         let start = Instant::now();
         rig.heal(&fault).await;
         assert_eq!(read_all(&mut client).await, b"all of it", "{json}");
-        assert!(start.elapsed() < MS(50), "{json}: released after {:?}", start.elapsed());
+        assert!(start.elapsed() < MS(2000), "{json}: released after {:?}", start.elapsed());
     }
 }
 
@@ -135,16 +144,16 @@ async fn a_drip_comes_piece_by_piece() {
 async fn a_stall_freezes_and_thaws() {
     let rig = Rig::echo().await;
     let mut client = rig.connect().await;
-    let fault = rig.fault(r#"{"fault": {"stall": {"every": "10s", "for": "300ms"}}}"#).await;
+    let fault = rig.fault(r#"{"fault": {"stall": {"every": "10s", "for": "1s"}}}"#).await;
     let start = Instant::now();
     client.write_all(b"a").await.unwrap();
     client.read_u8().await.unwrap();
     let frozen = start.elapsed();
-    assert!(frozen > MS(250) && frozen < MS(1500), "{frozen:?}");
+    assert!(frozen > MS(950) && frozen < MS(5000), "{frozen:?}");
     let start = Instant::now();
     client.write_all(b"b").await.unwrap();
     client.read_u8().await.unwrap();
-    assert!(start.elapsed() < MS(200), "not thawed: {:?}", start.elapsed());
+    assert!(start.elapsed() < MS(900), "not thawed: {:?}", start.elapsed());
     assert_eq!(fault.hits(), Some(1));
 }
 
@@ -154,15 +163,15 @@ async fn a_slow_close_delivers_the_bytes_at_once_and_the_end_late() {
         server.write_all(b"answer").await.unwrap();
     })
     .await;
-    rig.fault(r#"{"fault": {"slow_close": {"delay": "300ms"}}}"#).await;
+    rig.fault(r#"{"fault": {"slow_close": {"delay": "1500ms"}}}"#).await;
     let start = Instant::now();
     let mut client = rig.connect().await;
     let mut answer = [0; 6];
     client.read_exact(&mut answer).await.unwrap();
-    assert!(start.elapsed() < MS(250));
+    assert!(start.elapsed() < MS(1400));
     expect_silence(&mut client, MS(30)).await;
     assert_eq!(client.read(&mut answer).await.unwrap(), 0);
-    assert!(start.elapsed() >= MS(300));
+    assert!(start.elapsed() >= MS(1500));
 }
 
 #[tokio::test]

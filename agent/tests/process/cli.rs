@@ -4,9 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
-mod process_support;
-
-use process_support::{LONG, Process, get, log, output, text};
+use crate::process_support::{LONG, Process, get, log, output, text};
 use serde_json::Value;
 use std::{
     net::{Shutdown, TcpListener, TcpStream},

@@ -2,9 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
-mod process_support;
-
-use process_support::{LONG, Process, output, text};
+use crate::process_support::{LONG, Process, output, text};
 use std::{
     fs::Permissions,
     io::{Read, Write},

@@ -1,10 +1,7 @@
 //! `http_status` and `http_unauthorized`: answers without the upstream, request by request.
 
-mod common;
-mod http_support;
-
-use common::{PATIENCE, Rig, expect_silence};
-use http_support::{Client, echo_site, get, site};
+use crate::common::{PATIENCE, Rig, expect_silence};
+use crate::http_support::{Client, echo_site, get, site};
 use std::time::Duration;
 use tokio::{io::AsyncWriteExt, time::timeout};
 
@@ -31,7 +28,7 @@ async fn a_request_is_answered_without_asking_and_the_connection_goes_on() {
 #[tokio::test]
 async fn no_upstream_is_needed_by_a_fault_that_answers() {
     let rig = Rig::http("", |_| async {}).await;
-    rig.proxy.set_upstream(common::free_address().to_string());
+    rig.proxy.set_upstream(crate::common::free_address().to_string());
     let fault = rig.fault(UNAVAILABLE).await;
     let mut client = Client::of(&rig).await;
     assert_eq!(client.get("/").await.status(), 503);
@@ -154,12 +151,12 @@ async fn credentials_are_refused_whatever_they_are_with_a_challenge_of_their_sch
 async fn a_request_under_way_is_the_upstreams_and_the_next_one_is_the_faults() {
     let rig = Rig::http("", |stream| async move {
         let (reader, mut writer) = stream.into_split();
-        let mut reader = http_support::Reader::new(reader);
+        let mut reader = crate::http_support::Reader::new(reader);
         // It answers each request when the next one, or a line, comes.
         while let Some(request) = reader.message(false).await {
             let mut line = String::new();
             let _ = tokio::io::AsyncBufReadExt::read_line(&mut reader.stream, &mut line).await;
-            let _ = writer.write_all(http_support::ok(request.line()).as_bytes()).await;
+            let _ = writer.write_all(crate::http_support::ok(request.line()).as_bytes()).await;
         }
     })
     .await;

@@ -2,12 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
-mod api_support;
-mod common;
-mod http_support;
-
-use api_support::Running;
-use http_support::{Client, echo_site};
+use crate::api_support::Running;
+use crate::http_support::{Client, echo_site};
 use serde_json::json;
 
 #[tokio::test]

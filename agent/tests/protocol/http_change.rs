@@ -1,10 +1,7 @@
 //! `http_headers` and `http_body`: messages that are changed on their way, and stay well-formed unless told otherwise.
 
-mod common;
-mod http_support;
-
-use common::{PATIENCE, Rig, expect_silence};
-use http_support::{Client, Reader, chunked, echo_site, get, ok, site};
+use crate::common::{PATIENCE, Rig, expect_silence};
+use crate::http_support::{Client, Reader, chunked, echo_site, get, ok, site};
 use std::time::Duration;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -277,5 +274,5 @@ async fn what_can_no_longer_come_whole_is_reset_when_the_fault_goes() {
     client.send(get("/")).await;
     assert_eq!(client.reader.message(true).await.unwrap().header("content-length"), Some("1073741827"));
     rig.heal(&fault).await;
-    common::expect_reset(&mut client.reader.stream).await;
+    crate::common::expect_reset(&mut client.reader.stream).await;
 }

@@ -1,10 +1,7 @@
 //! An `http` proxy without faults: what it passes, byte for byte, and what it refuses.
 
-mod common;
-mod http_support;
-
-use common::{PATIENCE, Rig, read_all};
-use http_support::{Client, Reader, chunked, echo_site, get, ok, site, site_with};
+use crate::common::{PATIENCE, Rig, read_all};
+use crate::http_support::{Client, Reader, chunked, echo_site, get, ok, site, site_with};
 use std::{
     sync::{
         Arc,
@@ -255,7 +252,7 @@ async fn an_upstream_that_closes_without_an_answer_is_seen_as_it_is() {
 #[tokio::test]
 async fn an_upstream_that_is_not_there_is_a_reset_as_on_tcp() {
     let mut rig = Rig::http("", |_| async {}).await;
-    rig.proxy.set_upstream(common::free_address().to_string());
+    rig.proxy.set_upstream(crate::common::free_address().to_string());
     let mut client = Client::of(&rig).await;
     assert!(!client.ends().await, "a reset");
     rig.until(|counters| counters.connection_errors == 1).await;

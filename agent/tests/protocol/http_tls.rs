@@ -2,15 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
-mod common;
-mod http_support;
-mod tls_support;
-
-use common::PATIENCE;
-use http_support::{Reader, get, ok};
+use crate::common::PATIENCE;
+use crate::http_support::{Reader, get, ok};
+use crate::tls_support::{ALL_SIDES, Sides, TlsRig, Wire, start};
 use serde_json::json;
 use squall_agent::PlaneLimits;
-use tls_support::{ALL_SIDES, Sides, TlsRig, Wire, start};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     time::timeout,
@@ -34,7 +30,7 @@ async fn site(sides: Sides) -> TlsRig {
     if sides.upstream() {
         spec["upstream_tls"] = rig.certificates.upstream_tls();
     }
-    rig.proxy = start(spec, PlaneLimits::default()).await;
+    rig.hurt.proxy = start(spec, PlaneLimits::default()).await;
     rig
 }
 
@@ -84,7 +80,7 @@ async fn a_large_body_and_a_tunnel_pass_through_tls() {
         if sides.upstream() {
             spec["upstream_tls"] = rig.certificates.upstream_tls();
         }
-        rig.proxy = start(spec, PlaneLimits::default()).await;
+        rig.hurt.proxy = start(spec, PlaneLimits::default()).await;
         let (reader, mut writer) = tokio::io::split(rig.connect().await);
         let mut reader = Reader::new(reader);
         writer.write_all(get("/large").as_bytes()).await.unwrap();

@@ -1,10 +1,7 @@
 //! On `http` a unit is a request: shares, counts, conditions, and faults that come and go under it.
 
-mod common;
-mod http_support;
-
-use common::Rig;
-use http_support::{Client, echo_site, get, site};
+use crate::common::Rig;
+use crate::http_support::{Client, echo_site, get, site};
 use std::sync::Arc;
 
 async fn statuses(client: &mut Client, count: usize) -> Vec<u16> {
@@ -105,10 +102,10 @@ async fn a_fault_takes_hold_of_a_response_that_has_not_come() {
         let told = Arc::clone(&told);
         async move {
             let (reader, mut writer) = stream.into_split();
-            let mut reader = http_support::Reader::new(reader);
+            let mut reader = crate::http_support::Reader::new(reader);
             reader.message(false).await.unwrap();
             told.notified().await;
-            let answer = http_support::ok("late");
+            let answer = crate::http_support::ok("late");
             tokio::io::AsyncWriteExt::write_all(&mut writer, answer.as_bytes()).await.unwrap();
             reader.message(false).await;
         }
@@ -125,7 +122,7 @@ async fn a_fault_takes_hold_of_a_response_that_has_not_come() {
 
 #[tokio::test]
 async fn several_faults_each_number_and_count_for_themselves() {
-    let rig = site(|_| http_support::ok("0123456789")).await;
+    let rig = site(|_| crate::http_support::ok("0123456789")).await;
     let odd = r#"{"fault": {"http_headers": {"set": {"X-Hit": "yes"}}}, "where": {"path": "/odd*"}}"#;
     let (headers, body) =
         (rig.fault(odd).await, rig.fault(r#"{"fault": {"http_body": {"truncate": "5B"}}, "count": 2}"#).await);
@@ -154,7 +151,7 @@ async fn a_limit_of_connections_counts_connections_and_a_refusal_refuses_them() 
     rig.fault(r#"{"fault": {"connection_limit": {"max": 1, "then": "queue"}}}"#).await;
     let mut waiting = Client::of(&rig).await;
     waiting.send(get("/patient")).await;
-    common::expect_silence(&mut waiting.reader.stream, std::time::Duration::from_millis(150)).await;
+    crate::common::expect_silence(&mut waiting.reader.stream, std::time::Duration::from_millis(150)).await;
     drop((first, second));
     assert_eq!(waiting.response().await.text(), "GET /patient");
     let refuse = rig.fault(r#"{"fault": {"refuse": {}}}"#).await;

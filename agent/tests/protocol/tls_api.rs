@@ -2,19 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
-mod api_support;
-mod common;
-mod tls_support;
-
-use api_support::{Running, config, echo};
-use common::{connect, expect_reset, read_all, until};
+use crate::api_support::{Running, config, echo};
+use crate::common::{connect, expect_reset, read_all, until};
+use crate::tls_support::{Certificates, shake_hands};
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::{
     net::SocketAddr,
     process::{Child, Command},
 };
-use tls_support::{Certificates, shake_hands};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
@@ -83,12 +79,12 @@ async fn a_proxy_shows_its_tls_and_put_changes_it_for_new_connections_only() {
     assert!(info.get("listen_tls").is_none(), "{info}");
     let listen = listens(&info);
     let mut open = connect(listen).await;
-    assert_eq!(api_support::ping(&mut open).await.unwrap(), b"aping");
+    assert_eq!(crate::api_support::ping(&mut open).await.unwrap(), b"aping");
 
     let (status, info) = agent.put("/v1/proxies/p", encrypted.clone()).await;
     assert_eq!((status, &info["listen_tls"], listens(&info)), (200, &certificates.listen_tls(), listen));
     assert_eq!(ping_over_tls(listen, &certificates).await.unwrap(), b"aping");
-    assert_eq!(api_support::ping(&mut open).await.unwrap(), b"aping", "an open connection goes on as it was");
+    assert_eq!(crate::api_support::ping(&mut open).await.unwrap(), b"aping", "an open connection goes on as it was");
 
     let (status, _) = agent
         .put(
@@ -101,7 +97,7 @@ async fn a_proxy_shows_its_tls_and_put_changes_it_for_new_connections_only() {
 
     let (status, info) = agent.put("/v1/proxies/p", plain).await;
     assert!(status == 200 && info.get("listen_tls").is_none(), "{info}");
-    assert_eq!(api_support::ping(&mut connect(listen).await).await.unwrap(), b"aping");
+    assert_eq!(crate::api_support::ping(&mut connect(listen).await).await.unwrap(), b"aping");
 }
 
 #[tokio::test]
@@ -273,7 +269,8 @@ async fn an_https_client_talks_to_an_https_server_through_it_and_meets_its_fault
     });
     let listen = listens(&agent.post("/v1/proxies", spec).await.1);
     let authority = reqwest::Certificate::from_pem(&std::fs::read(certificates.path("ca.pem")).unwrap()).unwrap();
-    let client = reqwest::Client::builder().tls_certs_only([authority]).timeout(api_support::LONG).build().unwrap();
+    let client =
+        reqwest::Client::builder().tls_certs_only([authority]).timeout(crate::api_support::LONG).build().unwrap();
     let url = format!("https://localhost:{}/stock?id=7", listen.port());
     for _ in 0..3 {
         let response = client.get(&url).send().await.unwrap();

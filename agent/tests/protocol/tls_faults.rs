@@ -2,14 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
-mod common;
-mod tls_support;
-
-use common::{PATIENCE, expect_reset, expect_silence, free_address, read_all, until};
+use crate::common::{PATIENCE, expect_reset, expect_silence, free_address, read_all, until};
+use crate::tls_support::{ALL_SIDES, Certificates, Sides, TlsRig, Wire, shake_hands, start};
 use serde_json::json;
 use squall_agent::PlaneLimits;
 use std::time::{Duration, Instant};
-use tls_support::{ALL_SIDES, Certificates, Sides, TlsRig, Wire, shake_hands, start};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     sync::mpsc,
@@ -43,15 +40,15 @@ async fn latency_delays_each_answer_and_goes_with_its_fault() {
         let rig = TlsRig::echo(sides).await;
         let mut client = rig.connect().await;
         ping(&mut client).await;
-        let fault = rig.fault(r#"{"fault": {"latency": {"delay": "300ms"}}}"#).await;
+        let fault = rig.fault(r#"{"fault": {"latency": {"delay": "1s"}}}"#).await;
         let start = Instant::now();
         ping(&mut client).await;
         let took = start.elapsed();
-        assert!(took >= MS(300) && took < MS(1500), "{sides:?}: {took:?}");
+        assert!(took >= MS(1000) && took < MS(5000), "{sides:?}: {took:?}");
         assert_eq!(rig.heal(&fault).await, Some(1));
         let start = Instant::now();
         ping(&mut client).await;
-        assert!(start.elapsed() < MS(290), "{sides:?}: {:?}", start.elapsed());
+        assert!(start.elapsed() < MS(950), "{sides:?}: {:?}", start.elapsed());
     }
 }
 
@@ -189,8 +186,11 @@ async fn garbage_is_answered_within_tls_and_the_upstream_is_not_asked() {
         "listen_tls": certificates.listen_tls(), "upstream_tls": certificates.upstream_tls(),
     });
     let proxy = start(spec, PlaneLimits::default()).await;
-    proxy.add_fault(common::fault(r#"{"fault": {"garbage": {"style": "html", "then": "close"}}}"#)).await.unwrap();
-    let tcp = common::connect(proxy.listen_addr()).await;
+    proxy
+        .add_fault(crate::common::fault(r#"{"fault": {"garbage": {"style": "html", "then": "close"}}}"#))
+        .await
+        .unwrap();
+    let tcp = crate::common::connect(proxy.listen_addr()).await;
     let mut client = shake_hands(tcp, certificates.client(), "localhost").await.unwrap();
     client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
     let page = String::from_utf8(read_all(&mut client).await).unwrap();

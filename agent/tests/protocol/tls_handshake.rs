@@ -2,10 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
-mod common;
-mod tls_support;
-
-use common::{PATIENCE, connect, expect_reset, read_all, until};
+use crate::common::{PATIENCE, connect, expect_reset, read_all, until};
+use crate::tls_support::{Certificates, shake_hands, start};
 use rustls::{ClientConfig, crypto::ring::default_provider, version::TLS12};
 use serde_json::{Value, json};
 use squall_agent::{PlaneLimits, Proxy};
@@ -13,7 +11,6 @@ use std::{
     net::SocketAddr,
     time::{Duration, Instant},
 };
-use tls_support::{Certificates, shake_hands, start};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},

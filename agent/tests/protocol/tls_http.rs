@@ -2,14 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
-mod api_support;
-mod common;
-mod tls_support;
-
-use api_support::{LONG, Running};
+use crate::api_support::{LONG, Running};
+use crate::tls_support::{ALL_SIDES, Certificates, Sides};
 use serde_json::json;
 use std::net::SocketAddr;
-use tls_support::{ALL_SIDES, Certificates, Sides};
 use tokio::{net::TcpListener, task::JoinSet};
 
 /// More than the buffers of a connection hold.
@@ -26,7 +22,7 @@ async fn web(acceptor: Option<tokio_rustls::TlsAcceptor>) -> (SocketAddr, JoinSe
             let (tcp, _) = listener.accept().await.unwrap();
             let acceptor = acceptor.clone();
             connections.spawn(async move {
-                let wire: tls_support::Wire = match acceptor {
+                let wire: crate::tls_support::Wire = match acceptor {
                     Some(acceptor) => match acceptor.accept(tcp).await {
                         Ok(stream) => Box::pin(stream),
                         Err(_) => return,

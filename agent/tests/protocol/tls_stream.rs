@@ -2,12 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
-mod common;
-mod tls_support;
-
-use common::{PATIENCE, connect, expect_reset, read_all};
+use crate::common::{PATIENCE, connect, expect_reset, read_all};
+use crate::tls_support::{ALL_SIDES, Sides, TlsRig, shake_hands};
 use std::io::ErrorKind;
-use tls_support::{ALL_SIDES, Sides, TlsRig, shake_hands};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     sync::mpsc,
@@ -95,7 +92,7 @@ async fn an_rst_of_the_server_is_an_rst_for_the_client_after_all_bytes() {
         let rig = TlsRig::serve_tcp(sides, |tcp, acceptor| async move {
             // Kept to be reset: the descriptor is shared with the stream that writes.
             let handle = socket2::SockRef::from(&tcp).try_clone().unwrap();
-            let mut wire: tls_support::Wire = match acceptor {
+            let mut wire: crate::tls_support::Wire = match acceptor {
                 Some(acceptor) => Box::pin(acceptor.accept(tcp).await.unwrap()),
                 None => Box::pin(tcp),
             };
@@ -128,7 +125,7 @@ async fn an_rst_of_the_client_is_an_rst_for_the_server() {
         .await;
         let tcp = connect(rig.proxy.listen_addr()).await;
         let handle = socket2::SockRef::from(&tcp).try_clone().unwrap();
-        let mut client: tls_support::Wire = if sides.client() {
+        let mut client: crate::tls_support::Wire = if sides.client() {
             Box::pin(shake_hands(tcp, rig.certificates.client(), "localhost").await.unwrap())
         } else {
             Box::pin(tcp)

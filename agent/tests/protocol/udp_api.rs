@@ -2,14 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
-mod api_support;
-mod udp_support;
-
-use api_support::{Running, config};
+use crate::api_support::{Running, config};
+use crate::udp_support::{Client, Echo, MS};
 use serde_json::{Value, json};
 use squall_agent::AgentConfig;
 use std::time::Duration;
-use udp_support::{Client, Echo, MS};
 
 /// A proxy `dns` before an echo; answers a client of it.
 async fn dns(agent: &Running, echo: &Echo) -> Client {

@@ -2,14 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
-mod udp_support;
-
+use crate::udp_support::{Client, MS, PATIENCE, Rig, until};
 use squall_wire::{Percent, fault::unit_draw};
 use std::{
     sync::atomic::Ordering::Relaxed,
     time::{Duration, Instant},
 };
-use udp_support::{Client, MS, PATIENCE, Rig, until};
 
 /// Sends the numbers, and then answers which came back, once all that were not lost have.
 async fn exchange(rig: &Rig, client: &Client, numbers: std::ops::Range<u8>) -> Vec<u8> {

@@ -2,15 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
-mod udp_support;
-
+use crate::udp_support::{Client, Echo, MS, PATIENCE, Rig, proxy};
 use squall_agent::PlaneLimits;
 use std::{
     sync::atomic::Ordering::Relaxed,
     time::{Duration, Instant},
 };
 use tokio::{net::UdpSocket, time::timeout};
-use udp_support::{Client, Echo, MS, PATIENCE, Rig, proxy};
 
 fn pattern(length: usize) -> Vec<u8> {
     (0..length).map(|at| (at * 31 % 251) as u8).collect()
@@ -102,7 +100,7 @@ async fn an_upstream_is_resolved_for_each_session() {
     client.send(b"hello?").await;
     let counters = || nowhere.counters();
     let ended = || counters().connection_errors == 1 && counters().open_connections == 0;
-    udp_support::until(ended, || format!("{:?}", counters())).await;
+    crate::udp_support::until(ended, || format!("{:?}", counters())).await;
     assert_eq!(counters().datagrams_dropped, 1);
 }
 
@@ -116,7 +114,7 @@ async fn a_name_that_means_a_forbidden_address_is_not_sent_to() {
     Client::of(proxy.listen_addr()).await.send(b"hello?").await;
     let counters = || proxy.counters();
     let ended = || counters().connection_errors == 1 && counters().open_connections == 0;
-    udp_support::until(ended, || format!("{:?}", counters())).await;
+    crate::udp_support::until(ended, || format!("{:?}", counters())).await;
     assert_eq!((counters().datagrams_upstream, echo.got.load(Relaxed)), (0, 0));
 }
 
@@ -158,7 +156,11 @@ async fn a_refusing_upstream_is_counted_and_the_session_goes_on_when_it_is_back(
     let client = Client::of(proxy.listen_addr()).await;
     for errors in 1..4 {
         client.send(b"anybody?").await;
-        udp_support::until(|| proxy.counters().connection_errors >= errors, || format!("{:?}", proxy.counters())).await;
+        crate::udp_support::until(
+            || proxy.counters().connection_errors >= errors,
+            || format!("{:?}", proxy.counters()),
+        )
+        .await;
     }
     let _back = Echo::on(&addr.to_string()).await;
     assert_eq!(client.ask(b"hello").await, b"hello");

@@ -4,17 +4,12 @@
 //! busy machine, so a test that hangs fails.
 
 // Each test file uses its own part of this.
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![allow(dead_code, unused_imports, clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+use crate::hurt::Hurt;
 use squall_agent::{ActiveFault, DataPlane, PlaneLimits, Proxy};
-use squall_wire::{FaultKind, FaultSpec, ProxyCounters, ProxySpec};
-use std::{
-    future::Future,
-    io::ErrorKind,
-    net::SocketAddr,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use squall_wire::ProxySpec;
+use std::{future::Future, io::ErrorKind, net::SocketAddr, ops::Deref, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
     net::{TcpListener, TcpStream},
@@ -22,13 +17,12 @@ use tokio::{
     time::timeout,
 };
 
-/// Far above what anything here takes.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) use crate::hurt::{PATIENCE, until};
 
 /// A proxy, and the server behind it.
 pub(crate) struct Rig {
     /// The proxy.
-    pub(crate) proxy: Proxy,
+    hurt: Hurt,
     /// The server's address.
     pub(crate) server: SocketAddr,
     _server: JoinSet<()>,
@@ -74,7 +68,7 @@ impl Rig {
                 connections.spawn(serve(stream));
             }
         });
-        Self { proxy: proxy(address, &server.to_string(), limits).await, server, _server: tasks }
+        Self { hurt: hurt(proxy(address, &server.to_string(), limits).await), server, _server: tasks }
     }
 
     /// An `http` proxy before a server that does this with each connection; `more` is put into its specification.
@@ -87,7 +81,7 @@ impl Rig {
             r#"{{"name": "p", "listen": "127.0.0.1:0", "upstream": "{}", "protocol": "http"{more}}}"#,
             rig.server
         );
-        rig.proxy = start(&spec, PlaneLimits::default()).await;
+        rig.hurt.proxy = start(&spec, PlaneLimits::default()).await;
         rig
     }
 
@@ -96,54 +90,37 @@ impl Rig {
         let spec = r#"{"name": "p", "listen": "127.0.0.1:0", "upstream": "127.0.0.1:9", "enabled": false}"#;
         let proxy = start(spec, PlaneLimits::default()).await;
         let server = proxy.listen_addr();
-        Self { proxy, server, _server: JoinSet::new() }
+        Self { hurt: hurt(proxy), server, _server: JoinSet::new() }
     }
 
     /// Before no server of ours.
     pub(crate) async fn towards(upstream: &str) -> Self {
         let proxy = proxy("127.0.0.1:0", upstream, PlaneLimits::default()).await;
         let server = proxy.listen_addr();
-        Self { proxy, server, _server: JoinSet::new() }
+        Self { hurt: hurt(proxy), server, _server: JoinSet::new() }
     }
 
     /// A client's connection through the proxy.
     pub(crate) async fn connect(&self) -> TcpStream {
         connect(self.proxy.listen_addr()).await
     }
+}
 
-    /// Sets a fault, given as JSON.
-    pub(crate) async fn fault(&self, json: &str) -> Arc<ActiveFault> {
-        let fault = fault(json);
-        self.proxy.add_fault(Arc::clone(&fault)).await.unwrap();
-        fault
-    }
+impl Deref for Rig {
+    type Target = Hurt;
 
-    /// Changes the parameters of a fault, given as JSON.
-    pub(crate) async fn change(&self, fault: &ActiveFault, kind: &str) {
-        let kind: FaultKind = serde_json::from_str(kind).unwrap();
-        self.proxy.change_fault(fault.name(), Some(kind), None).await.unwrap();
-    }
-
-    /// Removes a fault and answers what it had hit.
-    pub(crate) async fn heal(&self, fault: &ActiveFault) -> Option<u64> {
-        let removed = self.proxy.remove_faults(std::slice::from_ref(fault.name())).await.unwrap();
-        assert_eq!(removed.len(), 1);
-        removed[0].hits
-    }
-
-    /// Waits until the counters say so.
-    pub(crate) async fn until(&self, holds: impl Fn(ProxyCounters) -> bool) {
-        until(|| holds(self.proxy.counters()), || format!("{:?}", self.proxy.counters())).await;
+    fn deref(&self) -> &Hurt {
+        &self.hurt
     }
 }
 
-/// Waits until something holds that nobody tells of.
-pub(crate) async fn until(holds: impl Fn() -> bool, told: impl Fn() -> String) {
-    let start = Instant::now();
-    while !holds() {
-        assert!(start.elapsed() < PATIENCE, "{}", told());
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+fn hurt(proxy: Proxy) -> Hurt {
+    Hurt { proxy, datagrams: false }
+}
+
+/// A sound fault from JSON, its name made up.
+pub(crate) fn fault(json: &str) -> Arc<ActiveFault> {
+    crate::hurt::fault(json, false)
 }
 
 async fn proxy(listen: &str, upstream: &str, limits: PlaneLimits) -> Proxy {
@@ -154,19 +131,6 @@ async fn proxy(listen: &str, upstream: &str, limits: PlaneLimits) -> Proxy {
 async fn start(spec: &str, limits: PlaneLimits) -> Proxy {
     let spec: ProxySpec = serde_json::from_str(spec).unwrap();
     Proxy::start(&spec, &DataPlane::new(limits)).await.unwrap()
-}
-
-const HTTP_ONLY: [&str; 5] = ["http_status", "http_latency", "http_headers", "http_body", "http_unauthorized"];
-
-/// A fault from JSON, its name made up.
-pub(crate) fn fault(json: &str) -> Arc<ActiveFault> {
-    static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
-    let spec: FaultSpec = serde_json::from_str(json).unwrap();
-    let protocol = if HTTP_ONLY.contains(&spec.fault.name()) || spec.only.names_requests() { "http" } else { "tcp" };
-    assert_eq!(spec.mistakes_on(protocol.parse().unwrap()), []);
-    let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    let name = spec.name.clone().unwrap_or_else(|| format!("f-{number}").parse().unwrap());
-    ActiveFault::new(name, &spec, spec.seed.unwrap_or(1))
 }
 
 /// A client's connection.

@@ -5,7 +5,7 @@
 // Each test file uses its own part of this.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
-use crate::common::{PATIENCE, fault, until};
+use crate::hurt::{Hurt, PATIENCE};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
@@ -14,8 +14,7 @@ use rustls::{
     server::WebPkiClientVerifier,
 };
 use serde_json::{Value, json};
-use squall_agent::{ActiveFault, DataPlane, PlaneLimits, Proxy};
-use squall_wire::ProxyCounters;
+use squall_agent::{DataPlane, PlaneLimits, Proxy};
 use std::{future::Future, net::SocketAddr, pin::Pin, sync::Arc};
 use tempfile::TempDir;
 use tokio::{
@@ -145,7 +144,7 @@ impl Sides {
 pub(crate) struct TlsRig {
     pub(crate) sides: Sides,
     pub(crate) certificates: Certificates,
-    pub(crate) proxy: Proxy,
+    pub(crate) hurt: Hurt,
     pub(crate) server: SocketAddr,
     _server: JoinSet<()>,
 }
@@ -199,7 +198,7 @@ impl TlsRig {
             spec["upstream_tls"] = certificates.upstream_tls();
         }
         let proxy = start(spec, PlaneLimits::default()).await;
-        Self { sides, certificates, proxy, server, _server: tasks }
+        Self { sides, certificates, hurt: Hurt { proxy, datagrams: false }, server, _server: tasks }
     }
 
     /// Before a server that sends back what it gets.
@@ -222,24 +221,13 @@ impl TlsRig {
         }
         Box::pin(shake_hands(tcp, self.certificates.client(), "localhost").await.unwrap())
     }
+}
 
-    /// Sets a fault, given as JSON.
-    pub(crate) async fn fault(&self, json: &str) -> Arc<ActiveFault> {
-        let fault = fault(json);
-        self.proxy.add_fault(Arc::clone(&fault)).await.unwrap();
-        fault
-    }
+impl std::ops::Deref for TlsRig {
+    type Target = Hurt;
 
-    /// Removes a fault and answers what it had hit.
-    pub(crate) async fn heal(&self, fault: &ActiveFault) -> Option<u64> {
-        let removed = self.proxy.remove_faults(std::slice::from_ref(fault.name())).await.unwrap();
-        assert_eq!(removed.len(), 1);
-        removed[0].hits
-    }
-
-    /// Waits until the counters say so.
-    pub(crate) async fn until(&self, holds: impl Fn(ProxyCounters) -> bool) {
-        until(|| holds(self.proxy.counters()), || format!("{:?}", self.proxy.counters())).await;
+    fn deref(&self) -> &Hurt {
+        &self.hurt
     }
 }
 

@@ -6,8 +6,9 @@
 // Each test file uses its own part of this.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
-use squall_agent::{ActiveFault, DataPlane, PlaneLimits, Proxy};
-use squall_wire::{FaultKind, FaultSpec, Protocol, ProxyCounters, ProxySpec};
+use crate::hurt::Hurt;
+use squall_agent::{DataPlane, PlaneLimits, Proxy};
+use squall_wire::ProxySpec;
 use std::{
     net::SocketAddr,
     sync::{Arc, atomic::AtomicU64, atomic::Ordering::Relaxed},
@@ -15,8 +16,7 @@ use std::{
 };
 use tokio::{net::UdpSocket, task::JoinSet, time::timeout};
 
-/// Far above what anything here takes.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) use crate::hurt::{PATIENCE, until};
 
 /// Milliseconds.
 pub(crate) const MS: fn(u64) -> Duration = Duration::from_millis;
@@ -57,7 +57,7 @@ impl Echo {
 
 /// A proxy, and the server behind it.
 pub(crate) struct Rig {
-    pub(crate) proxy: Proxy,
+    hurt: Hurt,
     pub(crate) echo: Echo,
 }
 
@@ -70,41 +70,21 @@ impl Rig {
     /// All said.
     pub(crate) async fn with(listen: &str, limits: PlaneLimits) -> Self {
         let echo = Echo::on(listen).await;
-        Self { proxy: proxy(listen, &echo.addr.to_string(), limits).await, echo }
+        let proxy = proxy(listen, &echo.addr.to_string(), limits).await;
+        Self { hurt: Hurt { proxy, datagrams: true }, echo }
     }
 
     /// A client's socket.
     pub(crate) async fn client(&self) -> Client {
         Client::of(self.proxy.listen_addr()).await
     }
+}
 
-    /// Sets a fault, given as JSON.
-    pub(crate) async fn fault(&self, json: &str) -> Arc<ActiveFault> {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
-        let spec: FaultSpec = serde_json::from_str(json).unwrap();
-        assert_eq!(spec.mistakes_on(Protocol::Udp), [], "{json}");
-        let name = format!("f-{}", NEXT.fetch_add(1, Relaxed)).parse().unwrap();
-        let fault = ActiveFault::new(name, &spec, spec.seed.unwrap_or(1));
-        self.proxy.add_fault(Arc::clone(&fault)).await.unwrap();
-        fault
-    }
+impl std::ops::Deref for Rig {
+    type Target = Hurt;
 
-    /// Changes the parameters of a fault, given as JSON.
-    pub(crate) async fn change(&self, fault: &ActiveFault, kind: &str) {
-        let kind: FaultKind = serde_json::from_str(kind).unwrap();
-        self.proxy.change_fault(fault.name(), Some(kind), None).await.unwrap();
-    }
-
-    /// Removes a fault and answers what it had hit.
-    pub(crate) async fn heal(&self, fault: &ActiveFault) -> Option<u64> {
-        let removed = self.proxy.remove_faults(std::slice::from_ref(fault.name())).await.unwrap();
-        assert_eq!(removed.len(), 1);
-        removed[0].hits
-    }
-
-    /// Waits until the counters say so.
-    pub(crate) async fn until(&self, holds: impl Fn(ProxyCounters) -> bool) {
-        until(|| holds(self.proxy.counters()), || format!("{:?}", self.proxy.counters())).await;
+    fn deref(&self) -> &Hurt {
+        &self.hurt
     }
 }
 
@@ -167,14 +147,5 @@ impl Client {
             all.push(buffer[..length].to_vec());
         }
         all
-    }
-}
-
-/// Waits until something holds that nobody tells of.
-pub(crate) async fn until(holds: impl Fn() -> bool, told: impl Fn() -> String) {
-    let start = Instant::now();
-    while !holds() {
-        assert!(start.elapsed() < PATIENCE, "{}", told());
-        tokio::time::sleep(MS(1)).await;
     }
 }
