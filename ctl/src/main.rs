@@ -2,15 +2,18 @@
 
 #![allow(unreachable_pub, reason = "a binary exports nothing; `pub` marks what its modules share")]
 
+mod ask;
 mod cli;
 mod commands;
 mod connect;
 mod exit;
 mod live;
 mod output;
+mod results;
 mod sandbox;
 mod signals;
 mod trial;
+mod tries;
 
 use clap::Parser;
 use std::process::ExitCode;

@@ -2,8 +2,9 @@
 //!
 //! Neighbour: `run.rs` acts on the commands. Wrong usage ends in clap with exit code 2.
 
+use crate::storage_args::{MigrateStep, StorageArgs};
 use clap::{Args, Parser, Subcommand};
-use squall_shop::{DependencyConfig, DependencyKind, Origin, Pattern, ShopConfig};
+use squall_shop::{DatabaseUrl, DependencyConfig, DependencyKind, Origin, Pattern, ShopConfig};
 use squall_wire::Span;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use tracing_subscriber::EnvFilter;
@@ -65,6 +66,14 @@ pub(crate) enum Command {
         #[command(flatten)]
         ready: Ready,
     },
+    /// Take a step of the change of the orders table.
+    Migrate {
+        /// Which one.
+        step: MigrateStep,
+        /// FILE, sqlite:FILE or postgres://USER:PASSWORD@HOST:PORT/DATABASE.
+        #[arg(long, value_name = "URL", env = "SQUALL_SHOP_DATABASE", hide_env_values = true)]
+        database: DatabaseUrl,
+    },
     /// Run the shop and its dependencies, on free loopback ports.
     All {
         #[command(flatten)]
@@ -88,9 +97,6 @@ pub(crate) struct ShopArgs {
     /// Where to listen; port 0 takes a free one.
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: SocketAddr,
-    /// The SQLite file; a temporary one when absent.
-    #[arg(long, value_name = "FILE")]
-    database: Option<PathBuf>,
     /// Switch a pattern off; may be given often, or with a comma between names.
     #[arg(long, value_name = "PATTERN", value_delimiter = ',')]
     without: Vec<Pattern>,
@@ -118,6 +124,8 @@ pub(crate) struct ShopArgs {
     /// Open requests have so long to finish.
     #[arg(long)]
     drain_limit: Option<Span>,
+    #[command(flatten)]
+    storage: StorageArgs,
 }
 
 impl ShopArgs {
@@ -130,7 +138,7 @@ impl ShopArgs {
             ..ShopConfig::default()
         };
         let duration = |span: Option<Span>, usual: Duration| span.map_or(usual, Span::get);
-        config.storage.database = self.database;
+        config.storage = self.storage.config();
         config.front.optional_share = self.optional_share.get();
         config.front.request_slots = self.request_slots.unwrap_or(config.front.request_slots);
         config.bulkhead.size = self.pool_size.unwrap_or(config.bulkhead.size);

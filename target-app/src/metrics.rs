@@ -6,6 +6,7 @@
 //! Invariant: no global state, so several shops live in one process; label values come from fixed lists, so the
 //! number of series is bounded.
 
+use crate::storage_metrics::StorageMetrics;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
     metrics::{
@@ -105,12 +106,16 @@ pub(crate) struct Metrics {
     request_time: Latencies<Route>,
     compensations: Family<Undo, Counter>,
     idempotent: Family<Outcome, Counter>,
+    pub(crate) storage: StorageMetrics,
 }
 
 impl Metrics {
     pub(crate) fn new() -> Arc<Self> {
+        let mut registry = Registry::default();
+        let storage = StorageMetrics::new(&mut registry);
         let mut metrics = Self {
-            registry: Registry::default(),
+            registry,
+            storage,
             breaker_state: Family::default(),
             breaker_changes: Family::default(),
             retries: Family::default(),

@@ -1,11 +1,12 @@
-//! Reports: a run as a page, as JSON, as plain text; several as JUnit, as Markdown, as annotations. Every one is made from a [`RunRecord`] and nothing else, so it can
-//! be made again from the journal at any time.
+//! Reports: a run as a page, as JSON, as plain text; several as JUnit, as Markdown, as annotations. Every one is made
+//! from a [`RunRecord`] and nothing else, so it can be made again from the journal at any time.
 //!
 //! ```text
 //! RunRecord ─▶ table, story, chart/* ─▶ html ─▶ one file that needs no network
 //!          ├─▶ table ─▶ text ─▶ the terminal
 //!          ├─▶ json ─▶ programs
 //!          └─▶ case ─▶ junit, markdown, github ─▶ CI
+//! search ─▶ grid, ablation, matrix, limit ─▶ page ─▶ the page of many runs
 //! ```
 //!
 //! Neighbours: `journal` gives the record, the commands write what is made here.
@@ -13,14 +14,18 @@
 //!
 //! [`RunRecord`]: crate::record::RunRecord
 
+pub mod ablation;
 pub mod case;
 mod chart;
 pub mod gate;
 pub mod github;
+pub mod grid;
 pub mod html;
 pub mod json;
 pub mod junit;
+pub mod limit;
 pub mod markdown;
+pub mod matrix;
 pub mod page;
 mod story;
 mod table;

@@ -1,17 +1,61 @@
 //! When each request is due, and which: decided by plan and seed alone. Pure.
 //!
 //! Neighbours: the pacer in `traffic` waits for what this says.
-//! Invariant: request n is due n / rate after the start, computed from n, so that nothing adds up over a long load.
+//! Invariant: request n is due n / rate after the start, or after the last change of the rate, computed from n, so that
+//! nothing adds up over a long load.
 
 use crate::experiment::RequestPlan;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
-/// A constant rate, and a weighted choice for each request.
+/// The rate of a load, which can be changed while it goes on; clones share it.
+#[derive(Debug, Clone)]
+pub struct Rate {
+    /// The bits of an `f64`.
+    now: Arc<AtomicU64>,
+    most: f64,
+}
+
+impl Rate {
+    /// Requests a second, and how many it will ever be.
+    #[must_use]
+    pub fn new(rate: f64, most: f64) -> Self {
+        Self { now: Arc::new(AtomicU64::new(rate.to_bits())), most: most.max(rate) }
+    }
+
+    /// From now on so many a second, at most what was said at the beginning.
+    pub fn set(&self, rate: f64) {
+        self.now.store(rate.min(self.most).to_bits(), Ordering::Relaxed);
+    }
+
+    /// Requests a second.
+    #[must_use]
+    pub fn get(&self) -> f64 {
+        f64::from_bits(self.now.load(Ordering::Relaxed))
+    }
+
+    /// The most that it will ever be.
+    #[must_use]
+    pub const fn most(&self) -> f64 {
+        self.most
+    }
+}
+
+/// A rate that is constant until it is changed, and a weighted choice for each request.
 #[derive(Debug, Clone)]
 pub(super) struct Schedule {
+    switch: Rate,
+    /// The rate since `from`.
     rate: f64,
+    /// When it last changed.
+    from: Duration,
     /// Running sums of the weights.
     sums: Vec<u64>,
     rng: ChaCha8Rng,
@@ -29,7 +73,8 @@ pub(super) struct Due {
 
 impl Schedule {
     /// None: there is nothing to send, because the rate or all weights are zero.
-    pub(super) fn new(rate: f64, requests: &[RequestPlan], seed: u64) -> Option<Self> {
+    pub(super) fn new(switch: Rate, requests: &[RequestPlan], seed: u64) -> Option<Self> {
+        let rate = switch.get();
         let weights = requests.iter().map(|request| u64::from(request.weight));
         let sums: Vec<u64> = weights
             .scan(0, |sum, weight| {
@@ -43,7 +88,7 @@ impl Schedule {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         // Templates draw from stream 0 of the same seed: which request is sent must say nothing about what is in it.
         rng.set_stream(1);
-        sends.then_some(Self { rate, sums, rng, next: 0 })
+        sends.then_some(Self { switch, rate, from: Duration::ZERO, sums, rng, next: 0 })
     }
 
     fn choose(&mut self) -> usize {
@@ -58,7 +103,15 @@ impl Iterator for Schedule {
     type Item = Due;
 
     fn next(&mut self) -> Option<Due> {
-        let after = Duration::try_from_secs_f64(self.next as f64 / self.rate).unwrap_or(Duration::MAX);
+        let rate = self.switch.get();
+        let changed = rate != self.rate && rate.is_finite() && rate > 0.0;
+        let into = |turns: u64, rate: f64| Duration::try_from_secs_f64(turns as f64 / rate).unwrap_or(Duration::MAX);
+        if changed {
+            // From the request before on.
+            self.from = self.from.saturating_add(into(self.next.saturating_sub(1), self.rate));
+            (self.rate, self.next) = (rate, self.next.min(1));
+        }
+        let after = self.from.saturating_add(into(self.next, self.rate));
         self.next += 1;
         Some(Due { after, kind: self.choose() })
     }
@@ -66,7 +119,7 @@ impl Iterator for Schedule {
 
 #[cfg(test)]
 mod tests {
-    use super::{Due, Schedule};
+    use super::{Due, Rate, Schedule};
     use crate::{
         experiment::{Expect, RequestPlan},
         template::Template,
@@ -81,7 +134,7 @@ mod tests {
 
     #[test]
     fn requests_are_due_evenly_and_do_not_drift() {
-        let schedule = Schedule::new(3.0, &[request(1)], 1).unwrap();
+        let schedule = Schedule::new(Rate::new(3.0, 3.0), &[request(1)], 1).unwrap();
         let at = |n| schedule.clone().nth(n).unwrap().after;
         assert_eq!(at(0), Duration::ZERO);
         assert_eq!(at(3), Duration::from_secs(1));
@@ -89,9 +142,26 @@ mod tests {
     }
 
     #[test]
+    fn a_changed_rate_counts_from_the_request_before() {
+        let rate = Rate::new(10.0, 100.0);
+        let mut schedule = Schedule::new(rate.clone(), &[request(1)], 1).unwrap();
+        let mut due = || schedule.next().unwrap().after.as_millis();
+        assert_eq!([due(), due(), due()], [0, 100, 200]);
+        rate.set(50.0);
+        assert_eq!([due(), due(), due()], [220, 240, 260]);
+        rate.set(1000.0);
+        assert_eq!([due(), due()], [270, 280], "never more than was said");
+        rate.set(10.0);
+        assert_eq!([due(), due()], [380, 480]);
+    }
+
+    #[test]
     fn kinds_come_by_their_weights_and_the_same_way_with_the_same_seed() {
         let draw = |seed| -> Vec<Due> {
-            Schedule::new(10.0, &[request(8), request(0), request(2)], seed).unwrap().take(10_000).collect()
+            Schedule::new(Rate::new(10.0, 10.0), &[request(8), request(0), request(2)], seed)
+                .unwrap()
+                .take(10_000)
+                .collect()
         };
         let count = |kind| draw(5).iter().filter(|due| due.kind == kind).count();
         assert!((7800..8200).contains(&count(0)), "{}", count(0));
@@ -104,8 +174,8 @@ mod tests {
     #[test]
     fn nothing_to_send_is_no_schedule() {
         for (rate, weight) in [(0.0, 1), (-1.0, 1), (f64::NAN, 1), (f64::INFINITY, 1), (1.0, 0)] {
-            assert!(Schedule::new(rate, &[request(weight)], 1).is_none(), "{rate} {weight}");
+            assert!(Schedule::new(Rate::new(rate, rate), &[request(weight)], 1).is_none(), "{rate} {weight}");
         }
-        assert!(Schedule::new(1.0, &[], 1).is_none());
+        assert!(Schedule::new(Rate::new(1.0, 1.0), &[], 1).is_none());
     }
 }

@@ -13,16 +13,20 @@ pub(crate) mod answer;
 mod health;
 mod observe;
 mod shop;
+mod storage;
 
 use crate::{
     dependency::DependencyKind,
     error::RequestError,
+    events::Events,
     metrics::Metrics,
     orders::Orders,
     pages::Pages,
     pattern::Without,
+    reports::Reports,
     resilience::{
-        graceful_shutdown::Lifecycle, health_checks::Health, load_shedding::Shedder, timeout_budget::TimeoutBudget,
+        graceful_shutdown::Lifecycle, health_checks::Health, load_shedding::Shedder, message_dedupe::MessageDedupe,
+        timeout_budget::TimeoutBudget,
     },
     store::Store,
     upstream::Upstream,
@@ -51,6 +55,9 @@ const BODY_LIMIT: Duration = Duration::from_secs(5);
 pub(crate) struct App {
     pub(crate) pages: Pages,
     pub(crate) orders: Orders,
+    pub(crate) events: Events,
+    pub(crate) dedupe: MessageDedupe,
+    pub(crate) reports: Reports,
     pub(crate) store: Arc<Store>,
     pub(crate) upstreams: BTreeMap<DependencyKind, Arc<Upstream>>,
     pub(crate) metrics: Arc<Metrics>,
@@ -58,6 +65,8 @@ pub(crate) struct App {
     pub(crate) budget: TimeoutBudget,
     pub(crate) order_budget: Duration,
     pub(crate) page_budget: Duration,
+    pub(crate) event_budget: Duration,
+    pub(crate) report_budget: Duration,
     /// Absent when the pattern is switched off.
     pub(crate) health: Option<Health>,
     pub(crate) life: Lifecycle,
@@ -74,6 +83,9 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/search", get(shop::search))
         .route("/orders", post(shop::place))
         .route("/orders/{id}", get(shop::order))
+        .route("/events", post(storage::event))
+        .route("/webhooks/payment", post(storage::payment))
+        .route("/reports/sales", get(storage::sales))
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .layer(RequestBodyTimeoutLayer::new(BODY_LIMIT))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), slot));

@@ -8,12 +8,19 @@
 
 pub(crate) mod bulkhead;
 pub(crate) mod circuit_breaker;
+pub(crate) mod compensation;
 pub(crate) mod degradation;
 pub(crate) mod failover_cache;
+pub(crate) mod fan_out;
 pub(crate) mod graceful_shutdown;
 pub(crate) mod health_checks;
 pub(crate) mod idempotency;
 pub(crate) mod load_shedding;
+pub(crate) mod message_dedupe;
+pub(crate) mod micro_batching;
+pub(crate) mod migrations;
+pub(crate) mod pipeline;
 pub(crate) mod retry;
 pub(crate) mod retry_budget;
+pub(crate) mod steady_state;
 pub(crate) mod timeout_budget;

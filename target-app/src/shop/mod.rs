@@ -1,30 +1,31 @@
 //! The shop: bound from a configuration, served until it is told to leave.
 //!
 //! Here the patterns are put together, each in its form for on or off: `calls.rs` for the dependencies, `storage.rs` for
-//! the database, `watching.rs` for health. Neighbours: `config/` above, `api/` and everything that it shares below.
+//! the database and `background.rs` for what works beside the requests, `watching.rs` for health. Neighbours: `config/` above, `api/` and everything that it shares below.
 //!
 //! Invariant: when `serve` returns, no task, connection or file of this shop is left.
 
+mod background;
 mod calls;
 mod storage;
 mod watching;
 
 use crate::{
     api::{self, App},
-    compensation::Compensator,
     config::ShopConfig,
-    dependency::DependencyKind::{Inventory, Payment},
     error::ShopError,
     metrics::Metrics,
     pattern::{Pattern, Without},
     resilience::{
         graceful_shutdown::{Lifecycle, ShutdownConfig},
         load_shedding::Shedder,
+        message_dedupe::MessageDedupe,
         timeout_budget::TimeoutBudget,
     },
     server::{self, End, Limits},
     store::Store,
 };
+use background::Background;
 use calls::Upstreams;
 use std::{
     net::SocketAddr,
@@ -39,7 +40,7 @@ pub struct Shop {
     listener: TcpListener,
     address: SocketAddr,
     app: Arc<App>,
-    compensator: Arc<Compensator>,
+    background: Background,
     limits: Limits,
     shutdown: Option<ShutdownConfig>,
 }
@@ -53,23 +54,16 @@ impl Shop {
         let without = Without::from(config.without.clone());
         let metrics = Metrics::new();
         let upstreams = calls::upstreams(&config, &without, &metrics)?;
-        let store = Store::open(config.storage.database.as_deref(), config.storage.connections);
-        let store = Arc::new(store.await.map_err(ShopError::Database)?);
+        let store = storage::open(&config, &without).await?;
         let cannot = |source| ShopError::Bind { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(cannot)?;
         let address = listener.local_addr().map_err(cannot)?;
         let shutdown = without.has(Pattern::GracefulShutdown).then_some(config.shutdown);
         let limits = Limits { connections: config.front.connections, requests_per_connection: 0 };
         let life = Lifecycle::new(CancellationToken::new());
-        let compensator = Compensator::new(
-            Arc::clone(&upstreams[&Inventory]),
-            Arc::clone(&upstreams[&Payment]),
-            Arc::clone(&store),
-            Arc::clone(&metrics),
-            life.abort.clone(),
-        );
-        let app = app(&config, without, metrics, upstreams, store, life, &compensator);
-        Ok(Self { listener, address, app: Arc::new(app), compensator, limits, shutdown })
+        let mut background = Background::default();
+        let app = app(&config, without, metrics, upstreams, store, life, &mut background);
+        Ok(Self { listener, address, app: Arc::new(app), background, limits, shutdown })
     }
 
     /// The address that is bound.
@@ -80,12 +74,17 @@ impl Shop {
 
     /// Serves until cancelled, or until `POST /admin/shutdown`; then drains.
     pub async fn serve(self, shutdown: CancellationToken) {
-        let Self { listener, app, compensator, limits, shutdown: grace, .. } = self;
+        let Self { listener, app, background, limits, shutdown: grace, .. } = self;
         let life = app.life.clone();
         let end = End { drain: life.drain.clone(), abort: life.abort.clone() };
+        let background = background.start();
         let serving = async {
             server::serve(listener, api::router(Arc::clone(&app)), limits, end).await;
-            compensator.finish().await;
+            // What is left after that is on disk, for whoever opens the database next.
+            tokio::select! {
+                () = background.finish() => {}
+                () = life.abort.cancelled() => tracing::warn!("shut down before everything was undone"),
+            }
         };
         let ending = async {
             tokio::select! {
@@ -113,18 +112,23 @@ fn app(
     upstreams: Upstreams,
     store: Arc<Store>,
     life: Lifecycle,
-    compensator: &Arc<Compensator>,
+    background: &mut Background,
 ) -> App {
     let has = |pattern| without.has(pattern);
     let slots = config.front.request_slots;
     App {
         pages: storage::pages(config, &without, &metrics, &upstreams, &store),
-        orders: storage::orders(config, &without, &metrics, &upstreams, &store, compensator),
+        orders: storage::orders(config, &without, &metrics, &upstreams, &store, background),
+        events: storage::events(config, &without, &metrics, &store, background),
+        dedupe: if has(Pattern::MessageDedupe) { MessageDedupe::On } else { MessageDedupe::Off },
+        reports: storage::reports(config, &without, &metrics, &upstreams, &store),
         health: has(Pattern::HealthChecks).then(|| watching::health(config, &store)),
         shedder: if has(Pattern::LoadShedding) { Shedder::on(slots) } else { Shedder::off(slots) },
         budget: if has(Pattern::TimeoutBudget) { TimeoutBudget::On } else { TimeoutBudget::Off },
         order_budget: config.order_budget,
         page_budget: config.front.page_budget,
+        event_budget: config.front.page_budget,
+        report_budget: config.storage.report.budget,
         started: Instant::now(),
         store,
         upstreams,
