@@ -10,7 +10,6 @@ async fn what_makes_no_sense_is_refused_and_nothing_is_changed() {
     let before = agent.get("/v1/proxies/db").await.1["faults"].clone();
     for fault in [
         json!({"bandwidth": {"rate": "-1KB/s"}}),
-        json!({"bandwidth": {"rate": "0KB/s"}}),
         json!({"drip": {"bytes": "0B"}}),
         json!({"drip": {"bytes": "10B", "size_jitter": "11B"}}),
         json!({"latency": {"delay": "-1s"}}),
@@ -48,7 +47,7 @@ async fn a_share_out_of_range_is_refused_and_toxiproxys_is_clamped() {
         let toxic =
             json!({"name": "t", "type": "latency", "toxicity": toxicity, "attributes": {"latency": 1, "latncy": 2}});
         let (status, shown) = agent.post("/proxies/db/toxics", toxic).await;
-        assert_eq!((status, &shown["toxicity"]), (200, &json!(toxicity)), "{shown}");
+        assert_eq!((status, shown["toxicity"].as_f64()), (200, Some(toxicity)), "{shown}");
         let fault: Value = agent.get("/v1/proxies/db/faults").await.1["faults"][0].clone();
         assert_eq!(fault["percent"].as_f64(), Some(percent), "{fault}");
         assert_eq!(agent.delete("/proxies/db/toxics/t").await.0, 204);
