@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot start must fail loudly")]
 
+mod live;
+
 use std::process::{Command, Output};
 
 fn squall(arguments: &[&str]) -> Output {
