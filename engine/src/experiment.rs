@@ -96,14 +96,39 @@ impl std::fmt::Debug for Secrets {
 /// An open-loop load: requests start on schedule whether or not earlier ones have come back.
 #[derive(Debug, Clone)]
 pub struct TrafficPlan {
-    /// Requests a second, all together.
-    pub rate: f64,
+    /// Rates one after the other, from the start; the last one stays.
+    pub stages: Vec<RateStage>,
     /// Connections at most; a request that finds none free waits, and the wait counts.
     pub clients: usize,
     /// A request that takes longer has failed.
     pub timeout: Duration,
     /// What is sent, chosen by weight.
     pub requests: Vec<RequestPlan>,
+}
+
+impl TrafficPlan {
+    /// The highest rate, in requests a second.
+    #[must_use]
+    pub fn peak(&self) -> f64 {
+        self.stages.iter().map(|stage| stage.rate).fold(0.0, f64::max)
+    }
+}
+
+/// A rate, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RateStage {
+    /// Requests a second, all together.
+    pub rate: f64,
+    /// How long; the last stage stays however long it says.
+    pub length: Duration,
+}
+
+impl RateStage {
+    /// One rate for good.
+    #[must_use]
+    pub const fn for_good(rate: f64) -> Self {
+        Self { rate, length: Duration::MAX }
+    }
 }
 
 /// One kind of request in the load. Its series is `traffic.NAME`.

@@ -16,6 +16,7 @@ mod api;
 mod compensation;
 mod config;
 mod dependency;
+mod door;
 mod error;
 mod failure;
 mod http_client;
@@ -29,13 +30,24 @@ mod shop;
 mod store;
 mod upstream;
 
-pub use config::{FrontConfig, InvalidOrigin, Origin, ShopConfig, StorageConfig};
+pub use config::{AdminToken, FrontConfig, InvalidOrigin, Origin, ShopConfig, StorageConfig, WeakToken};
 pub use dependency::{Dependency, DependencyConfig, DependencyKind, UnknownDependency};
 pub use error::ShopError;
 pub use pattern::{Pattern, UnknownPattern};
 pub use resilience::{
-    bulkhead::BulkheadConfig, circuit_breaker::BreakerConfig, failover_cache::CacheConfig,
-    graceful_shutdown::ShutdownConfig, health_checks::HealthConfig, retry::RetryConfig,
+    adaptive_concurrency::AdaptiveConfig,
+    back_pressure::BackPressureConfig,
+    bulkhead::BulkheadConfig,
+    chaos::{ChaosRule, InvalidRule, NamedRule},
+    circuit_breaker::BreakerConfig,
+    failover_cache::CacheConfig,
+    graceful_shutdown::ShutdownConfig,
+    health_checks::HealthConfig,
+    load_shedding::SheddingConfig,
+    rate_limiting::RateConfig,
+    retry::RetryConfig,
     retry_budget::RetryBudgetConfig,
+    supervision::SupervisionConfig,
+    timeout_advice::AdviceConfig,
 };
 pub use shop::Shop;

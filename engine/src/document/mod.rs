@@ -12,7 +12,7 @@ mod text;
 
 pub use measure::{
     AgentProbeDoc, CommandProbeDoc, CommandReadDoc, ExpectDoc, HttpProbeDoc, MetricsProbeDoc, ProbeDoc, RequestDoc,
-    TcpProbeDoc, TrafficDoc,
+    StageDoc, TcpProbeDoc, TrafficDoc,
 };
 pub use method::{InjectDoc, StepDoc};
 pub use rows::{AbortDoc, SteadyDoc};

@@ -46,7 +46,7 @@ const SHORTEST_QUEUE: f64 = 256.0;
 /// # Panics
 /// Without a TLS provider installed for the process, which `main` does first.
 pub async fn run(plan: TrafficPlan, seed: u64, recorder: Arc<Recorder>, stop: CancellationToken) {
-    let Some(schedule) = Schedule::new(plan.rate, &plan.requests, seed) else {
+    let Some(schedule) = Schedule::new(&plan.stages, &plan.requests, seed) else {
         tracing::warn!("the traffic has nothing to send: its rate or all its weights are 0");
         return;
     };
@@ -130,7 +130,7 @@ impl Load {
     }
 
     fn queue_length(&self) -> usize {
-        let waiting = (self.plan.rate * self.plan.timeout.as_secs_f64()).clamp(SHORTEST_QUEUE, LONGEST_QUEUE);
+        let waiting = (self.plan.peak() * self.plan.timeout.as_secs_f64()).clamp(SHORTEST_QUEUE, LONGEST_QUEUE);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 256..=65536")]
         let waiting = waiting as usize;
         waiting

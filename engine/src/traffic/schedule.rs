@@ -1,17 +1,27 @@
 //! When each request is due, and which: decided by plan and seed alone. Pure.
 //!
 //! Neighbours: the pacer in `traffic` waits for what this says.
-//! Invariant: request n is due n / rate after the start, computed from n, so that nothing adds up over a long load.
+//! Invariant: request n is due when the rate, summed up since the start, reaches n; computed from n and the stage, so that
+//! nothing adds up over a long load.
 
-use crate::experiment::RequestPlan;
+use crate::experiment::{RateStage, RequestPlan};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::time::Duration;
 
-/// A constant rate, and a weighted choice for each request.
+/// When a stage begins, and the number of the request that is due then (a fraction of it may be).
+#[derive(Debug, Clone, Copy)]
+struct Begins {
+    after: f64,
+    number: f64,
+    rate: f64,
+}
+
+/// A rate that changes by stages, and a weighted choice for each request.
 #[derive(Debug, Clone)]
 pub(super) struct Schedule {
-    rate: f64,
+    /// In order; never empty.
+    stages: Vec<Begins>,
     /// Running sums of the weights.
     sums: Vec<u64>,
     rng: ChaCha8Rng,
@@ -29,7 +39,7 @@ pub(super) struct Due {
 
 impl Schedule {
     /// None: there is nothing to send, because the rate or all weights are zero.
-    pub(super) fn new(rate: f64, requests: &[RequestPlan], seed: u64) -> Option<Self> {
+    pub(super) fn new(stages: &[RateStage], requests: &[RequestPlan], seed: u64) -> Option<Self> {
         let weights = requests.iter().map(|request| u64::from(request.weight));
         let sums: Vec<u64> = weights
             .scan(0, |sum, weight| {
@@ -39,11 +49,26 @@ impl Schedule {
                 })
             })
             .collect();
-        let sends = rate.is_finite() && rate > 0.0 && sums.last().is_some_and(|sum| *sum > 0);
+        let possible = stages.iter().all(|stage| stage.rate.is_finite() && stage.rate > 0.0);
+        let sends = possible && !stages.is_empty() && sums.last().is_some_and(|sum| *sum > 0);
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         // Templates draw from stream 0 of the same seed: which request is sent must say nothing about what is in it.
         rng.set_stream(1);
-        sends.then_some(Self { rate, sums, rng, next: 0 })
+        let begin = |(after, number): &mut (f64, f64), stage: &RateStage| {
+            let begins = Begins { after: *after, number: *number, rate: stage.rate };
+            *after += stage.length.as_secs_f64();
+            *number += stage.rate * stage.length.as_secs_f64();
+            Some(begins)
+        };
+        let stages = stages.iter().scan((0.0, 0.0), begin).collect();
+        sends.then_some(Self { stages, sums, rng, next: 0 })
+    }
+
+    /// When the request of this number is due.
+    fn after(&self, number: f64) -> Duration {
+        let stage = self.stages.partition_point(|stage| stage.number <= number).saturating_sub(1);
+        let Begins { after, number: first, rate } = self.stages[stage];
+        Duration::try_from_secs_f64(after + (number - first) / rate).unwrap_or(Duration::MAX)
     }
 
     fn choose(&mut self) -> usize {
@@ -58,7 +83,7 @@ impl Iterator for Schedule {
     type Item = Due;
 
     fn next(&mut self) -> Option<Due> {
-        let after = Duration::try_from_secs_f64(self.next as f64 / self.rate).unwrap_or(Duration::MAX);
+        let after = self.after(self.next as f64);
         self.next += 1;
         Some(Due { after, kind: self.choose() })
     }
@@ -68,7 +93,7 @@ impl Iterator for Schedule {
 mod tests {
     use super::{Due, Schedule};
     use crate::{
-        experiment::{Expect, RequestPlan},
+        experiment::{Expect, RateStage, RequestPlan},
         template::Template,
     };
     use std::time::Duration;
@@ -81,7 +106,7 @@ mod tests {
 
     #[test]
     fn requests_are_due_evenly_and_do_not_drift() {
-        let schedule = Schedule::new(3.0, &[request(1)], 1).unwrap();
+        let schedule = Schedule::new(&[RateStage::for_good(3.0)], &[request(1)], 1).unwrap();
         let at = |n| schedule.clone().nth(n).unwrap().after;
         assert_eq!(at(0), Duration::ZERO);
         assert_eq!(at(3), Duration::from_secs(1));
@@ -91,7 +116,8 @@ mod tests {
     #[test]
     fn kinds_come_by_their_weights_and_the_same_way_with_the_same_seed() {
         let draw = |seed| -> Vec<Due> {
-            Schedule::new(10.0, &[request(8), request(0), request(2)], seed).unwrap().take(10_000).collect()
+            let rate = [RateStage::for_good(10.0)];
+            Schedule::new(&rate, &[request(8), request(0), request(2)], seed).unwrap().take(10_000).collect()
         };
         let count = |kind| draw(5).iter().filter(|due| due.kind == kind).count();
         assert!((7800..8200).contains(&count(0)), "{}", count(0));
@@ -102,10 +128,27 @@ mod tests {
     }
 
     #[test]
+    fn stages_follow_one_another_and_the_last_one_stays() {
+        let stage = |rate, seconds| RateStage { rate, length: Duration::from_secs(seconds) };
+        let stages = [stage(10.0, 5), stage(100.0, 2), stage(0.5, 1)];
+        let schedule = Schedule::new(&stages, &[request(1)], 1).unwrap();
+        let count = |from: u64, to: u64| {
+            let within = Duration::from_secs(from)..Duration::from_secs(to);
+            schedule.clone().take(1000).filter(|due| within.contains(&due.after)).count()
+        };
+        assert_eq!([count(0, 5), count(5, 7), count(7, 107)], [50, 200, 50]);
+        let times: Vec<_> = schedule.clone().take(400).map(|due| due.after).collect();
+        assert!(times.is_sorted());
+        assert_eq!(times[50], Duration::from_secs(5));
+    }
+
+    #[test]
     fn nothing_to_send_is_no_schedule() {
         for (rate, weight) in [(0.0, 1), (-1.0, 1), (f64::NAN, 1), (f64::INFINITY, 1), (1.0, 0)] {
-            assert!(Schedule::new(rate, &[request(weight)], 1).is_none(), "{rate} {weight}");
+            let stages = [RateStage::for_good(rate)];
+            assert!(Schedule::new(&stages, &[request(weight)], 1).is_none(), "{rate} {weight}");
         }
-        assert!(Schedule::new(1.0, &[], 1).is_none());
+        assert!(Schedule::new(&[RateStage::for_good(1.0)], &[], 1).is_none());
+        assert!(Schedule::new(&[], &[request(1)], 1).is_none());
     }
 }

@@ -1,16 +1,17 @@
 //! The shop: bound from a configuration, served until it is told to leave.
 //!
-//! Here the patterns are put together, each in its form for on or off: `calls.rs` for the dependencies, `storage.rs` for
+//! Here the patterns are put together, each in its form for on or off: `calls.rs` for the dependencies, `front.rs` for requests, `storage.rs` for
 //! the database, `watching.rs` for health. Neighbours: `config/` above, `api/` and everything that it shares below.
 //!
 //! Invariant: when `serve` returns, no task, connection or file of this shop is left.
 
 mod calls;
+mod front;
 mod storage;
 mod watching;
 
 use crate::{
-    api::{self, App},
+    api::{self, App, admin::Guard},
     compensation::Compensator,
     config::ShopConfig,
     dependency::DependencyKind::{Inventory, Payment},
@@ -18,8 +19,9 @@ use crate::{
     metrics::Metrics,
     pattern::{Pattern, Without},
     resilience::{
+        chaos::Chaos,
         graceful_shutdown::{Lifecycle, ShutdownConfig},
-        load_shedding::Shedder,
+        rate_limiting::RateLimits,
         timeout_budget::TimeoutBudget,
     },
     server::{self, End, Limits},
@@ -59,7 +61,7 @@ impl Shop {
         let listener = TcpListener::bind(config.listen).await.map_err(cannot)?;
         let address = listener.local_addr().map_err(cannot)?;
         let shutdown = without.has(Pattern::GracefulShutdown).then_some(config.shutdown);
-        let limits = Limits { connections: config.front.connections, requests_per_connection: 0 };
+        let limits = front::limits(&config, &without, &metrics);
         let life = Lifecycle::new(CancellationToken::new());
         let compensator = Compensator::new(
             Arc::clone(&upstreams[&Inventory]),
@@ -83,6 +85,7 @@ impl Shop {
         let Self { listener, app, compensator, limits, shutdown: grace, .. } = self;
         let life = app.life.clone();
         let end = End { drain: life.drain.clone(), abort: life.abort.clone() };
+        front::start_workers(&app);
         let serving = async {
             server::serve(listener, api::router(Arc::clone(&app)), limits, end).await;
             compensator.finish().await;
@@ -102,6 +105,7 @@ impl Shop {
             () = serving => {}
             () = ending => {}
         }
+        app.supervisor.end().await;
         app.store.close().await;
     }
 }
@@ -116,12 +120,17 @@ fn app(
     compensator: &Arc<Compensator>,
 ) -> App {
     let has = |pattern| without.has(pattern);
-    let slots = config.front.request_slots;
+    let flags = has(Pattern::Degradation).then(|| front::flags(&upstreams, &metrics));
     App {
-        pages: storage::pages(config, &without, &metrics, &upstreams, &store),
+        pages: storage::pages(config, &without, &metrics, &upstreams, &store, flags.as_ref()),
         orders: storage::orders(config, &without, &metrics, &upstreams, &store, compensator),
         health: has(Pattern::HealthChecks).then(|| watching::health(config, &store)),
-        shedder: if has(Pattern::LoadShedding) { Shedder::on(slots) } else { Shedder::off(slots) },
+        door: front::door(config, &without, &metrics),
+        limits: has(Pattern::RateLimiting).then(|| RateLimits::new(config.front.rate)),
+        chaos: has(Pattern::Chaos).then(|| Chaos::new(&config.front.chaos, Arc::clone(&metrics))),
+        flags,
+        guard: Guard::new(config.front.admin_token.clone(), has(Pattern::RateLimiting)),
+        supervisor: front::supervisor(config, &without, &life, &metrics),
         budget: if has(Pattern::TimeoutBudget) { TimeoutBudget::On } else { TimeoutBudget::Off },
         order_budget: config.order_budget,
         page_budget: config.front.page_budget,

@@ -9,7 +9,8 @@ use crate::{
     pages::Pages,
     pattern::{Pattern, Without},
     resilience::{
-        degradation::Degradation, failover_cache::FailoverCache, idempotency::InFlight, timeout_budget::OrderShares,
+        degradation::Degradation, failover_cache::FailoverCache, feature_flags::FeatureFlags, idempotency::InFlight,
+        timeout_budget::OrderShares,
     },
     shop::calls::Upstreams,
     store::Store,
@@ -22,6 +23,7 @@ pub(super) fn pages(
     metrics: &Arc<Metrics>,
     upstreams: &Upstreams,
     store: &Arc<Store>,
+    flags: Option<&Arc<FeatureFlags>>,
 ) -> Pages {
     let upstream = |kind: DependencyKind| Arc::clone(&upstreams[&kind]);
     let degrades = without.has(Pattern::Degradation);
@@ -33,6 +35,7 @@ pub(super) fn pages(
         known_recommendations: cache("recommendations", config, without, metrics),
         known_reviews: cache("reviews", config, without, metrics),
         degradation: if degrades { Degradation::On(Arc::clone(metrics)) } else { Degradation::Off },
+        flags: flags.cloned(),
         optional_share: config.front.optional_share,
     }
 }
