@@ -1,8 +1,10 @@
 //! The command line as types: what can be typed, and what each word means.
 
 mod by_hand;
+mod explore;
 
 pub use by_hand::{AgentChoice, Agents, AgentsCommand, FaultCommand, Halt, Heal, ProxyCommand, TlsChoice};
+pub use explore::Matrix;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -64,6 +66,8 @@ pub enum Command {
     Run(Run),
     /// Run experiments for CI: all of them, one line each, the worst exit code
     Gate(Gate),
+    /// Every proxy against a set of faults, or experiments without each pattern of the shop: a table of what holds
+    Matrix(Matrix),
     /// Do everything but the injection, and show what would be touched, when and for how long
     Plan(Plan),
     /// Check files and report every mistake

@@ -108,13 +108,23 @@ pub fn load(
     scene: &Scene,
     variables: &BTreeMap<String, String>,
 ) -> Result<Experiment, Failure> {
-    let text = read(file)?;
+    load_text(file, &read(file)?, choice, scene, variables)
+}
+
+/// The same with another text in the file's place.
+pub fn load_text(
+    file: &Path,
+    text: &str,
+    choice: &EnvironmentChoice,
+    scene: &Scene,
+    variables: &BTreeMap<String, String>,
+) -> Result<Experiment, Failure> {
     let set: BTreeMap<_, _> = choice.set.iter().cloned().collect();
     let path = file.display().to_string();
     let none = Secrets::default();
     let inputs = Inputs {
         path: &path,
-        text: &text,
+        text,
         set: &set,
         environment: variables,
         secrets: match scene {
@@ -124,7 +134,7 @@ pub fn load(
         env_var: &|name| std::env::var(name).ok(),
         base_dir: file.parent().unwrap_or(Path::new(".")),
     };
-    load::load(&inputs).map_err(|mistakes| invalid(&mistakes, &text))
+    load::load(&inputs).map_err(|mistakes| invalid(&mistakes, text))
 }
 
 /// The clients of every agent that is meant.
@@ -238,7 +248,7 @@ fn clients(environment: &Environment) -> Result<Vec<AgentClient>, Failure> {
 }
 
 /// Reads a text file of bounded size.
-fn read(path: &Path) -> Result<String, Failure> {
+pub fn read(path: &Path) -> Result<String, Failure> {
     let shown = path.display();
     let failed = |e: std::io::Error| Failure::invalid(format!("failed to read {shown}: {e}"));
     let size = std::fs::metadata(path).map_err(failed)?.len();

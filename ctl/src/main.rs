@@ -8,9 +8,11 @@ mod connect;
 mod exit;
 mod live;
 mod output;
+mod results;
 mod sandbox;
 mod signals;
 mod trial;
+mod tries;
 
 use clap::Parser;
 use std::process::ExitCode;

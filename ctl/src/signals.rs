@@ -8,8 +8,8 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// Listens for several runs, one after the other, each with a stop switch of its own: what stopped one is no reason to
-/// stop the next, but for a signal, which is meant for all.
+/// Listens for several runs, one after the other or side by side, each with a stop switch of its own: what stopped one is
+/// no reason to stop another, but for a signal, which is meant for all.
 pub struct Listening {
     current: Arc<parking_lot::Mutex<Current>>,
     task: JoinHandle<()>,
@@ -17,7 +17,8 @@ pub struct Listening {
 
 #[derive(Default)]
 struct Current {
-    stop: Stop,
+    /// The switches of all runs so far, those that are over included: to stop them again does nothing.
+    stops: Vec<Stop>,
     caught: Option<Signal>,
 }
 
@@ -53,15 +54,16 @@ impl Drop for Listening {
 impl Current {
     fn hear(&mut self, signal: Signal) {
         self.caught.get_or_insert(signal);
-        self.stop.stop(StopReason::Signal(signal));
+        self.stops.iter().for_each(|stop| stop.stop(StopReason::Signal(signal)));
     }
 
     fn next(&mut self) -> Stop {
-        self.stop = Stop::default();
+        let stop = Stop::default();
         if let Some(signal) = self.caught {
-            self.stop.stop(StopReason::Signal(signal));
+            stop.stop(StopReason::Signal(signal));
         }
-        self.stop.clone()
+        self.stops.push(stop.clone());
+        stop
     }
 }
 

@@ -12,6 +12,7 @@ use crate::{
     sandbox::Sandbox,
 };
 use squall_engine::{
+    experiment::Experiment,
     journal::Journal,
     record::{RunEnd, RunRecord},
     report::{
@@ -22,6 +23,7 @@ use squall_engine::{
     verdict::Verdict,
 };
 use std::{
+    collections::BTreeMap,
     io::{IsTerminal as _, Write as _},
     path::{Path, PathBuf},
 };
@@ -79,23 +81,61 @@ pub fn ask(file: &Path, args: &RunChoice) -> Result<(), Failure> {
     }
 }
 
+/// How one run among many differs from the file as it stands.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Variant<'a> {
+    /// This text in place of the file's.
+    pub text: Option<&'a str>,
+    /// Nothing is shown while it runs.
+    pub quiet: bool,
+}
+
+impl Variant<'_> {
+    fn load(
+        self,
+        file: &Path,
+        args: &RunChoice,
+        scene: &Scene,
+        variables: &BTreeMap<String, String>,
+    ) -> Result<Experiment, Failure> {
+        match self.text {
+            Some(text) => connect::load_text(file, text, &args.environment, scene, variables),
+            None => connect::load(file, &args.environment, scene, variables),
+        }
+    }
+
+    fn tell(self, text: &str) {
+        if !self.quiet {
+            output::progress(text);
+        }
+    }
+}
+
 /// Runs the file to its verdict, and writes its report.
 ///
 /// # Errors
 /// When there was no run: the file is invalid, it was refused, or something failed.
 pub async fn run_file(file: &Path, args: &RunChoice, stop: Stop) -> Result<Finished, Failure> {
+    run_variant(file, args, Variant::default(), stop).await
+}
+
+/// Runs a variant of the file to its verdict, and writes its report.
+///
+/// # Errors
+/// As [`run_file`].
+pub async fn run_variant(file: &Path, args: &RunChoice, variant: Variant<'_>, stop: Stop) -> Result<Finished, Failure> {
     let scene = Scene::choose(&args.environment, file)?;
     std::fs::create_dir_all(&args.report)
         .map_err(|e| Failure::failed(format!("failed to make the directory {}: {e}", args.report.display())))?;
     let journal = Journal::open(&args.journal.journal).await?;
     let sandbox = match &scene {
         Scene::Sandbox { without } => {
-            output::progress(&starting(without));
+            variant.tell(&starting(without));
             Some(Sandbox::start(without).await?)
         }
         Scene::Environment(_) => None,
     };
-    let outcome = run_on(file, args, &scene, sandbox.as_ref(), &journal, stop).await;
+    let outcome = run_on((file, variant), args, &scene, sandbox.as_ref(), &journal, stop).await;
     if let Some(sandbox) = sandbox {
         sandbox.stop().await;
     }
@@ -136,7 +176,7 @@ fn starting(without: &[String]) -> String {
 
 /// Runs it to the verdict and gives the run's id in the journal, and its end unless it never began.
 async fn run_on(
-    file: &Path,
+    (file, variant): (&Path, Variant<'_>),
     args: &RunChoice,
     scene: &Scene,
     sandbox: Option<&Sandbox>,
@@ -145,7 +185,7 @@ async fn run_on(
 ) -> Result<(String, Option<RunEnd>), Failure> {
     let variables = sandbox.map_or_else(|| scene.variables(), Sandbox::variables);
     let agents = sandbox.map_or_else(|| scene.targets(), |sandbox| vec![sandbox.target()]);
-    let experiment = connect::load(file, &args.environment, scene, &variables)?;
+    let experiment = variant.load(file, args, scene, &variables)?;
     scene.make_proxies().await?;
     let setup = Setup {
         journal: journal.clone().with_secrets(experiment.secrets.clone()),
@@ -162,8 +202,11 @@ async fn run_on(
         Err(PrepareError::Failed { id, .. }) => return Ok((id, None)),
         Err(PrepareError::Journal(error)) => return Err(error.into()),
     };
-    output::progress(&format!("run {}: {} on {}", run.start.id, run.experiment.name, scene.name()));
+    variant.tell(&format!("run {}: {} on {}", run.start.id, run.experiment.name, scene.name()));
     let id = run.start.id.clone();
+    if variant.quiet {
+        return Ok((id, Some(run.execute().await)));
+    }
     let (live, done) = (Live::of(&run), CancellationToken::new());
     let showing = tokio::spawn(live.show(done.clone()));
     let end = run.execute().await;

@@ -31,6 +31,7 @@ pub mod report;
 pub mod run;
 pub mod sample;
 pub mod schema;
+pub mod search;
 pub mod stats;
 pub mod template;
 pub mod tolerance;

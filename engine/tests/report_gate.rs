@@ -10,7 +10,7 @@ use squall_engine::{
     record::{Outcome, RunRecord},
     report::{
         case::{Case, Ending},
-        github, json, junit, markdown,
+        gate, github, json, junit, markdown,
     },
     verdict::Verdict,
 };
@@ -155,4 +155,22 @@ fn programs_get_every_case_with_its_run() {
 fn a_line_each_says_the_word_the_name_and_why() {
     let lines: Vec<String> = cases().iter().map(Case::line).collect();
     insta::assert_snapshot!(lines.join("\n"));
+}
+
+#[test]
+fn the_page_of_a_gate_has_every_file_and_leads_to_the_reports() {
+    let page = gate::render(&cases(), std::path::Path::new("squall-runs")).unwrap();
+    std::fs::write(std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("gate.html"), &page).unwrap();
+    for case in cases() {
+        assert!(page.contains(&case.file.replace('/', "&#x2f;")), "{}", case.file);
+    }
+    assert!(page.contains("href=\".&#x2f;payment-slow.html\""), "beside the page");
+    assert!(page.contains("did you mean") && page.contains("<p class=\"word\">Failed</p>"));
+}
+
+#[test]
+fn the_page_of_a_gate_that_passed_says_so() {
+    let page = gate::render(&[ran(held())], std::path::Path::new("squall-runs")).unwrap();
+    assert!(page.contains("<p class=\"word\">Passed</p>") && page.contains("exit code 0"));
+    assert!(!page.contains("class=\"reasons\""), "nothing to explain");
 }

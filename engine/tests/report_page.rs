@@ -233,3 +233,17 @@ fn ports_and_programs_are_on_the_page_too() {
     assert_eq!(count(&page, "<figure class=\"chart strip\">"), 1);
     assert_eq!(count(&page, "<figure class=\"chart line\">"), 2);
 }
+
+#[test]
+fn every_sort_of_page_has_the_same_shell_and_escapes_what_it_shows() {
+    use fixture::pages;
+    let all = [("limit", pages::limit()), ("matrix", pages::matrix()), ("compare", pages::compare())];
+    for (name, page) in all {
+        let page = page.section("<b>bold</b>", vec![]).render().unwrap();
+        std::fs::write(Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.html")), &page).unwrap();
+        assert!(page.contains("<h1 id=\"experiment\">payment-slow</h1>"), "{name}");
+        assert!(page.contains("&lt;b&gt;bold&lt;&#x2f;b&gt;") && !page.contains("<b>bold"), "{name}");
+        assert!(!page.contains("NaN") && !page.contains("src="), "{name}");
+    }
+    assert_eq!(pages::verdicts().count(), Verdict::ALL.len());
+}

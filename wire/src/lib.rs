@@ -31,4 +31,4 @@ pub use mark::Mark;
 pub use name::{FaultName, LeaseId, ProxyName};
 pub use proxy::{Protocol, ProxyCounters, ProxyInfo, ProxyList, ProxyPatch, ProxySpec};
 pub use quantity::{ByteRate, ByteSize, Percent, Span, SpanOrForever};
-pub use traffic::{ProxyTraffic, TimingInfo, Traffic, TrafficGroup};
+pub use traffic::{ProxyTraffic, RequestGroup, TimingInfo, Traffic, TrafficGroup};

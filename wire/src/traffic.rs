@@ -1,7 +1,8 @@
 //! What a proxy saw since a mark, in groups: the connections that faults hit, and those that they spared.
 //!
 //! Those spared are the control group of an experiment: the same proxy, the same time, no fault. A connection belongs
-//! to those spared until a fault first acts on it, and to those hit from then on.
+//! to those spared until a fault first acts on it, and to those hit from then on. On an `http` proxy the requests are told
+//! in the same two groups, for there a fault hits requests, of which one connection may carry some of either.
 //! Neighbours: `squall-agent` counts, the `agent` probe of `squall-engine` reads.
 //! Invariant: all numbers but `open` are of the time since the mark that was asked for.
 
@@ -50,6 +51,26 @@ pub struct TrafficGroup {
     /// client got.
     pub first_byte: TimingInfo,
     /// How long connections that ended had lasted.
+    pub duration: TimingInfo,
+    /// What the requests did, on an `http` proxy; `null` on others.
+    #[serde(default)]
+    pub requests: Option<RequestGroup>,
+}
+
+/// What one group of an `http` proxy's requests did. A request is one of those hit if a fault acted on it or, for
+/// as long as such a fault is there, on its whole connection.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RequestGroup {
+    /// Requests that are under way.
+    pub open: u64,
+    /// Requests that were answered, or will not be.
+    pub ended: u64,
+    /// Of these, those that were answered with 5xx, with no whole response, or not at all.
+    pub errors: u64,
+    /// From the request's head to the first byte of the response, as it leaves for the client.
+    pub first_byte: TimingInfo,
+    /// From the request's head to the last byte of the response, as it leaves for the client; of a connection that was
+    /// upgraded, to its end.
     pub duration: TimingInfo,
 }
 

@@ -32,6 +32,11 @@ impl ConnectionMark {
         Self { meter: Meter::start(), total, of: Some(Arc::clone(self)) }
     }
 
+    /// Whether a fault acted on it.
+    pub(crate) fn is_set(&self) -> bool {
+        self.meter.was_hit()
+    }
+
     /// A fault acted on it.
     pub(crate) fn set(&self) {
         if self.meter.hit() {

@@ -143,7 +143,7 @@ impl HttpConnection {
             () = stop.cancelled() => None,
             ending = self.relay(&mut upstream) => Some(ending),
         };
-        self.conversation.close();
+        self.conversation.close(Instant::now());
         if self.failed {
             self.mark.meter.fail();
             self.shared.count_error();

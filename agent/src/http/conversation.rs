@@ -12,7 +12,7 @@
 
 use super::{
     BodyKind, Edit, Framer, Head, Limits, Part, RequestHead, ResponseHead,
-    ending::count_failure,
+    count::{RequestTotals, count_end, count_failure},
     exchange::{Exchange, Reply},
     outgoing::Outgoing,
 };
@@ -25,33 +25,26 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::Instant,
 };
 
 /// Requests of one connection under way at once; who pipelines deeper is not read meanwhile.
 const MOST_EXCHANGES: usize = 32;
 
-/// Requests of a proxy, over all its connections.
-#[derive(Debug, Default)]
-pub(crate) struct RequestTotals {
-    pub(crate) requests: AtomicU64,
-    pub(crate) hit: Arc<AtomicU64>,
-    pub(crate) errors: AtomicU64,
-}
-
 /// The exchanges of one connection.
 pub(crate) struct Conversation {
     pub(super) budget: Arc<Budget>,
-    mark: Arc<ConnectionMark>,
+    pub(super) mark: Arc<ConnectionMark>,
     pub(super) totals: Arc<RequestTotals>,
     /// What the Host header becomes, if not what the client wrote.
     host: Option<String>,
     buckets: Arc<Mutex<BTreeMap<u64, Arc<SharedBuckets>>>>,
     pub(super) gate: Pipeline,
+    /// The faults of the connection, as `gate` has them.
+    pub(super) claims: Vec<Arc<Claim>>,
+    /// A fault acted before the first request came.
+    pub(super) touched_before: bool,
     faults: Arc<[Arc<ActiveFault>]>,
     pub(super) requests: Framer,
     pub(super) responses: Framer,
@@ -85,10 +78,12 @@ impl Conversation {
         host: Option<String>,
     ) -> Self {
         Self {
+            touched_before: mark.is_set(),
             mark,
             totals,
             host,
             buckets: Arc::default(),
+            claims: Vec::new(),
             gate: Pipeline::new(true, Arc::clone(budget)),
             faults: Arc::new([]),
             requests: Framer::requests(Limits::default()),
@@ -111,6 +106,7 @@ impl Conversation {
 
     /// Takes over the faults of the connection and those of its requests.
     pub(crate) fn follow(&mut self, plan: &[Arc<Claim>], faults: Arc<[Arc<ActiveFault>]>, now: Instant) {
+        self.note_touched(plan);
         self.gate.follow(plan, now);
         self.faults = faults;
         for exchange in &mut self.exchanges {
@@ -179,7 +175,6 @@ impl Conversation {
 
     /// A request comes.
     fn begin(&mut self, head: RequestHead, now: Instant) {
-        self.totals.requests.fetch_add(1, Relaxed);
         self.in_request = true;
         let request = match self.host.as_deref() {
             Some(host) => {
@@ -193,6 +188,7 @@ impl Conversation {
         let mut exchange = Exchange::new(Some(asked), &self.budget);
         exchange.follow(&self.faults, &self.mark, &self.totals.hit, now);
         exchange.push_request(now);
+        self.count_begin(&mut exchange, true, now);
         self.exchanges.push_back(exchange);
     }
 
@@ -292,10 +288,13 @@ impl Conversation {
             while self.down.has_room() && !exchange.down.output().is_empty() {
                 exchange.down.take_output().into_iter().for_each(|bytes| self.down.put(bytes));
                 exchange.down.advance(now);
-                exchange.speaks = true;
+                exchange.speak(now);
                 moved = true;
             }
             let has_left = exchange.down.output().is_empty() && exchange.down.ending() == Some(Ending::Message);
+            if has_left {
+                count_end(exchange, &self.totals, &self.claims, now);
+            }
             if has_left && self.down_at + 1 == self.exchanges.len() && self.requests.is_paused() {
                 // It was a fault that answered who wanted another protocol.
                 self.requests.resume();

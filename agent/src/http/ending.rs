@@ -6,14 +6,12 @@
 
 use super::{
     BadMessage, Side,
-    conversation::{Conversation, RequestTotals},
+    conversation::Conversation,
+    count::{count_end, count_failure},
     exchange::{Exchange, Reply},
 };
 use crate::fault::Ending;
-use std::{
-    sync::{Arc, atomic::Ordering::Relaxed},
-    time::Instant,
-};
+use std::{sync::Arc, time::Instant};
 
 impl Conversation {
     /// The client's stream ended.
@@ -68,6 +66,7 @@ impl Conversation {
         if !std::mem::take(&mut self.in_request) {
             let mut exchange = Exchange::new(None, &self.budget);
             exchange.push_end(true, Ending::Message, now);
+            self.count_begin(&mut exchange, false, now);
             self.exchanges.push_back(exchange);
         }
         let Some(exchange) = self.exchanges.back_mut() else { return };
@@ -133,15 +132,12 @@ impl Conversation {
     }
 
     /// The connection is over: counts the requests that were not answered.
-    pub(crate) fn close(&mut self) {
-        let unanswered =
-            self.exchanges.iter().skip(self.down_at).filter(|exchange| !exchange.failed && !exchange.was_answered());
-        self.totals.errors.fetch_add(unanswered.count() as u64, Relaxed);
-    }
-}
-
-pub(super) fn count_failure(exchange: &mut Exchange, totals: &RequestTotals) {
-    if !std::mem::replace(&mut exchange.failed, true) {
-        totals.errors.fetch_add(1, Relaxed);
+    pub(crate) fn close(&mut self, now: Instant) {
+        for exchange in self.exchanges.iter_mut().skip(self.down_at) {
+            if !exchange.was_answered() {
+                count_failure(exchange, &self.totals);
+            }
+            count_end(exchange, &self.totals, &self.claims, now);
+        }
     }
 }

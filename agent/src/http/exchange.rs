@@ -6,7 +6,7 @@
 //! Invariant: a fault numbers an exchange once, when its request comes or, for a fault that comes later, while it is
 //! under way.
 
-use super::{Answer, AnswerTo, Head, RequestHead, ResponseHead};
+use super::{Answer, AnswerTo, Head, RequestHead, ResponseHead, count::Timing};
 use crate::{
     budget::Budget,
     fault::{ActiveFault, Asked, Claim, ConnectionMark, Ending, Item, answers},
@@ -51,6 +51,8 @@ pub(super) struct Exchange {
     pub(super) speaks: bool,
     pub(super) failed: bool,
     finished: bool,
+    /// For `count.rs`.
+    pub(super) timing: Option<Timing>,
 }
 
 impl Exchange {
@@ -66,7 +68,24 @@ impl Exchange {
             speaks: false,
             failed: false,
             finished: false,
+            timing: None,
         }
+    }
+
+    /// Something of the response leaves.
+    pub(super) fn speak(&mut self, now: Instant) {
+        let hit = self.is_hit();
+        if let Some(timing) = &mut self.timing
+            && !self.speaks
+        {
+            timing.spoke = Some((now, hit));
+        }
+        self.speaks = true;
+    }
+
+    /// Whether a fault of requests acted on it.
+    pub(super) fn is_hit(&self) -> bool {
+        self.mark.as_ref().is_some_and(|mark| mark.is_set())
     }
 
     /// What is there before the first request: over, and where the streams' ends go if none comes.

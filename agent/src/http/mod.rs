@@ -9,7 +9,7 @@
 //! ```
 //! Pure like a pipeline: it is fed and asked, and neither reads, writes nor waits. One [`Framer`] reads one direction
 //! of one connection. `conversation` puts two of them, and the faults of each `exchange`, between a client and its
-//! upstream; `ending` is how that ends; `connection` reads and writes for it. `edit` changes heads, `answer` makes
+//! upstream; `ending` is how that ends, `count` what is known of each request afterwards; `connection` reads and writes for it. `edit` changes heads, `answer` makes
 //! answers that no upstream gave.
 //!
 //! Invariant: heads and pieces of bodies together are the stream, byte for byte, and after a message that is refused
@@ -19,6 +19,7 @@ mod answer;
 mod chunk;
 mod connection;
 mod conversation;
+mod count;
 mod edit;
 mod ending;
 mod error;
@@ -33,7 +34,7 @@ mod scan;
 pub(crate) use answer::{Answer, AnswerTo, reason};
 pub(crate) use chunk::{LAST_CHUNK, chunk};
 pub(crate) use connection::HttpConnection;
-pub(crate) use conversation::RequestTotals;
+pub(crate) use count::RequestTotals;
 pub(crate) use edit::Edit;
 pub(crate) use error::BadMessage;
 pub(crate) use framing::{Framer, Limits};

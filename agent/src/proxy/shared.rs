@@ -146,9 +146,13 @@ impl Shared {
         self.roster.lock().received()
     }
 
-    /// What its connections did, hit and spared apart.
+    /// What its connections and requests did, hit and spared apart.
     pub(crate) fn traffic(&self) -> Snapshot {
-        self.roster.lock().traffic(self.id)
+        let snapshot = self.roster.lock().traffic(self.id);
+        match self.protocol {
+            Protocol::Http => snapshot.with_requests(self.totals.requests.snapshot()),
+            Protocol::Tcp | Protocol::Udp => snapshot,
+        }
     }
 
     /// What distinguishes this proxy from an earlier one of the same name; and its connections that are over: spared,

@@ -94,6 +94,11 @@ impl Meter {
         self.hit.set(self.born.elapsed())
     }
 
+    /// Whether a fault acted on it.
+    pub(crate) fn was_hit(&self) -> bool {
+        self.hit.get().is_some()
+    }
+
     /// The upstream was reached, after so long.
     pub(crate) fn reached(&self, took: Duration) {
         self.connect.set(took);
@@ -116,7 +121,7 @@ impl Meter {
 
     /// In which group it is.
     pub(super) fn side(&self) -> Side {
-        if self.hit.get().is_some() { Side::Hit } else { Side::Spared }
+        if self.was_hit() { Side::Hit } else { Side::Spared }
     }
 
     /// Bytes delivered both ways while it was spared, and since it was hit.

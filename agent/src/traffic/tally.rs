@@ -4,15 +4,13 @@
 //! open have done so far. Neighbours: `super::meter` settles into it, `super::marks` subtracts snapshots.
 //! Invariant: every number but that of the open connections only goes up.
 
-use super::{Meter, Side, TIMINGS, Timing};
-use hdrhistogram::Histogram;
-use squall_wire::{Span, TimingInfo, TrafficGroup};
+use super::{
+    Meter, Side, TIMINGS, Timing,
+    requests::RequestSnapshot,
+    timed::{Cells, Timed},
+};
+use squall_wire::TrafficGroup;
 use std::time::Duration;
-
-/// Digits that a histogram keeps: 1 %.
-const DIGITS: u8 = 2;
-/// In microseconds; what takes longer counts as this.
-const LONGEST: u64 = 24 * 3600 * 1_000_000;
 
 /// The sums of a proxy's connections.
 #[derive(Debug, Default)]
@@ -29,8 +27,7 @@ struct Group {
     errors: u64,
     /// To the upstream, and to clients.
     bytes: [u64; 2],
-    /// Each made when it is first needed: most proxies of a large agent are idle.
-    timings: [Option<Histogram<u32>>; TIMINGS],
+    timings: [Timed; TIMINGS],
 }
 
 /// The sums of one moment.
@@ -39,6 +36,8 @@ pub(crate) struct Snapshot {
     /// Distinguishes a proxy from an earlier one of the same name.
     pub(super) proxy: u64,
     groups: [GroupSnapshot; 2],
+    /// None of a proxy that knows no requests.
+    requests: Option<RequestSnapshot>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -50,21 +49,9 @@ struct GroupSnapshot {
     timings: [Cells; TIMINGS],
 }
 
-/// The recorded values of a histogram, ascending, each with its count.
-type Cells = Vec<(u64, u64)>;
-
 impl Tally {
     pub(super) fn time(&mut self, side: Side, timing: Timing, took: Duration) {
-        let micros = u64::try_from(took.as_micros()).unwrap_or(LONGEST).clamp(1, LONGEST);
-        let slot = &mut self.groups[side as usize].timings[timing as usize];
-        if slot.is_none() {
-            // Fails only on digits that are not from 0 to 5.
-            *slot = Histogram::new(DIGITS).ok();
-        }
-        if let Some(histogram) = slot {
-            // It resizes itself, so no value is out of its range; and the value is bounded, so its memory is.
-            let _ = histogram.record(micros);
-        }
+        self.groups[side as usize].timings[timing as usize].record(took);
     }
 
     pub(super) fn ended(&mut self, side: Side, failed: bool, bytes: [[u64; 2]; 2], received: [u64; 2]) {
@@ -107,25 +94,20 @@ impl Tally {
             let group = &self.groups[side];
             let mut sum = bytes[side];
             add(&mut sum, group.bytes);
-            let cells = |histogram: &Option<Histogram<u32>>| histogram.as_ref().map(cells).unwrap_or_default();
             GroupSnapshot {
                 open: counts[side],
                 ended: group.ended,
                 errors: group.errors,
                 bytes: sum,
-                timings: group.timings.each_ref().map(cells),
+                timings: group.timings.each_ref().map(Timed::cells),
             }
         };
-        Snapshot { proxy, groups: [group(0), group(1)] }
+        Snapshot { proxy, groups: [group(0), group(1)], requests: None }
     }
 }
 
 fn add(sum: &mut [u64; 2], more: [u64; 2]) {
     sum.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
-}
-
-fn cells(histogram: &Histogram<u32>) -> Cells {
-    histogram.iter_recorded().map(|step| (step.value_iterated_to(), u64::from(step.count_at_value()))).collect()
 }
 
 impl Snapshot {
@@ -135,12 +117,23 @@ impl Snapshot {
         // A proxy that was made anew under an old name has nothing to do with the old one.
         let before = before.filter(|before| before.proxy == self.proxy).unwrap_or(&none);
         let [spared, hit] = [0, 1].map(|side| self.groups[side].since(&before.groups[side]));
-        [merged(&spared, &hit).told(), hit.told(), spared.told()]
+        let mut told = [merged(&spared, &hit).told(), hit.told(), spared.told()];
+        if let Some(requests) = &self.requests {
+            let [all, hit, spared] = requests.since(before.requests.as_ref());
+            told.iter_mut().zip([all, hit, spared]).for_each(|(told, requests)| told.requests = Some(requests));
+        }
+        told
     }
 
     /// How much it holds, in cells.
     pub(super) fn weight(&self) -> usize {
-        self.groups.iter().flat_map(|group| &group.timings).map(Vec::len).sum::<usize>() + 1
+        let connections = self.groups.iter().flat_map(|group| &group.timings).map(Cells::len).sum::<usize>();
+        connections + self.requests.as_ref().map_or(0, RequestSnapshot::weight) + 1
+    }
+
+    /// The same with what its requests did.
+    pub(crate) fn with_requests(self, requests: RequestSnapshot) -> Self {
+        Self { requests: Some(requests), ..self }
     }
 }
 
@@ -151,12 +144,12 @@ impl GroupSnapshot {
             ended: self.ended.saturating_sub(before.ended),
             errors: self.errors.saturating_sub(before.errors),
             bytes: [0, 1].map(|way| self.bytes[way].saturating_sub(before.bytes[way])),
-            timings: std::array::from_fn(|timing| subtracted(&self.timings[timing], &before.timings[timing])),
+            timings: std::array::from_fn(|timing| self.timings[timing].since(&before.timings[timing])),
         }
     }
 
     fn told(&self) -> TrafficGroup {
-        let [connect, first_byte, duration] = self.timings.each_ref().map(summary);
+        let [connect, first_byte, duration] = self.timings.each_ref().map(Cells::summary);
         TrafficGroup {
             open: self.open,
             ended: self.ended,
@@ -166,6 +159,7 @@ impl GroupSnapshot {
             connect,
             first_byte,
             duration,
+            requests: None,
         }
     }
 }
@@ -173,48 +167,8 @@ impl GroupSnapshot {
 fn merged(a: &GroupSnapshot, b: &GroupSnapshot) -> GroupSnapshot {
     let mut bytes = a.bytes;
     add(&mut bytes, b.bytes);
-    let timings = std::array::from_fn(|timing| {
-        let mut all = [a.timings[timing].as_slice(), &b.timings[timing]].concat();
-        all.sort_unstable_by_key(|(value, _)| *value);
-        all
-    });
+    let timings = std::array::from_fn(|timing| a.timings[timing].with(&b.timings[timing]));
     GroupSnapshot { open: a.open + b.open, ended: a.ended + b.ended, errors: a.errors + b.errors, bytes, timings }
-}
-
-/// Both are of one histogram, which only grows, so every value of the earlier one is in the later one.
-fn subtracted(now: &Cells, before: &Cells) -> Cells {
-    let mut earlier = before.iter().peekable();
-    let mut left = Vec::new();
-    for (value, count) in now {
-        while earlier.next_if(|(other, _)| other < value).is_some() {}
-        let old = earlier.next_if(|(other, _)| other == value).map_or(0, |(_, count)| *count);
-        if *count > old {
-            left.push((*value, count - old));
-        }
-    }
-    left
-}
-
-fn summary(cells: &Cells) -> TimingInfo {
-    let count: u64 = cells.iter().map(|(_, count)| count).sum();
-    // Each value is the upper end of its cell, so a quantile is told at most 1 % too long, never too short.
-    let quantile = |share: f64| {
-        let rank = ((count as f64 * share).ceil() as u64).max(1);
-        let mut seen = 0;
-        let found = cells.iter().find(|(_, count)| {
-            seen += count;
-            seen >= rank
-        });
-        found.map(|(micros, _)| Span::from(Duration::from_micros(*micros)))
-    };
-    TimingInfo {
-        count,
-        p50: quantile(0.5),
-        p90: quantile(0.9),
-        p99: quantile(0.99),
-        p999: quantile(0.999),
-        max: quantile(1.0),
-    }
 }
 
 #[cfg(test)]

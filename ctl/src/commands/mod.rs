@@ -1,5 +1,6 @@
 //! One file a command; here they are told apart.
 
+mod ablation;
 mod agents;
 mod experiments;
 mod fault;
@@ -8,6 +9,7 @@ mod gate;
 mod halt;
 mod heal;
 mod journal;
+mod matrix;
 mod proxy;
 mod recover;
 mod run;
@@ -30,6 +32,7 @@ pub async fn carry_out(cli: &Cli) -> Outcome {
     match &cli.command {
         Command::Run(args) => run::run(args, common).await,
         Command::Gate(args) => gate::gate(args, common).await,
+        Command::Matrix(args) => matrix::matrix(args, common).await,
         Command::Plan(args) => experiments::plan(args, common).await,
         Command::Validate(args) => experiments::validate(args, common),
         Command::Schema => {

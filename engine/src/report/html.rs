@@ -1,27 +1,19 @@
 //! A run as one page: a file that needs no network, reads well on a phone, in the dark and on paper.
 //!
-//! This fills in `page/page.html`; `page/style.css` is the whole look, `page/hover.js` shows values under the pointer.
-//! Neighbours: `table`, `story` and `chart` say what there is to show.
+//! This fills in `page/run.html`, within the shell that every page has.
+//! Neighbours: `page` is the shell and its look; `table`, `story` and `chart` say what there is to show.
 //! Invariant: every text of the run reaches the page through the template, which escapes it.
 
 use super::{
     ReportError,
     chart::{self, Frame, SeriesCharts},
     hits, length, moment,
+    page::{self, Headline, Lead, Shell, Tile, Tone},
     story::{self, Sort},
     table,
 };
-use crate::{
-    record::{FaultRecord, Outcome, RowResult, RunEnd, RunRecord, RunStart},
-    verdict::Verdict,
-};
-use minijinja::{AutoEscape, Environment, UndefinedBehavior, syntax::SyntaxConfig, value::Serde};
+use crate::record::{FaultRecord, Outcome, RowResult, RunEnd, RunRecord, RunStart};
 use serde::Serialize;
-
-const PAGE: &str = include_str!("page/page.html");
-const CHART: &str = include_str!("page/chart.html");
-const STYLE: &str = include_str!("page/style.css");
-const HOVER: &str = include_str!("page/hover.js");
 
 /// Events listed one by one, at most: a run with more is listed whole in its JSON.
 const MOST_EVENTS: usize = 1_000;
@@ -31,26 +23,17 @@ const MOST_EVENTS: usize = 1_000;
 /// # Errors
 /// Only by a bug in the page's template.
 pub fn render(record: &RunRecord) -> Result<String, ReportError> {
-    let mut environment = Environment::new();
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment.set_auto_escape_callback(|_| AutoEscape::Html);
-    environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
-    environment.add_template("chart.html", CHART)?;
-    environment.add_template("page.html", PAGE)?;
-    Ok(environment.get_template("page.html")?.render(Serde(page(record)))?)
+    page::fill("run.html", &run_page(record))
 }
 
 /// Everything that the template shows.
 #[derive(Serialize)]
-struct Page<'a> {
-    style: &'static str,
-    hover: &'static str,
+struct RunPage<'a> {
+    #[serde(flatten)]
+    shell: Shell,
     run: &'a RunStart,
     started: String,
     took: Option<String>,
-    headline: Headline,
-    reasons: Vec<Vec<Part<'a>>>,
-    tiles: Vec<Tile>,
     promises: Vec<Promise<'a>>,
     frame: Frame,
     series: Vec<SeriesCharts>,
@@ -60,30 +43,6 @@ struct Page<'a> {
     left_out: usize,
     source_lines: Vec<&'a str>,
     recovery: [String; 2],
-}
-
-#[derive(Serialize)]
-struct Headline {
-    word: String,
-    meaning: &'static str,
-    sign: &'static str,
-    tone: &'static str,
-    exit_code: Option<u8>,
-}
-
-/// A piece of a sentence: what stands between backticks is code.
-#[derive(Serialize)]
-struct Part<'a> {
-    text: &'a str,
-    code: bool,
-}
-
-/// A figure at a glance.
-#[derive(Serialize)]
-struct Tile {
-    figure: String,
-    label: &'static str,
-    note: String,
 }
 
 #[derive(Serialize)]
@@ -128,20 +87,13 @@ struct Moment {
     detail: String,
 }
 
-fn page(record: &RunRecord) -> Page<'_> {
+fn run_page(record: &RunRecord) -> RunPage<'_> {
     let (start, end) = (&record.start, record.end.as_ref());
-    Page {
-        style: STYLE,
-        hover: HOVER,
+    RunPage {
+        shell: shell(record),
         run: start,
-        started: start
-            .started_at
-            .parse::<jiff::Timestamp>()
-            .map_or_else(|_| start.started_at.clone(), |at| at.strftime("%-d %B %Y, %H:%M:%S UTC").to_string()),
+        started: page::date(&start.started_at),
         took: end.map(|end| moment(end.took)),
-        headline: headline(end),
-        reasons: end.map_or(&[][..], |end| &end.reasons).iter().map(|reason| parts(reason)).collect(),
-        tiles: end.map(|end| tiles(record, end)).unwrap_or_default(),
         promises: table::lines(end.map_or(&[], |end| &end.rows)).iter().map(promise).collect(),
         frame: chart::frame(record),
         series: chart::charts(record),
@@ -154,29 +106,26 @@ fn page(record: &RunRecord) -> Page<'_> {
     }
 }
 
-fn parts(sentence: &str) -> Vec<Part<'_>> {
-    sentence.split('`').enumerate().map(|(number, text)| Part { text, code: number % 2 == 1 }).collect()
+fn shell(record: &RunRecord) -> Shell {
+    let (start, end) = (&record.start, record.end.as_ref());
+    let mut shell = Shell::new(start.experiment.clone(), headline(end));
+    shell.place = format!("{} · {}", start.environment, page::date(&start.started_at));
+    shell.version.clone_from(&start.version);
+    shell.foot = format!("Squall {} · run {}", start.version, start.id);
+    shell.lead = Some(Lead { heading: "Hypothesis", text: start.hypothesis.clone() });
+    for reason in end.map_or(&[][..], |end| &end.reasons) {
+        shell.reason(reason);
+    }
+    shell.tiles = end.map(|end| tiles(record, end)).unwrap_or_default();
+    shell
 }
 
 fn headline(end: Option<&RunEnd>) -> Headline {
     let Some(end) = end else {
-        return Headline {
-            word: "No verdict".to_owned(),
-            meaning: "it is still running, or it died: squall recover heals what a dead run may have left",
-            sign: "…",
-            tone: "unsure",
-            exit_code: None,
-        };
+        let meaning = "it is still running, or it died: squall recover heals what a dead run may have left";
+        return Headline { sign: "…", ..Headline::new("no verdict", meaning, Tone::Unsure) };
     };
-    let (sign, tone) = match end.verdict {
-        Verdict::Held => ("✓", "good"),
-        Verdict::Deviated | Verdict::NotRecovered | Verdict::NotHealed | Verdict::Aborted => ("✕", "bad"),
-        Verdict::Error => ("!", "bad"),
-        Verdict::Interrupted | Verdict::NotSteady | Verdict::Inconclusive => ("?", "unsure"),
-    };
-    let word = end.verdict.word().replace('_', " ");
-    let word = word[..1].to_uppercase() + &word[1..];
-    Headline { word, meaning: end.verdict.meaning(), sign, tone, exit_code: Some(end.exit_code) }
+    Headline::of(end.verdict).exit_code(end.exit_code)
 }
 
 fn tiles(record: &RunRecord, end: &RunEnd) -> Vec<Tile> {
@@ -188,16 +137,24 @@ fn tiles(record: &RunRecord, end: &RunEnd) -> Vec<Tile> {
     vec![
         Tile {
             figure: format!("{} of {}", count(Outcome::Held), end.rows.len()),
-            label: "checks held",
+            label: "checks held".to_owned(),
             note: format!("{broken} broken, {inconclusive} inconclusive"),
         },
         Tile {
             figure: end.faults.len().to_string(),
-            label: "faults injected",
+            label: "faults injected".to_owned(),
             note: format!("{gone} confirmed gone; {hit} hits"),
         },
-        Tile { figure: thousands(samples), label: "samples", note: format!("in {} series", record.series.len()) },
-        Tile { figure: moment(end.took), label: "duration", note: format!("in {}", record.start.environment) },
+        Tile {
+            figure: thousands(samples),
+            label: "samples".to_owned(),
+            note: format!("in {} series", record.series.len()),
+        },
+        Tile {
+            figure: moment(end.took),
+            label: "duration".to_owned(),
+            note: format!("in {}", record.start.environment),
+        },
     ]
 }
 

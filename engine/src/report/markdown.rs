@@ -84,7 +84,7 @@ fn html(text: &str) -> String {
 }
 
 /// On one line, with every sign that Markdown or HTML would read taken literally.
-fn text(text: &str) -> String {
+pub(super) fn text(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for letter in text.split_whitespace().collect::<Vec<_>>().join(" ").chars() {
         match letter {

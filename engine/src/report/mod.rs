@@ -6,6 +6,7 @@
 //!          ├─▶ table ─▶ text ─▶ the terminal
 //!          ├─▶ json ─▶ programs
 //!          └─▶ case ─▶ junit, markdown, github ─▶ CI
+//! search ─▶ grid, ablation, matrix, limit ─▶ page ─▶ the page of many runs
 //! ```
 //!
 //! Neighbours: `journal` gives the record, the commands write what is made here.
@@ -13,13 +14,19 @@
 //!
 //! [`RunRecord`]: crate::record::RunRecord
 
+pub mod ablation;
 pub mod case;
 mod chart;
+pub mod gate;
 pub mod github;
+pub mod grid;
 pub mod html;
 pub mod json;
 pub mod junit;
+pub mod limit;
 pub mod markdown;
+pub mod matrix;
+pub mod page;
 mod story;
 mod table;
 pub mod text;

@@ -2,6 +2,7 @@
 //!
 //! Neighbours: `html` and `chart`.
 
+use super::page::capital;
 use crate::{
     event::{Event, Phase, What},
     verdict::Verdict,
@@ -19,6 +20,7 @@ pub(super) enum Sort {
     Remove,
     Good,
     Bad,
+    Note,
     Quiet,
 }
 
@@ -32,6 +34,7 @@ impl Sort {
             Self::Remove => "▲",
             Self::Good => "✓",
             Self::Bad => "✕",
+            Self::Note => "✎",
             Self::Quiet => "–",
         }
     }
@@ -96,7 +99,7 @@ pub(super) fn tell(event: &Event) -> Told {
         }
         What::Stopped { by } => told(Sort::Bad, true, format!("Stopped by {by}"), String::new()),
         What::Failed { message } => told(Sort::Bad, true, format!("Failed: {message}"), String::new()),
-        What::Note { text } => told(Sort::Quiet, false, capital(text), String::new()),
+        What::Note { text } => told(Sort::Note, true, capital(text), String::new()),
         What::Verdict { verdict, .. } => {
             let sort = if *verdict == Verdict::Held { Sort::Good } else { Sort::Bad };
             told(sort, true, format!("Verdict: {}", verdict.word().replace('_', " ")), verdict.meaning().to_owned())
@@ -108,9 +111,4 @@ pub(super) fn tell(event: &Event) -> Told {
 fn parameters(kind: &FaultKind) -> String {
     // A fault is plain data and always becomes JSON; its YAML flow form is that without the quotes around keys.
     serde_json::to_string(kind).unwrap_or_default().replace('"', "").replace(',', ", ").replace(':', ": ")
-}
-
-fn capital(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }

@@ -5,6 +5,8 @@
 #![allow(dead_code, reason = "each test file uses a part")]
 #![allow(missing_docs, reason = "test helper")]
 
+pub(crate) mod pages;
+
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use squall_engine::{

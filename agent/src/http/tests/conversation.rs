@@ -3,7 +3,7 @@
 use crate::{
     budget::Budget,
     fault::{ActiveFault, ConnectionMark, Ending},
-    http::conversation::{Conversation, RequestTotals},
+    http::{RequestTotals, conversation::Conversation},
     pipeline::Appetite,
     proxy::{Membership, Roster},
 };
@@ -256,7 +256,7 @@ proptest! {
         bench.conversation.end_upstream(Ending::Eof, bench.now);
         bench.turn();
         prop_assert!(bench.conversation.down_is_over());
-        bench.conversation.close();
+        bench.conversation.close(Instant::now());
         let failed = chosen.iter().filter(|index| **index == 5).count() as u64;
         prop_assert_eq!(bench.totals.errors.load(std::sync::atomic::Ordering::Relaxed), failed);
     }

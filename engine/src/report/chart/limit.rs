@@ -87,6 +87,16 @@ impl<'a> Limits<'a> {
 }
 
 impl Limit {
+    /// A limit with its lettering.
+    pub(crate) fn new(kind: &'static str, at: Option<f64>, shown: String, text: String) -> Self {
+        Self { kind, at, shown, text, labelled: true, named: true }
+    }
+
+    /// Whether both are one line.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.kind == other.kind && self.shown == other.shown
+    }
+
     /// Whether it was promised; else it aborts.
     pub(crate) fn is_promise(&self) -> bool {
         self.kind == "tolerance"

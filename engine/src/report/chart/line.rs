@@ -9,7 +9,7 @@ use super::{
     time::{Tick, TimeAxis, round},
 };
 use crate::{
-    report::{length, moment},
+    report::{length, moment, page::Tone},
     sample::{Metric, MetricKind, Sample},
     stats::measure,
 };
@@ -29,23 +29,36 @@ const LEAST_DIP: f64 = 0.0025;
 /// A chart, in percent of its width and height, ready for the template.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct LineChart {
-    title: String,
-    note: String,
-    summary: String,
-    y_ticks: Vec<Tick>,
-    lines: Vec<Line>,
-    limits: Vec<Limit>,
+    pub(crate) title: String,
+    pub(crate) note: String,
+    pub(crate) summary: String,
+    /// What lies along the bottom; empty: time since the run started, as everywhere on the page.
+    pub(crate) x_title: String,
+    pub(crate) y_ticks: Vec<Tick>,
+    pub(crate) lines: Vec<Line>,
+    pub(crate) dots: Vec<Dot>,
+    pub(crate) limits: Vec<Limit>,
     /// For the values under the pointer, as JSON that can stand in a script element.
-    data: String,
+    pub(crate) data: String,
 }
 
 /// One line of a chart.
 #[derive(Debug, Clone, Serialize)]
-struct Line {
-    /// Which colour and weight: `0` is the one to look at.
-    style: usize,
-    name: String,
-    path: String,
+pub(crate) struct Line {
+    /// Which colour, weight and dashes: `0` is the one to look at.
+    pub(crate) style: usize,
+    pub(crate) name: String,
+    pub(crate) path: String,
+}
+
+/// A point that says how it turned out.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Dot {
+    pub(crate) left: f64,
+    pub(crate) top: f64,
+    pub(crate) tone: Tone,
+    pub(crate) sign: &'static str,
+    pub(crate) title: String,
 }
 
 /// The points of one metric: when, and what; nothing where nothing could be measured.
@@ -113,6 +126,8 @@ fn chart(
     LineChart {
         title: title.to_owned(),
         summary: summary(&lines),
+        x_title: String::new(),
+        dots: vec![],
         y_ticks: scale.ticks(metric),
         limits: limits.placed(metric, |value, limit| near(value, limit).then(|| scale.at(value))),
         data: data(&lines, axis),
@@ -154,6 +169,11 @@ fn buckets(samples: &[Sample], width: Duration) -> Vec<(Duration, Vec<Sample>)> 
         buckets[number(sample.at)].1.push(sample.clone());
     }
     buckets
+}
+
+/// A metric over buckets of time.
+pub(crate) fn bucketed_values(metric: Metric, samples: &[Sample], width: Duration) -> Vec<(Duration, Option<f64>)> {
+    buckets(samples, width).into_iter().map(|(middle, samples)| (middle, measure(metric, &samples, width))).collect()
 }
 
 /// The lowest and the highest value of each bucket, in their order.

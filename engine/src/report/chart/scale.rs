@@ -35,7 +35,7 @@ impl Scale {
         if high - low < 1e-12 {
             high = low + low.abs().max(1.0);
         }
-        let step = step((high - low) / 4.0);
+        let step = round_step((high - low) / 4.0);
         let floor = (low / step + 1e-9).floor() * step;
         let low = if metric.kind() == MetricKind::Ratio { floor.max(0.0) } else { floor };
         Self { low, high: (high / step - 1e-9).ceil() * step, step }
@@ -65,7 +65,7 @@ impl Scale {
 }
 
 /// The round number next above: 1, 2, 2.5 or 5 times a power of ten.
-fn step(least: f64) -> f64 {
+pub(crate) fn round_step(least: f64) -> f64 {
     let power = 10f64.powf(least.log10().floor());
     let factor = [1.0, 2.0, 2.5, 5.0].into_iter().find(|factor| factor * power >= least * (1.0 - 1e-9));
     factor.unwrap_or(10.0) * power
