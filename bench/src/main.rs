@@ -23,6 +23,7 @@ mod pinned;
 mod process;
 mod report;
 mod scale;
+mod shop;
 mod stamped;
 mod stats;
 mod transfer;
@@ -74,14 +75,17 @@ enum Mode {
     },
     /// HTTP requests a second by our framing and by hyper, in memory, on one thread
     Framing,
+    /// What the shop's patterns gain and cost, beside what their sources claim
+    Shop(shop::ShopArgs),
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     machine::raise_file_limit();
-    let outcome = match cli.mode {
-        Some(Mode::ServeAgent { proxies }) => agent_mode::serve(proxies),
+    let outcome = match &cli.mode {
+        Some(Mode::ServeAgent { proxies }) => agent_mode::serve(*proxies),
         Some(Mode::Framing) => framing::run(cli.quick),
+        Some(Mode::Shop(args)) => shop::run(args, cli.quick),
         None => bench(&cli),
     };
     let Err(failure) = outcome else { return ExitCode::SUCCESS };

@@ -10,7 +10,8 @@ use crate::exit::Failure;
 use squall_agent::{Agent, AgentConfig};
 use squall_engine::{agent_client::AgentTarget, agent_tls::AgentTls};
 use squall_shop::{
-    Dependency, DependencyConfig, DependencyKind, Origin, Pattern, Shop, ShopConfig, ShutdownConfig, StorageConfig,
+    DatabaseConfig, Dependency, DependencyConfig, DependencyKind, Origin, Pattern, Shop, ShopConfig, ShutdownConfig,
+    StorageConfig,
 };
 use squall_wire::ProxySpec;
 use std::{
@@ -187,7 +188,10 @@ async fn bind_shop(
     let config = ShopConfig {
         listen: ANY_PORT,
         dependencies,
-        storage: StorageConfig { database: Some(database), ..StorageConfig::default() },
+        storage: StorageConfig {
+            database: DatabaseConfig { url: Some(database.into()), ..DatabaseConfig::default() },
+            ..StorageConfig::default()
+        },
         without,
         order_budget: ORDER_BUDGET,
         // No load balancer has to notice that this shop goes.

@@ -2,9 +2,12 @@
 //!
 //! Neighbour: `run.rs` acts on the commands. Wrong usage ends in clap with exit code 2.
 
-use crate::run::RunError;
+use crate::{
+    run::RunError,
+    storage_args::{MigrateStep, StorageArgs},
+};
 use clap::{Args, Parser, Subcommand};
-use squall_shop::{AdminToken, DependencyConfig, DependencyKind, NamedRule, Origin, Pattern, ShopConfig};
+use squall_shop::{AdminToken, DatabaseUrl, DependencyConfig, DependencyKind, NamedRule, Origin, Pattern, ShopConfig};
 use squall_wire::Span;
 use std::{
     net::SocketAddr,
@@ -70,6 +73,14 @@ pub(crate) enum Command {
         #[command(flatten)]
         ready: Ready,
     },
+    /// Take a step of the change of the orders table.
+    Migrate {
+        /// Which one.
+        step: MigrateStep,
+        /// FILE, sqlite:FILE or postgres://USER:PASSWORD@HOST:PORT/DATABASE.
+        #[arg(long, value_name = "URL", env = "SQUALL_SHOP_DATABASE", hide_env_values = true)]
+        database: DatabaseUrl,
+    },
     /// Run the shop and its dependencies, on free loopback ports.
     All {
         #[command(flatten)]
@@ -93,9 +104,6 @@ pub(crate) struct ShopArgs {
     /// Where to listen; port 0 takes a free one.
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: SocketAddr,
-    /// The SQLite file; a temporary one when absent.
-    #[arg(long, value_name = "FILE")]
-    database: Option<PathBuf>,
     /// Switch a pattern off; may be given often, or with a comma between names.
     #[arg(long, value_name = "PATTERN", value_delimiter = ',')]
     without: Vec<Pattern>,
@@ -142,6 +150,8 @@ pub(crate) struct ShopArgs {
     /// Open requests have so long to finish.
     #[arg(long)]
     drain_limit: Option<Span>,
+    #[command(flatten)]
+    storage: StorageArgs,
 }
 
 impl ShopArgs {
@@ -154,7 +164,7 @@ impl ShopArgs {
             ..ShopConfig::default()
         };
         let duration = |span: Option<Span>, usual: Duration| span.map_or(usual, Span::get);
-        config.storage.database = self.database;
+        config.storage = self.storage.config();
         config.front.optional_share = self.optional_share.get();
         config.front.request_slots = self.request_slots.unwrap_or(config.front.request_slots);
         config.bulkhead.size = self.pool_size.unwrap_or(config.bulkhead.size);

@@ -17,8 +17,18 @@ pub enum ShopError {
         source: io::Error,
     },
     /// The database could not be opened or brought up to date.
-    #[error("failed to open the database: check that the file can be written, or leave it out for a temporary one")]
-    Database(#[source] sqlx::Error),
+    #[error(
+        "failed to open the database {database}: check that it can be reached and written, or leave it out for a temporary file"
+    )]
+    Database {
+        /// Which one.
+        database: String,
+        /// What it said.
+        source: sqlx::Error,
+    },
+    /// The orders table is in a step of its change in which this shop cannot run.
+    #[error("{0}")]
+    Schema(String),
     /// An address is missing.
     #[error("no address for {0}: give one for each dependency")]
     NoAddress(DependencyKind),
@@ -51,4 +61,6 @@ pub(crate) enum RequestError {
     Shed,
     #[error("too many requests from here ({limiter}): come back later")]
     Limited { limiter: &'static str, retry_after: Duration },
+    #[error("the database did not take it: send it again with the same id")]
+    NotStored,
 }

@@ -4,6 +4,7 @@
 
 mod cli;
 mod run;
+mod storage_args;
 
 use clap::Parser as _;
 use std::process::ExitCode;

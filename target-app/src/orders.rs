@@ -1,16 +1,15 @@
 //! Orders: inventory, payment, database, within one budget, once for each key, and undone if it fails half-way.
 //!
 //! ```text
-//! place ─▶ key: under way? ─▶ answered before? ─▶ reserve ─▶ charge ─▶ store order and answer
-//!            └ wait, share     └ replay             └─────────┴── on failure: the saga undoes ──┘
+//! place ─▶ key: under way? ─▶ answered before? ─▶ intent ─▶ reserve ─▶ charge ─▶ store order, answer, end of intent
+//!            └ wait, share     └ replay                          └─────────┴── on failure or crash: undone ──┘
 //! ```
 //!
 //! Neighbours: `api/shop.rs` asks, `resilience/idempotency.rs` knows what is under way, `store.rs` what was answered,
-//! `compensation.rs` undoes. Invariant: a stored answer is final; an answer that may change (5xx) is never stored.
+//! `resilience/compensation.rs` undoes. Invariant: a stored answer is final; an answer that may change (5xx) is never stored.
 
 use crate::{
     api::answer::Answer,
-    compensation::{Compensator, Saga},
     dependency::{
         inventory::Reservation,
         payment::{Charge, Charged},
@@ -19,10 +18,12 @@ use crate::{
     failure::CallError,
     metrics::Metrics,
     resilience::{
+        compensation::{Compensation, Saga},
         idempotency::{self, Claim, InFlight},
+        migrations::Migrations,
         timeout_budget::{Deadline, OrderShares},
     },
-    store::{self, KeyedAnswer, Order, Product, Store, StoreError},
+    store::{self, KeyedAnswer, NewOrder, Order, Product, Store, StoreError},
     upstream::{Call, Upstream},
 };
 use axum::http::StatusCode;
@@ -57,7 +58,8 @@ pub(crate) struct Orders {
     pub(crate) store: Arc<Store>,
     pub(crate) inventory: Arc<Upstream>,
     pub(crate) payment: Arc<Upstream>,
-    pub(crate) compensator: Arc<Compensator>,
+    pub(crate) compensation: Compensation,
+    pub(crate) migrations: Migrations,
     pub(crate) shares: OrderShares,
     /// Absent when the pattern is switched off.
     pub(crate) in_flight: Option<InFlight<Answer>>,
@@ -125,9 +127,12 @@ impl Orders {
             }
             Err(error @ (RequestError::SoldOut | RequestError::Declined)) => {
                 let answer = Answer::from(error);
-                let keyed = keyed.answer(answer.status, answer.body.clone());
-                deadline.run(self.store.insert_answer(&keyed)).await.map_err(|_| RequestError::Late)??;
-                Ok(answer)
+                let stored = keyed.answer(answer.status, answer.body.clone());
+                match deadline.run(self.store.insert_answer(&stored)).await.map_err(|_| RequestError::Late)? {
+                    Err(StoreError::KeyTaken) => self.answered(keyed, deadline).await?.ok_or(RequestError::KeyBusy),
+                    Err(error) => Err(error.into()),
+                    Ok(()) => Ok(answer),
+                }
             }
             result => result,
         }
@@ -163,12 +168,13 @@ impl Orders {
             return Err(error.into());
         }
         let id = Uuid::now_v7().to_string();
-        let mut saga = self.compensator.saga(id.clone());
+        let begun = deadline.tightened(self.shares.database).run(self.compensation.begin(&id, deadline)).await;
+        let mut saga = begun.map_err(|_| RequestError::Late)??;
         self.reserve(&id, request, &mut saga, deadline).await?;
         let order = self.charge(id, request, &product, &mut saga, deadline).await?;
         let body = serde_json::to_string(&order).unwrap_or_default();
         let answer = keyed.map(|keyed| keyed.answer(StatusCode::CREATED, body.clone()));
-        self.store(&order, answer.as_ref(), &mut saga, deadline).await?;
+        self.store(&order, answer.as_ref(), &saga, deadline).await?;
         saga.complete();
         Ok(Answer::json(StatusCode::CREATED, body))
     }
@@ -198,7 +204,8 @@ impl Orders {
         saga: &mut Saga,
         deadline: Deadline,
     ) -> Result<Order, RequestError> {
-        let total_cents = product.price_cents * request.quantity;
+        let unit_cents = product.price_cents;
+        let total_cents = unit_cents * request.quantity;
         let call = Call::put(format!("/charges/{id}"), &Charge { amount_cents: total_cents }).map_err(unwritable)?;
         saga.charge(true);
         let result = self.payment.call::<Charged>(call, deadline.tightened(self.shares.payment)).await;
@@ -207,29 +214,40 @@ impl Orders {
             if is_status(&error, StatusCode::PAYMENT_REQUIRED) { RequestError::Declined } else { error.into() }
         })?;
         let OrderRequest { product, quantity } = request;
-        Ok(Order { id, product, quantity, total_cents, charge, created_at_ms: store::now_ms() })
+        Ok(Order {
+            id,
+            product,
+            quantity,
+            unit_cents,
+            total_cents,
+            currency: "EUR".to_owned(),
+            charge,
+            settled_cents: 0,
+            created_at_ms: store::now_ms(),
+            migrated: true,
+        })
     }
 
     async fn store(
         &self,
         order: &Order,
         answer: Option<&KeyedAnswer>,
-        saga: &mut Saga,
+        saga: &Saga,
         deadline: Deadline,
     ) -> Result<(), RequestError> {
-        saga.row(true);
         let database = deadline.tightened(self.shares.database);
-        let stored = database.run(self.store.insert_order(order, answer)).await.map_err(|_| RequestError::Late)?;
-        stored.map_err(|error| {
-            saga.row(!matches!(error, StoreError::KeyTaken));
-            error.into()
-        })
+        let new = NewOrder { order, answer, intended: saga.is_intended() };
+        // If this is late the order may be stored or not; its intent in the same transaction knows, and the key's repeat.
+        Ok(database.run(self.store.insert_order(new)).await.map_err(|_| RequestError::Late)??)
     }
 
     /// An order that was placed.
     pub(crate) async fn find(&self, id: &str, deadline: Deadline) -> Result<Order, RequestError> {
         let order = deadline.run(self.store.order(id)).await.map_err(|_| RequestError::Late)??;
-        order.ok_or_else(|| RequestError::NotFound("there is no such order".to_owned()))
+        let order = order.ok_or_else(|| RequestError::NotFound("there is no such order".to_owned()))?;
+        // The customer does not wait for it longer than for the order itself.
+        let _ = deadline.run(self.migrations.on_access(&order)).await;
+        Ok(order)
     }
 }
 

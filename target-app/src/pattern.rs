@@ -28,6 +28,20 @@ pub enum Pattern {
     FailoverCache,
     /// The same order key gives the same answer once.
     Idempotency,
+    /// An order that fails half-way gives back what it took, also after a crash.
+    Compensation,
+    /// A message that comes again does nothing.
+    MessageDedupe,
+    /// Many small writes become few larger ones.
+    MicroBatching,
+    /// Stages work at the same time, with bounded channels between them.
+    Pipeline,
+    /// A bounded number of calls at a time.
+    FanOut,
+    /// What is old is forgotten.
+    SteadyState,
+    /// Rows change their shape under running shops.
+    Migrations,
     /// Live, ready and deep health.
     HealthChecks,
     /// Open requests finish before the process ends.
@@ -60,6 +74,13 @@ impl Pattern {
         Self::Degradation,
         Self::FailoverCache,
         Self::Idempotency,
+        Self::Compensation,
+        Self::MessageDedupe,
+        Self::MicroBatching,
+        Self::Pipeline,
+        Self::FanOut,
+        Self::SteadyState,
+        Self::Migrations,
         Self::HealthChecks,
         Self::GracefulShutdown,
         Self::TimeoutAdvice,
@@ -84,6 +105,13 @@ impl Pattern {
             Self::Degradation => "degradation",
             Self::FailoverCache => "failover-cache",
             Self::Idempotency => "idempotency",
+            Self::Compensation => "compensation",
+            Self::MessageDedupe => "message-dedupe",
+            Self::MicroBatching => "micro-batching",
+            Self::Pipeline => "pipeline",
+            Self::FanOut => "fan-out",
+            Self::SteadyState => "steady-state",
+            Self::Migrations => "migrations",
             Self::HealthChecks => "health-checks",
             Self::GracefulShutdown => "graceful-shutdown",
             Self::TimeoutAdvice => "timeout-advice",

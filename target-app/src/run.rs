@@ -4,13 +4,16 @@
 //!
 //! Invariant: the ready file appears whole, and only when everything is bound.
 
-use crate::cli::{self, Command, Ready};
-use squall_shop::{Dependency, DependencyConfig, DependencyKind, Origin, Shop, ShopConfig, ShopError};
+use crate::{
+    cli::{self, Command, Ready},
+    storage_args,
+};
+use squall_shop::{Dependency, DependencyConfig, DependencyKind, Origin, Shop, ShopConfig, ShopError, maintenance};
 use std::{
     collections::BTreeMap,
     error::Error,
     fmt::Write as _,
-    io,
+    io::{self, Write as _},
     net::SocketAddr,
     path::{Path, PathBuf},
 };
@@ -72,6 +75,11 @@ pub(crate) async fn run(command: Command) -> Result<(), RunError> {
             let dependency = Dependency::bind(config).await?;
             tell(&ready, &[(name.name(), dependency.local_addr())])?;
             dependency.serve(shutdown).await;
+        }
+        Command::Migrate { step, database } => {
+            let said = maintenance::migrate(&storage_args::to_migrate(database), step.into()).await?;
+            // Nobody may be reading; the exit code says it as well.
+            let _ = writeln!(io::stdout(), "{said}");
         }
         Command::All { shop, ready } => all(shop.config()?, &ready, shutdown).await?,
     }

@@ -57,8 +57,10 @@ impl Answer {
 
 impl From<RequestError> for Answer {
     fn from(error: RequestError) -> Self {
-        if let RequestError::Store(StoreError::Failed(cause)) = &error {
-            tracing::error!(%cause, "failed to use the database");
+        match &error {
+            RequestError::Store(StoreError::Failed(cause)) => tracing::error!(%cause, "failed to use the database"),
+            RequestError::Store(StoreError::Busy(cause)) => tracing::debug!(%cause, "the database is busy"),
+            _ => {}
         }
         let (status, code) = status(&error);
         let retry_after = match &error {
@@ -74,9 +76,9 @@ impl From<RequestError> for Answer {
 
 fn status(error: &RequestError) -> (StatusCode, &'static str) {
     match error {
-        RequestError::Late | RequestError::Call(CallError::Timeout { .. }) => {
-            (StatusCode::GATEWAY_TIMEOUT, "deadline_exceeded")
-        }
+        RequestError::Late
+        | RequestError::Store(StoreError::Undone)
+        | RequestError::Call(CallError::Timeout { .. }) => (StatusCode::GATEWAY_TIMEOUT, "deadline_exceeded"),
         RequestError::Call(CallError::Open { .. }) => (StatusCode::SERVICE_UNAVAILABLE, "circuit_open"),
         RequestError::Call(CallError::PoolFull { .. }) => (StatusCode::SERVICE_UNAVAILABLE, "pool_full"),
         RequestError::Call(CallError::Withheld { .. }) => (StatusCode::SERVICE_UNAVAILABLE, "withheld"),
@@ -87,7 +89,10 @@ fn status(error: &RequestError) -> (StatusCode, &'static str) {
             | CallError::Malformed { .. }
             | CallError::Status { .. },
         ) => (StatusCode::BAD_GATEWAY, "dependency_failed"),
-        RequestError::Store(StoreError::Busy) => (StatusCode::SERVICE_UNAVAILABLE, "database_busy"),
+        RequestError::Store(StoreError::Busy(_)) | RequestError::NotStored => {
+            (StatusCode::SERVICE_UNAVAILABLE, "database_busy")
+        }
+        RequestError::Store(StoreError::NotMigrated(_)) => (StatusCode::INTERNAL_SERVER_ERROR, "not_migrated"),
         RequestError::Store(StoreError::Failed(_)) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         RequestError::Store(StoreError::KeyTaken) | RequestError::KeyBusy => (StatusCode::CONFLICT, "key_busy"),
         RequestError::NotFound(_) => (StatusCode::NOT_FOUND, "not_found"),

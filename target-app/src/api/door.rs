@@ -41,7 +41,9 @@ fn priority(operation: Option<&'static str>, headers: &HeaderMap) -> Priority {
 impl App {
     fn budget_of(&self, operation: Option<&'static str>) -> Duration {
         match operation {
-            Some("place_order" | "report") => self.order_budget,
+            Some("place_order") => self.order_budget,
+            Some("report") => self.report_budget,
+            Some("events" | "webhook") => self.event_budget,
             _ => self.page_budget,
         }
     }

@@ -16,20 +16,24 @@ mod door;
 mod health;
 mod observe;
 mod shop;
+mod storage;
 
 use crate::{
     dependency::DependencyKind,
     door::Door,
     error::RequestError,
+    events::Events,
     metrics::Metrics,
     orders::Orders,
     pages::Pages,
     pattern::{Pattern, Without},
+    reports::Reports,
     resilience::{
         chaos::{Chaos, ChaosLayer},
         feature_flags::FeatureFlags,
         graceful_shutdown::Lifecycle,
         health_checks::Health,
+        message_dedupe::MessageDedupe,
         rate_limiting::RateLimits,
         supervision::Supervisor,
         timeout_budget::TimeoutBudget,
@@ -61,6 +65,9 @@ const BODY_LIMIT: Duration = Duration::from_secs(5);
 pub(crate) struct App {
     pub(crate) pages: Pages,
     pub(crate) orders: Orders,
+    pub(crate) events: Events,
+    pub(crate) dedupe: MessageDedupe,
+    pub(crate) reports: Reports,
     pub(crate) store: Arc<Store>,
     pub(crate) upstreams: BTreeMap<DependencyKind, Arc<Upstream>>,
     pub(crate) metrics: Arc<Metrics>,
@@ -76,6 +83,8 @@ pub(crate) struct App {
     pub(crate) budget: TimeoutBudget,
     pub(crate) order_budget: Duration,
     pub(crate) page_budget: Duration,
+    pub(crate) event_budget: Duration,
+    pub(crate) report_budget: Duration,
     /// Absent when the pattern is switched off.
     pub(crate) health: Option<Health>,
     pub(crate) life: Lifecycle,
@@ -92,6 +101,9 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/search", get(shop::search))
         .route("/orders", post(shop::place))
         .route("/orders/{id}", get(shop::order))
+        .route("/events", post(storage::event))
+        .route("/webhooks/payment", post(storage::payment))
+        .route("/reports/sales", get(storage::sales))
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .layer(RequestBodyTimeoutLayer::new(BODY_LIMIT))
         .layer(option_layer(app.chaos.clone().map(ChaosLayer)))

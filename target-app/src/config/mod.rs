@@ -26,7 +26,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     time::Duration,
 };
-pub use storage::StorageConfig;
+pub use storage::{ReportConfig, StorageConfig};
 
 /// A shop to be made.
 #[derive(Debug, Clone)]

@@ -8,6 +8,7 @@
 
 mod front;
 
+use crate::storage_metrics::StorageMetrics;
 pub(crate) use front::FrontMetrics;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
@@ -116,12 +117,16 @@ pub(crate) struct Metrics {
     compensations: Family<Undo, Counter>,
     idempotent: Family<Outcome, Counter>,
     pub(crate) front: FrontMetrics,
+    pub(crate) storage: StorageMetrics,
 }
 
 impl Metrics {
     pub(crate) fn new() -> Arc<Self> {
+        let mut registry = Registry::default();
+        let storage = StorageMetrics::new(&mut registry);
         let mut metrics = Self {
-            registry: Registry::default(),
+            registry,
+            storage,
             breaker_state: Family::default(),
             breaker_changes: Family::default(),
             retries: Family::default(),

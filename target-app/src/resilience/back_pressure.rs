@@ -4,7 +4,7 @@
 //! connection to the database. After that the answer is 503, which the caller can act on, while a line that only grows
 //! would move the overload to where nobody sees it. Switched off, the wait ends only with the request's deadline.
 //!
-//! Neighbours: `door.rs` (slots). No crate is needed: it is tokio's time-out with one rule.
+//! Neighbours: `door.rs` (slots), `shop/storage.rs` (connections to the database, by sqlx's own limit). No crate is needed: it is tokio's time-out with one rule.
 //!
 //! Invariant: with the pattern on no wait for room is longer than `wait`, nor than the deadline.
 

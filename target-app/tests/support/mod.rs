@@ -45,6 +45,16 @@ pub(crate) struct Customer {
 }
 
 impl Customer {
+    /// Of a shop that listens there.
+    pub(crate) fn at(shop: SocketAddr) -> Self {
+        Self { client: Client::builder(TokioExecutor::new()).build_http(), shop }
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Reply {
+        let request = Request::post(self.url(path)).header("content-type", "application/json");
+        self.ask(request.body(Full::from(body.to_string())).unwrap()).await
+    }
+
     pub(crate) async fn get(&self, path: &str) -> Reply {
         self.ask(Request::get(self.url(path)).body(Full::default()).unwrap()).await
     }
@@ -117,14 +127,29 @@ impl World {
             rest.spawn(dependency.serve(stop_rest.clone()));
         }
         let shop = Shop::bind(config).await.unwrap();
-        let client = Client::builder(TokioExecutor::new()).build_http();
-        let customer = Customer { client, shop: shop.local_addr() };
+        let customer = Customer::at(shop.local_addr());
         shop_task.spawn(shop.serve(stop_shop.clone()));
         Self { taps, customer, dependencies, stop_shop, stop_rest, shop: shop_task, rest }
     }
 
     pub(crate) fn tap(&self, kind: DependencyKind) -> &Tap {
         &self.taps[&kind]
+    }
+
+    /// Another shop with the same dependencies.
+    pub(crate) async fn another(&mut self, mut config: ShopConfig) -> Customer {
+        for (kind, tap) in &self.taps {
+            config.dependencies.insert(*kind, Origin::from(tap.address()));
+        }
+        let shop = Shop::bind(config).await.unwrap();
+        let customer = Customer::at(shop.local_addr());
+        self.shop.spawn(shop.serve(self.stop_shop.clone()));
+        customer
+    }
+
+    /// Every shop ends in the middle of whatever it does.
+    pub(crate) async fn crash(&mut self) {
+        self.shop.shutdown().await;
     }
 
     pub(crate) fn begin_shutdown(&self) {

@@ -1,0 +1,27 @@
+-- Ids are text, times are milliseconds since 1970, money is cents.
+CREATE TABLE products (
+    id          BIGINT  PRIMARY KEY,
+    name        TEXT    NOT NULL,
+    category    BIGINT  NOT NULL,
+    price_cents BIGINT  NOT NULL
+);
+
+CREATE TABLE orders (
+    id              TEXT    PRIMARY KEY,
+    product         BIGINT  NOT NULL REFERENCES products (id),
+    quantity        BIGINT  NOT NULL CHECK (quantity > 0),
+    total_cents     BIGINT  NOT NULL,
+    charge          TEXT    NOT NULL,
+    idempotency_key TEXT    UNIQUE,
+    created_at_ms   BIGINT  NOT NULL
+);
+
+-- The final answer to each key. An answer is stored together with its order, or not at all.
+CREATE TABLE idempotency_keys (
+    key           TEXT    PRIMARY KEY,
+    fingerprint   TEXT    NOT NULL,
+    status        BIGINT  NOT NULL,
+    body          TEXT    NOT NULL,
+    order_id      TEXT,
+    created_at_ms BIGINT  NOT NULL
+);
