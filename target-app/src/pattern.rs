@@ -64,7 +64,7 @@ pub enum Pattern {
 
 impl Pattern {
     /// Every pattern, in the order of the documentation.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 25] = [
         Self::TimeoutBudget,
         Self::Retry,
         Self::RetryBudget,
