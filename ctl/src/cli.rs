@@ -23,7 +23,7 @@ pub struct Cli {
 
 const EXIT_CODES: &str = "Exit codes of `run` and `gate`, a promise to scripts:
   0 held   1 deviated   4 not steady   5 aborted   6 not recovered   7 error   8 not healed   9 inconclusive
-  2 wrong usage   3 invalid file   10 refused (lease, limit, blast radius)   129/130/143 stopped by SIGHUP/SIGINT/SIGTERM";
+  2 wrong usage   3 invalid file   10 refused (lease, limit, blast radius, window)   129/130/143 stopped by SIGHUP/SIGINT/SIGTERM";
 
 /// What every command understands.
 #[derive(Debug, Clone, Args)]
@@ -145,10 +145,11 @@ pub struct RunChoice {
     /// The directory for reports
     #[arg(long, value_name = "DIR", default_value = "squall-runs")]
     pub report: PathBuf,
-    /// Seed for the choices of the traffic; made up, and reported, when absent
+    /// Seed for the choices of the traffic and among agents; made up, and reported, when absent
     #[arg(long)]
     pub seed: Option<u64>,
-    /// Do not ask before an environment other than the sandbox is touched
+    /// Do not ask: neither before an environment other than the sandbox is touched, nor at a `pause`, which takes its
+    /// default
     #[arg(long)]
     pub yes: bool,
 }
@@ -220,6 +221,9 @@ pub struct Plan {
     /// Where it would run.
     #[command(flatten)]
     pub environment: EnvironmentChoice,
+    /// Seed for the choice of agents, as `run` takes it; made up, and shown, when absent
+    #[arg(long)]
+    pub seed: Option<u64>,
 }
 
 /// `squall validate`

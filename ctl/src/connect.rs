@@ -11,7 +11,7 @@ use squall_engine::{
     agent_client::{AgentClient, AgentTarget},
     agent_tls::{AgentTls, TlsFileError},
     diagnostic::Diagnostics,
-    environment::{self, Environment},
+    environment::{self, Environment, ProxyEntry},
     experiment::{Experiment, Secrets},
     load::{self, Inputs},
 };
@@ -48,7 +48,8 @@ impl Scene {
         if environment.sandbox {
             return Self::Sandbox { without: environment.shop.without };
         }
-        // The journal tells by the name whether an agent died with its run and needs no healing: only the built-in's did.
+        // The journal tells by the name whether an agent died with its run and needs no healing: only the built-in's
+        // did.
         if environment.name == sandbox::NAME {
             environment.name = format!("environment {}", sandbox::NAME);
         }
@@ -79,29 +80,17 @@ impl Scene {
         }
     }
 
-    /// Brings the environment's proxies into the shape that its file says.
-    pub async fn make_proxies(&self) -> Result<(), Failure> {
-        let Self::Environment(environment) = self else { return Ok(()) };
-        let clients = clients(environment)?;
-        for entry in &environment.proxies {
-            let client = match &entry.agent {
-                Some(name) => clients.iter().find(|client| client.name() == name),
-                None => clients.first().filter(|_| clients.len() == 1),
-            };
-            let Some(client) = client else {
-                let name = &entry.spec.name;
-                return Err(Failure::invalid(format!(
-                    "proxy `{name}` of environment `{}`: say which agent by `agent:`",
-                    environment.name
-                )));
-            };
-            client.put_proxy(&entry.spec).await?;
+    /// The proxies that the environment's agents must have.
+    pub fn proxies(&self) -> Vec<ProxyEntry> {
+        match self {
+            Self::Sandbox { .. } => Vec::new(),
+            Self::Environment(environment) => environment.proxies.clone(),
         }
-        Ok(())
     }
 }
 
-/// Reads an experiment and resolves it by these variables; every mistake is in the failure.
+/// Reads an experiment and resolves it by these variables; every mistake is in the failure. The environment's time
+/// windows come to its own.
 pub fn load(
     file: &Path,
     choice: &EnvironmentChoice,
@@ -134,7 +123,11 @@ pub fn load_text(
         env_var: &|name| std::env::var(name).ok(),
         base_dir: file.parent().unwrap_or(Path::new(".")),
     };
-    load::load(&inputs).map_err(|mistakes| invalid(&mistakes, text))
+    let mut experiment = load::load(&inputs).map_err(|mistakes| invalid(&mistakes, text))?;
+    if let Scene::Environment(environment) = scene {
+        experiment.windows.extend(environment.windows.clone());
+    }
+    Ok(experiment)
 }
 
 /// The clients of every agent that is meant.
@@ -142,7 +135,13 @@ pub fn agents(choice: &AgentChoice) -> Result<Vec<AgentClient>, Failure> {
     let environment = choice.env.as_ref().map(|name| environment_named(name, None)).transpose()?;
     match (&choice.agent, environment) {
         (Some(url), None) if url.starts_with("http://") || url.starts_with("https://") => {
-            let target = AgentTarget { name: url.clone(), url: url.clone(), token: None, tls: AgentTls::default() };
+            let target = AgentTarget {
+                name: url.clone(),
+                url: url.clone(),
+                token: None,
+                tls: AgentTls::default(),
+                labels: BTreeMap::new(),
+            };
             Ok(vec![AgentClient::new(choice.over(target)?)?])
         }
         (Some(name), None) => Err(Failure::usage(format!(
@@ -239,12 +238,9 @@ pub fn targets(environment: &Environment) -> Vec<AgentTarget> {
         url: agent.url.clone(),
         token: agent.token.as_ref().map(|token| token.reveal().into()),
         tls: agent.tls.clone(),
+        labels: agent.labels.clone(),
     };
     environment.agents.iter().map(target).collect()
-}
-
-fn clients(environment: &Environment) -> Result<Vec<AgentClient>, Failure> {
-    targets(environment).into_iter().map(|target| AgentClient::new(target).map_err(Failure::from)).collect()
 }
 
 /// Reads a text file of bounded size.

@@ -185,6 +185,7 @@ fn line(event: &Event) -> Option<String> {
         What::Failed { message } => format!("failed: {message}"),
         What::Note { text } => text.clone(),
         What::Intent { .. } | What::StepEnded { .. } | What::Verdict { .. } => return None,
+        other => squall_engine::event::in_words(other)?,
     };
     Some(format!("[{:6.2}s] {text}", event.at.as_secs_f64()))
 }

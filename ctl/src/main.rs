@@ -2,6 +2,7 @@
 
 #![allow(unreachable_pub, reason = "a binary exports nothing; `pub` marks what its modules share")]
 
+mod ask;
 mod cli;
 mod commands;
 mod connect;

@@ -87,6 +87,7 @@ impl Sandbox {
             url: format!("http://{}", self.agent),
             token: None,
             tls: AgentTls::default(),
+            labels: BTreeMap::new(),
         }
     }
 

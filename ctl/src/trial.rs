@@ -4,6 +4,7 @@
 //! Invariant: what was started for a file has ended when it returns.
 
 use crate::{
+    ask::{self, Asking},
     cli::RunChoice,
     connect::{self, Scene},
     exit::{Code, Failure},
@@ -186,13 +187,14 @@ async fn run_on(
     let variables = sandbox.map_or_else(|| scene.variables(), Sandbox::variables);
     let agents = sandbox.map_or_else(|| scene.targets(), |sandbox| vec![sandbox.target()]);
     let experiment = variant.load(file, args, scene, &variables)?;
-    scene.make_proxies().await?;
     let setup = Setup {
         journal: journal.clone().with_secrets(experiment.secrets.clone()),
         experiment,
         environment: scene.name().to_owned(),
         agents,
+        proxies: scene.proxies(),
         seed: args.seed.unwrap_or_else(made_up_seed),
+        person: ask::person(args.yes || variant.quiet),
         stop,
         host: connect::host_name(),
     };
@@ -209,7 +211,9 @@ async fn run_on(
     }
     let (live, done) = (Live::of(&run), CancellationToken::new());
     let showing = tokio::spawn(live.show(done.clone()));
+    let asking = Asking::start(run.person.clone());
     let end = run.execute().await;
+    asking.end().await;
     done.cancel();
     if let Err(error) = showing.await {
         tracing::warn!(%error, "the live view ended early");
@@ -218,7 +222,7 @@ async fn run_on(
 }
 
 /// Below 2^53, so that JSON carries it exactly.
-fn made_up_seed() -> u64 {
+pub fn made_up_seed() -> u64 {
     uuid::Uuid::new_v4().as_u64_pair().0 >> 11
 }
 

@@ -9,7 +9,7 @@ use squall_wire::{
     Healed, Lease, LeaseId, LeaseRenewal, LeaseRequest, Mark, ProxyInfo, ProxyName, ProxyPatch, ProxySpec,
     RemovedFault, Span, Traffic,
 };
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// A call that takes longer has failed: an agent never waits for a peer before it answers.
 const CALL_LIMIT: Duration = Duration::from_secs(5);
@@ -29,6 +29,8 @@ pub struct AgentTarget {
     pub token: Option<Arc<str>>,
     /// How to speak TLS with it, where its address is `https://`.
     pub tls: AgentTls,
+    /// Labels that the environment gives it, by which a step can choose it; they count before its own.
+    pub labels: BTreeMap<String, String>,
 }
 
 impl std::fmt::Debug for AgentTarget {
@@ -163,7 +165,17 @@ impl AgentClient {
     /// # Errors
     /// As every call.
     pub async fn put_proxy(&self, spec: &ProxySpec) -> Result<ProxyInfo, AgentError> {
-        self.call(reqwest::Method::PUT, &format!("/v1/proxies/{}", spec.name), Some(spec)).await
+        self.put_proxy_as(None, spec).await
+    }
+
+    /// The same, as the holder of a lease.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn put_proxy_as(&self, lease: Option<&LeaseId>, spec: &ProxySpec) -> Result<ProxyInfo, AgentError> {
+        let path = format!("/v1/proxies/{}", spec.name);
+        let bytes = self.send_as(lease, reqwest::Method::PUT, &path, Some(spec)).await?;
+        self.parsed(&bytes)
     }
 
     /// Makes a proxy that is not there yet.

@@ -26,10 +26,23 @@ pub struct Facts {
     pub recovered: Option<Recovered>,
     /// The faults with their hits.
     pub faults: Vec<FaultRecord>,
+    /// What ramps and checks in the method have shown.
+    pub findings: Vec<Finding>,
+    /// Whether something else than a fault was done to the system: a program or a request, or more load.
+    pub acted: bool,
     /// How long recovery might take.
     pub within: Duration,
     /// More samples came than could be kept, so no row can be trusted.
     pub samples_lost: bool,
+}
+
+/// What a step has shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// How it turned out.
+    pub outcome: Outcome,
+    /// What it showed.
+    pub sentence: String,
 }
 
 /// A verdict, why, and the exit code that goes with it.
@@ -48,8 +61,7 @@ pub struct Decision {
 pub fn decide(facts: &Facts) -> Decision {
     let rules: [fn(&Facts) -> Ruling; 8] =
         [not_healed, failed, interrupted, aborted, not_steady, deviated, not_recovered, inconclusive];
-    let (verdict, reasons) =
-        rules.iter().find_map(|rule| rule(facts)).unwrap_or_else(|| (Verdict::Held, vec![how_it_held(facts)]));
+    let (verdict, reasons) = rules.iter().find_map(|rule| rule(facts)).unwrap_or_else(|| (Verdict::Held, held(facts)));
     let exit_code = match (&facts.stopped, verdict) {
         (Some(StopReason::Signal(signal)), Verdict::Interrupted) => signal.exit_code(),
         _ => verdict.exit_code(),
@@ -89,6 +101,10 @@ fn interrupted(facts: &Facts) -> Ruling {
             Verdict::Interrupted,
             vec![format!("stopped by {}; every agent has confirmed that it is healed", signal.name())],
         )),
+        Some(StopReason::Answered { step, by }) => Some((
+            Verdict::Interrupted,
+            vec![format!("stopped at `{step}` ({by}); every agent has confirmed that it is healed")],
+        )),
         _ => None,
     }
 }
@@ -108,7 +124,8 @@ fn not_steady(facts: &Facts) -> Ruling {
 }
 
 fn deviated(facts: &Facts) -> Ruling {
-    let broken = sentences(&facts.during, Outcome::Broken, "during the faults");
+    let mut broken = found(facts, Outcome::Broken);
+    broken.extend(sentences(&facts.during, Outcome::Broken, "during the faults"));
     (!broken.is_empty()).then_some((Verdict::Deviated, broken))
 }
 
@@ -125,20 +142,40 @@ fn not_recovered(facts: &Facts) -> Ruling {
 fn inconclusive(facts: &Facts) -> Ruling {
     let mut reasons = sentences(&facts.before, Outcome::Inconclusive, "before the first fault");
     reasons.extend(sentences(&facts.during, Outcome::Inconclusive, "during the faults"));
+    reasons.extend(found(facts, Outcome::Inconclusive));
     match &facts.recovered {
         Some(recovered) => {
             reasons.extend(sentences(&recovered.rows, Outcome::Inconclusive, "after the faults were gone"));
         }
-        None if !facts.faults.is_empty() => reasons.push("recovery was not watched".to_owned()),
+        None if !facts.faults.is_empty() || facts.acted => reasons.push("recovery was not watched".to_owned()),
         None => {}
     }
     for fault in facts.faults.iter().filter(|fault| fault.hits == Some(0)) {
         reasons.push(format!("fault `{}` on `{}` hit nothing: no traffic met it", fault.name, fault.proxy));
     }
-    if reasons.is_empty() && facts.faults.is_empty() {
+    if reasons.is_empty() && facts.faults.is_empty() && !facts.acted {
         reasons.push("no fault was injected".to_owned());
     }
     (!reasons.is_empty()).then_some((Verdict::Inconclusive, reasons))
+}
+
+fn found(facts: &Facts, outcome: Outcome) -> Vec<String> {
+    facts.findings.iter().filter(|found| found.outcome == outcome).map(|found| found.sentence.clone()).collect()
+}
+
+/// How rows turned out together, and why not well, in sentences.
+#[must_use]
+pub fn summed_up(rows: &[RowResult]) -> (Outcome, Vec<String>) {
+    for outcome in [Outcome::Broken, Outcome::Inconclusive] {
+        let reasons = sentences(rows, outcome, "then");
+        if !reasons.is_empty() {
+            return (outcome, reasons);
+        }
+    }
+    if rows.is_empty() {
+        return (Outcome::Inconclusive, vec!["no row is judged then".to_owned()]);
+    }
+    (Outcome::Held, Vec::new())
 }
 
 fn sentences(rows: &[RowResult], outcome: Outcome, when: &str) -> Vec<String> {
@@ -147,6 +184,11 @@ fn sentences(rows: &[RowResult], outcome: Outcome, when: &str) -> Vec<String> {
         format!("{probe} {metric} was {shown} {when}, wanted {tolerance} ({samples} samples)")
     };
     rows.iter().filter(|row| row.outcome == outcome).map(sentence).collect()
+}
+
+/// How it held, and what its steps have found out on the way.
+fn held(facts: &Facts) -> Vec<String> {
+    [vec![how_it_held(facts)], found(facts, Outcome::Held)].concat()
 }
 
 fn how_it_held(facts: &Facts) -> String {
@@ -162,7 +204,7 @@ fn millis(duration: Duration) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use super::{Facts, decide};
+    use super::{Facts, Finding, decide};
     use crate::{
         experiment::When,
         record::{FaultRecord, Outcome, RowResult},
@@ -259,6 +301,23 @@ mod tests {
         assert_eq!(verdict(|f| f.recovered = None), (Verdict::Inconclusive, 9));
         assert_eq!(verdict(|f| f.faults = vec![fault(Some(0))]), (Verdict::Inconclusive, 9));
         assert_eq!(verdict(|f| f.faults = vec![fault(Some(3)), fault(Some(0))]), (Verdict::Inconclusive, 9));
+    }
+
+    #[test]
+    fn what_steps_found_counts_and_is_told() {
+        let finding = |outcome| Finding { outcome, sentence: "a ramp".into() };
+        assert_eq!(verdict(|f| f.findings = vec![finding(Outcome::Broken)]), (Verdict::Deviated, 1));
+        assert_eq!(verdict(|f| f.findings = vec![finding(Outcome::Inconclusive)]), (Verdict::Inconclusive, 9));
+        let held = decide(&Facts { findings: vec![finding(Outcome::Held)], ..good() });
+        assert_eq!((held.verdict, held.reasons[1].as_str()), (Verdict::Held, "a ramp"));
+    }
+
+    #[test]
+    fn a_run_without_faults_is_held_only_when_something_else_was_done() {
+        assert_eq!(verdict(|f| f.faults.clear()), (Verdict::Inconclusive, 9));
+        assert_eq!(verdict(|f| (f.faults, f.acted) = (Vec::new(), true)), (Verdict::Held, 0));
+        let stop = StopReason::Answered { step: "look".into(), by: "a person".into() };
+        assert_eq!(verdict(|f| f.stopped = Some(stop)), (Verdict::Interrupted, 130));
     }
 
     #[test]

@@ -13,11 +13,12 @@
 use crate::{
     agent_tls::AgentTls,
     diagnostic::{Diagnostics, Reporter},
-    document::Text,
+    document::{Text, WindowDoc},
     experiment::Secrets,
     load::is_map,
-    validate::check_url,
+    validate::{check_url, windows},
     variables::{self, Sources},
+    window::Windows,
     yaml::{self, Mark, Spot},
 };
 use schemars::JsonSchema;
@@ -48,6 +49,8 @@ pub struct Environment {
     pub shop: ShopEntry,
     /// Squall starts an agent, the shop and its dependencies itself.
     pub sandbox: bool,
+    /// When experiments may run there; always when absent.
+    pub windows: Option<Windows>,
 }
 
 /// Where an agent is.
@@ -115,6 +118,8 @@ pub struct EnvironmentDoc {
     pub shop: Option<ShopEntry>,
     /// Squall starts an agent, the shop and its dependencies itself.
     pub sandbox: Option<bool>,
+    /// When experiments may run there; always when absent.
+    pub windows: Option<Vec<WindowDoc>>,
 }
 
 /// An agent as it is written.
@@ -215,8 +220,11 @@ fn read(
     }
     let stem =
         || Path::new(path).file_stem().map_or_else(|| path.to_owned(), |stem| stem.to_string_lossy().into_owned());
+    let name = doc.name.clone().unwrap_or_else(stem);
+    let windows = windows(doc.windows.as_deref(), root.key("windows"), &format!("environment `{name}`"), report);
     Some(Environment {
-        name: doc.name.clone().unwrap_or_else(stem),
+        name,
+        windows,
         agents,
         variables: resolved.all,
         secrets: Secrets::default(),

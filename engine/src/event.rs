@@ -2,7 +2,7 @@
 //!
 //! Invariant: an `Intent` is in the journal before the agent is asked, so that a crash leaves nothing unknown.
 
-use crate::verdict::Verdict;
+use crate::{experiment::Answer, record::Outcome, verdict::Verdict};
 use serde::{Deserialize, Serialize};
 use squall_wire::{FaultInfo, FaultName, FaultSpec, LeaseId, ProxyName};
 use std::time::Duration;
@@ -123,6 +123,116 @@ pub enum What {
         /// Why it went: `step ended`, `healed`, `lease ran out`, …
         why: String,
     },
+    /// Which agents a step's `agents` chose, and by which rule.
+    Chosen {
+        /// The step.
+        step: String,
+        /// The agents.
+        agents: Vec<String>,
+        /// `50 % of 3 agents with zone=a are 1.5, rounded down to 1; seed 7`.
+        rule: String,
+    },
+    /// A ramp is about to come to this level.
+    Level {
+        /// The step.
+        step: String,
+        /// Counted from 1.
+        number: usize,
+        /// How many there are.
+        of: usize,
+        /// What grows, and to what: `delay 800ms`.
+        level: String,
+    },
+    /// The steady state was judged in the middle of the method: a level of a ramp, or a check.
+    Judged {
+        /// The step.
+        step: String,
+        /// The level; none of a check.
+        level: Option<String>,
+        /// How it turned out.
+        outcome: Outcome,
+        /// What did not hold, or was too little to say, in sentences.
+        reasons: Vec<String>,
+    },
+    /// A ramp is over.
+    Ramped {
+        /// The step.
+        step: String,
+        /// What grew.
+        vary: String,
+        /// The last level at which the steady state held.
+        safe: Option<String>,
+        /// The first at which it did not.
+        broken: Option<String>,
+        /// What the last safe level must be, as written.
+        expect: Option<String>,
+        /// Whether it is.
+        outcome: Outcome,
+    },
+    /// A `run` step is about to begin that is taken back when the run heals. In the journal before it begins.
+    UndoOwed {
+        /// The step.
+        step: String,
+        /// Counted from 1 over the run, by which `undone` tells it.
+        number: usize,
+        /// What takes it back, without its arguments.
+        undo: String,
+        /// The directory of the experiment's file.
+        directory: String,
+    },
+    /// A `run` step has ended.
+    Ran {
+        /// The step.
+        step: String,
+        /// What was run, without its arguments.
+        action: String,
+        /// The exit code, or the status; none: it gave none.
+        code: Option<i32>,
+        /// Why it counts as failed, if it does.
+        failed: Option<String>,
+        /// What it put out, secrets replaced.
+        output: String,
+        /// Whether something in the output was replaced or cut, so that it is not what later steps saw.
+        altered: bool,
+    },
+    /// What a `run` step did has been taken back, or could not be.
+    Undone {
+        /// The step.
+        step: String,
+        /// Which of those owed.
+        number: usize,
+        /// Why it could not, and what to do.
+        failed: Option<String>,
+    },
+    /// A person is asked.
+    Asked {
+        /// The step.
+        step: String,
+        /// What.
+        question: String,
+        /// So long is waited.
+        timeout: Duration,
+        /// What happens without an answer.
+        default: Answer,
+    },
+    /// A question is answered.
+    Answered {
+        /// The step.
+        step: String,
+        /// How.
+        answer: Answer,
+        /// `a person`, or why the default was taken.
+        by: String,
+    },
+    /// A round of a `repeat` begins.
+    Round {
+        /// The step.
+        step: String,
+        /// Counted from 1.
+        number: usize,
+        /// How many there are; none: until its time is over.
+        of: Option<usize>,
+    },
     /// An agent has confirmed that none of the run's faults is left.
     HealConfirmed {
         /// The agent.
@@ -166,4 +276,66 @@ pub enum What {
         /// Why, in sentences.
         reasons: Vec<String>,
     },
+}
+
+/// What happens in steps that are no faults, as one line, for every reporter; none of anything else.
+#[must_use]
+pub fn in_words(what: &What) -> Option<String> {
+    Some(match what {
+        What::Chosen { step, agents, rule } => format!("agents of step {step}: {} ({rule})", agents.join(", ")),
+        What::Level { step, number, of, level } => format!("{level}: level {number} of {of} of {step}"),
+        What::Judged { step, level, outcome, reasons } => {
+            let what = level.as_ref().map_or_else(|| format!("check {step}"), |level| format!("{level} of {step}"));
+            let word = match outcome {
+                Outcome::Held => "holds",
+                Outcome::Broken => "does not hold",
+                Outcome::Inconclusive => "cannot be judged",
+            };
+            if reasons.is_empty() { format!("{what} {word}") } else { format!("{what} {word}: {}", reasons.join("; ")) }
+        }
+        What::Ramped { step, vary, safe, broken, expect, .. } => ramp_in_words(step, vary, safe, broken, expect),
+        What::UndoOwed { step, undo, .. } => format!("step {step} is taken back at the end: by {undo}"),
+        What::Ran { step, action, code, failed, output, .. } => {
+            let code = code.map(|code| format!(" ({code})")).unwrap_or_default();
+            let ended = failed.as_ref().map_or_else(|| "ended".to_owned(), |why| format!("failed, {why}"));
+            let output: String =
+                output.trim().chars().take(200).map(|c| if c.is_control() { ' ' } else { c }).collect();
+            let said = if output.is_empty() { String::new() } else { format!(": {output}") };
+            format!("{action} of step {step} {ended}{code}{said}")
+        }
+        What::Undone { step, failed: None, .. } => format!("step {step} is taken back"),
+        What::Undone { step, failed: Some(why), .. } => format!("step {step} could not be taken back: {why}"),
+        What::Asked { step, question, timeout, default } => {
+            let timeout = squall_wire::Span::from(*timeout);
+            format!("{question}: asked by {step}, {} after {timeout} without an answer", default.word())
+        }
+        What::Answered { step, answer, by } => format!("{step} goes on as `{}`: {by}", answer.word()),
+        What::Round { step, number, of } => {
+            let of = of.map(|of| format!(" of {of}")).unwrap_or_default();
+            format!("round {number}{of} of {step}")
+        }
+        _ => return None,
+    })
+}
+
+fn ramp_in_words(
+    step: &str,
+    vary: &str,
+    safe: &Option<String>,
+    broken: &Option<String>,
+    expect: &Option<String>,
+) -> String {
+    let wanted = expect.as_ref().map(|expect| format!(", wanted {expect}")).unwrap_or_default();
+    match (safe, broken) {
+        (Some(safe), Some(broken)) => {
+            format!("ramp {step}: {vary} is safe up to {safe} and breaks the steady state at {broken}{wanted}")
+        }
+        (None, Some(broken)) => {
+            format!("ramp {step}: {vary} breaks the steady state at its first level, {broken}{wanted}")
+        }
+        (Some(safe), None) => {
+            format!("ramp {step}: {vary} is safe at every level that was tried, up to {safe}{wanted}")
+        }
+        (None, None) => format!("ramp {step}: no level of {vary} could be judged{wanted}"),
+    }
 }

@@ -3,9 +3,18 @@
 //! Every name in it refers to something in it, every variable is resolved, every tolerance is parsed.
 //! Neighbours: `document` is what was written, `validate` makes this of it, `run` carries it out.
 
-use crate::{sample::Metric, tolerance::Tolerance};
+mod late;
+mod step;
+
+pub use late::{Inside, Late, LatePiece};
+pub use step::{
+    Action, AgentsChoice, Answer, CheckStep, Inject, Level, OnFailure, Pause, Ramp, RampExpect, Repeat, Rounds,
+    RunExpect, RunStep, Step, Undo,
+};
+
+use crate::{sample::Metric, tolerance::Tolerance, window::Windows};
 use serde::Serialize;
-use squall_wire::{FaultSpec, Percent, ProxyName};
+use squall_wire::{Percent, ProxyName};
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 /// A whole experiment, ready to run.
@@ -43,6 +52,8 @@ pub struct Experiment {
     pub recovery: Recovery,
     /// The agents heal themselves so long after they last heard from the run.
     pub lease: Duration,
+    /// When it may run: in every one of these; always when there are none.
+    pub windows: Vec<Windows>,
 }
 
 /// A file as written.
@@ -67,6 +78,12 @@ impl Secrets {
             let at = self.0.partition_point(|known| known.len() >= value.len());
             self.0.insert(at, value.into());
         }
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Whether one of them is in this text.
@@ -96,7 +113,9 @@ impl std::fmt::Debug for Secrets {
 /// An open-loop load: requests start on schedule whether or not earlier ones have come back.
 #[derive(Debug, Clone)]
 pub struct TrafficPlan {
-    /// Rates one after the other, from the start; the last one stays.
+    /// Requests a second, all together; the highest, where there are stages.
+    pub rate: f64,
+    /// Rates one after the other, from the start; the last one stays. Empty: `rate` for good.
     pub stages: Vec<RateStage>,
     /// Connections at most; a request that finds none free waits, and the wait counts.
     pub clients: usize,
@@ -106,14 +125,6 @@ pub struct TrafficPlan {
     pub requests: Vec<RequestPlan>,
 }
 
-impl TrafficPlan {
-    /// The highest rate, in requests a second.
-    #[must_use]
-    pub fn peak(&self) -> f64 {
-        self.stages.iter().map(|stage| stage.rate).fold(0.0, f64::max)
-    }
-}
-
 /// A rate, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RateStage {
@@ -121,14 +132,6 @@ pub struct RateStage {
     pub rate: f64,
     /// How long; the last stage stays however long it says.
     pub length: Duration,
-}
-
-impl RateStage {
-    /// One rate for good.
-    #[must_use]
-    pub const fn for_good(rate: f64) -> Self {
-        Self { rate, length: Duration::MAX }
-    }
 }
 
 /// One kind of request in the load. Its series is `traffic.NAME`.
@@ -403,72 +406,6 @@ pub enum AbortRow {
     Silent(Duration),
 }
 
-/// A step of the method.
-#[expect(clippy::large_enum_variant, reason = "a method has few steps, and they are not moved about")]
-#[derive(Debug, Clone)]
-pub enum Step {
-    /// A fault is set, left for a while, and taken away.
-    Inject(Inject),
-    /// Nothing is done for a while.
-    Wait {
-        /// What it is called in reports.
-        name: String,
-        /// How long.
-        lasting: Duration,
-    },
-    /// Steps that start together; it ends when the last does.
-    Parallel {
-        /// What it is called in reports.
-        name: String,
-        /// The steps.
-        steps: Vec<Step>,
-    },
-}
-
-impl Step {
-    /// What it is called in reports.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        match self {
-            Self::Inject(Inject { name, .. }) | Self::Wait { name, .. } | Self::Parallel { name, .. } => name,
-        }
-    }
-
-    /// How long it takes when nothing goes wrong.
-    #[must_use]
-    pub fn duration(&self) -> Duration {
-        match self {
-            Self::Inject(Inject { lasting, .. }) | Self::Wait { lasting, .. } => *lasting,
-            Self::Parallel { steps, .. } => steps.iter().map(Self::duration).max().unwrap_or_default(),
-        }
-    }
-
-    /// Every injection in it.
-    #[must_use]
-    pub fn injections(&self) -> Vec<&Inject> {
-        match self {
-            Self::Inject(inject) => vec![inject],
-            Self::Wait { .. } => vec![],
-            Self::Parallel { steps, .. } => steps.iter().flat_map(Self::injections).collect(),
-        }
-    }
-}
-
-/// One fault on one proxy for a while.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Inject {
-    /// What it is called in reports.
-    pub name: String,
-    /// The agent; the only one when absent.
-    pub agent: Option<String>,
-    /// The proxy.
-    pub proxy: ProxyName,
-    /// The fault, without lease and expiry, which the run sets.
-    pub fault: FaultSpec,
-    /// How long it stays.
-    pub lasting: Duration,
-}
-
 /// What may be touched; checked before anything is.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BlastRadius {
@@ -476,6 +413,8 @@ pub struct BlastRadius {
     pub proxies: Vec<ProxyName>,
     /// The largest share of units that may be hit.
     pub percent: Percent,
+    /// The largest share of the environment's agents that may be touched.
+    pub agents_percent: Percent,
     /// The longest that the whole method may take.
     pub duration: Duration,
 }

@@ -50,6 +50,7 @@ pub struct Recorder {
     log: RwLock<Log>,
     pushed: watch::Sender<u64>,
     under_way: UnderWay,
+    left_out: RwLock<Vec<Range<Duration>>>,
 }
 
 #[derive(Debug, Default)]
@@ -94,6 +95,7 @@ impl Recorder {
             log: RwLock::new(log),
             pushed: watch::Sender::new(0),
             under_way: UnderWay::default(),
+            left_out: RwLock::default(),
         })
     }
 
@@ -159,15 +161,31 @@ impl Recorder {
         self.pushed.subscribe()
     }
 
+    /// From now on no phase is judged by what was due in this stretch: a ramp went on until something broke, on
+    /// purpose. Stretches must not overlap.
+    pub fn leave_out(&self, stretch: Range<Duration>) {
+        self.left_out.write().push(stretch);
+    }
+
+    /// How long the window is, without what is left out.
+    #[must_use]
+    pub fn length(&self, window: &Range<Duration>) -> Duration {
+        let overlap = |out: &Range<Duration>| out.end.min(window.end).saturating_sub(out.start.max(window.start));
+        let left_out = self.left_out.read().iter().map(overlap).sum();
+        window.end.saturating_sub(window.start).saturating_sub(left_out)
+    }
+
     /// The samples that were due to start in the window, in the order in which they were done: for judging phases.
-    /// Requests that are still under way are not in it.
+    /// Requests that are still under way are not in it, nor what is left out.
     #[must_use]
     pub fn window_by_start(&self, name: &str, window: &Range<Duration>) -> Vec<Sample> {
         // What started in the window was done after its start, so the search need not begin earlier.
+        let left_out = self.left_out.read();
+        let counts = |at: &Duration| window.contains(at) && !left_out.iter().any(|out| out.contains(at));
         self.read(name, |log, order| {
             let first = log.first_done_from(order, window.start);
             let samples = order.places[first..].iter().map(|&place| log.sample(place));
-            samples.filter(|sample| window.contains(&sample.at)).cloned().collect()
+            samples.filter(|sample| counts(&sample.at)).cloned().collect()
         })
         .unwrap_or_default()
     }
@@ -357,6 +375,19 @@ mod tests {
         }
         assert_eq!(recorder.counts("ready").unwrap().samples, 2);
         assert_eq!(recorder.overflowed(), 3);
+    }
+
+    #[test]
+    fn what_is_left_out_counts_neither_as_samples_nor_as_time() {
+        let recorder = recorder(10);
+        for at in [10, 20, 30, 40] {
+            push(&recorder, "ready", sample(at, 1));
+        }
+        recorder.leave_out(ms(15)..ms(35));
+        let window = ms(0)..ms(30);
+        assert_eq!(starts(&recorder.window_by_start("ready", &window)), [10]);
+        assert_eq!(recorder.length(&window), ms(15));
+        assert_eq!(recorder.length(&(ms(40)..ms(50))), ms(10));
     }
 
     #[tokio::test]

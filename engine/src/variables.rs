@@ -58,7 +58,24 @@ pub(crate) struct Outcome {
     pub(crate) all: BTreeMap<String, String>,
     /// Every secret that was resolved.
     pub(crate) secrets: Secrets,
+    /// Every reference to a step's output, which the text has a sign for: see [`SIGN`].
+    pub(crate) outputs: Vec<OutputReference>,
 }
+
+/// A reference to a step's output, which is known only when the step has run.
+#[derive(Debug, Clone)]
+pub(crate) struct OutputReference {
+    /// The step.
+    pub(crate) step: String,
+    /// The JSON path, if one is written.
+    pub(crate) path: Option<String>,
+    /// Where it stands.
+    pub(crate) mark: Mark,
+}
+
+/// Stands before and after the number of a reference in a resolved text. A character for private use, which no file
+/// needs.
+pub(crate) const SIGN: char = '\u{f8ff}';
 
 /// Takes `variables` out of the tree and resolves what refers to them. What cannot be resolved is reported and taken
 /// out. With `declare_plainly`, variables are plain values (`shop: https://…`), as in an environment file.
@@ -83,6 +100,7 @@ pub(crate) fn resolve(
         names: names.into_iter().collect(),
         states: BTreeMap::new(),
         referred: BTreeSet::new(),
+        keys: Vec::new(),
         outcome: Outcome { secrets: sources.secrets.clone(), ..Outcome::default() },
         bytes: 0,
         report,
@@ -121,6 +139,8 @@ struct Resolver<'a, 'r, 't> {
     names: BTreeSet<String>,
     states: BTreeMap<String, State>,
     referred: BTreeSet<String>,
+    /// The keys that lead to where the tree is being resolved.
+    keys: Vec<String>,
     outcome: Outcome,
     bytes: usize,
     report: &'r mut Reporter<'t>,
@@ -174,7 +194,9 @@ impl Resolver<'_, '_, '_> {
                 kept
             }),
             Value::Map { entries, pruned } => entries.retain_mut(|entry| {
+                self.keys.push(entry.key.clone());
                 let kept = self.tree(&mut entry.value);
+                self.keys.pop();
                 if !kept {
                     pruned.push(entry.key.clone());
                 }
@@ -201,6 +223,7 @@ impl Resolver<'_, '_, '_> {
                 Piece::Variable(name) => self.reference(name, mark, depth),
                 Piece::Env(name) => self.env(name, mark),
                 Piece::File(path) => self.file(path, mark),
+                Piece::Output(step, path) => self.output(step, path, mark),
             };
             match (&mut resolved, part) {
                 (Some(sofar), Some(part)) => {
@@ -317,6 +340,32 @@ impl Resolver<'_, '_, '_> {
                 None
             }
         }
+    }
+
+    /// A sign in the place of what is known only at run time.
+    fn output(&mut self, step: &str, path: Option<&str>, mark: Mark) -> Option<Resolved> {
+        let written =
+            path.map_or_else(|| format!("${{steps.{step}.output}}"), |path| format!("${{steps.{step}.output:{path}}}"));
+        let place = self.inside(mark, &written);
+        let keys: Vec<&str> = self.keys.iter().map(String::as_str).collect();
+        let taken = keys.first() == Some(&"method")
+            && keys.iter().any(|key| matches!(*key, "run" | "pause"))
+            && !matches!(
+                keys.last(),
+                Some(&("timeout" | "secret" | "on_failure" | "default" | "method" | "exit_code" | "status"))
+            );
+        if !taken {
+            let told = self.report.error(place, "the output of a step is known only when the step has run");
+            told.help("only `run` and `pause` steps that come after it can use it");
+            return None;
+        }
+        let number = self.outcome.outputs.len();
+        self.outcome.outputs.push(OutputReference {
+            step: step.to_owned(),
+            path: path.map(str::to_owned),
+            mark: place,
+        });
+        Some(Resolved { text: format!("{SIGN}{number}{SIGN}"), secret: false })
     }
 
     fn secret(&mut self, text: String) -> Resolved {

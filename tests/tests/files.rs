@@ -18,28 +18,12 @@ fn refused(world: &World, file: &Path, expected: &[&str]) -> String {
 }
 
 #[test]
-fn a_misspelt_key_is_named_with_its_place_and_its_neighbour() {
-    let world = World::start();
-    let file = world.experiment("bad.yaml", &[("steady_state:", "steady_stat:")]);
-    refused(&world, &file, &["bad.yaml:10:1", "steady_stat:", "^^^", "steady_state"]);
-    let file = world.experiment("bad.yaml", &[("latency:", "latncy:")]);
-    refused(&world, &file, &["latncy", "did you mean `latency`?"]);
-}
-
-#[test]
 fn every_mistake_is_told_at_once() {
     let world = World::start();
     let changes =
         [("hypothesis:", "hypotesis:"), ("delay: 100ms", "delay: 100"), ("p99: \"< 900ms\"", "p98: \"< 900ms\"")];
     let file = world.experiment("bad.yaml", &changes);
     refused(&world, &file, &["hypotesis", "`100` has no unit", "p98", "mistakes"]);
-}
-
-#[test]
-fn an_unresolved_variable_is_refused() {
-    let world = World::start();
-    let file = world.experiment("bad.yaml", &[("${web}/\"", "${wbe}/\"")]);
-    refused(&world, &file, &["wbe", "did you mean `${web}`?"]);
 }
 
 #[test]
@@ -56,21 +40,6 @@ fn a_value_over_its_maximum_is_refused_from_the_command_line_too() {
     let text = printed(&output);
     assert_eq!(output.status.code(), Some(3), "{text}");
     assert!(text.contains("delay") && text.contains("1s"), "{text}");
-}
-
-#[test]
-fn what_is_no_experiment_at_all_is_said_plainly() {
-    let world = World::start();
-    refused(&world, &world.write("empty.yaml", ""), &["empty"]);
-    refused(&world, &world.write("list.yaml", "- a\n- b\n"), &["list"]);
-    refused(&world, &world.write("tab.yaml", "version: 1\ntraffic:\n\trate: 5/s\n"), &["tab.yaml:3", "tab"]);
-    refused(&world, &world.write("broken.yaml", "version: 1\nname: [a, b\n"), &["broken.yaml"]);
-    refused(&world, &world.write("json.yaml", "{\"version\": 1,"), &["json.yaml"]);
-    let large = format!("version: 1\nname: x\nhypothesis: {}\n", "y".repeat(10 << 20));
-    refused(&world, &world.write("large.yaml", &large), &["too large"]);
-    std::fs::write(world.path("binary.yaml"), b"name: \x80\x81").unwrap();
-    refused(&world, &world.path("binary.yaml"), &["not UTF-8"]);
-    refused(&world, &world.path("absent.yaml"), &["absent.yaml", "failed to read"]);
 }
 
 #[test]

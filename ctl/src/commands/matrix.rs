@@ -19,6 +19,7 @@ use crate::{
 use futures::{StreamExt as _, stream};
 use squall_engine::{
     agent_client::{AgentClient, AgentTarget},
+    environment::ProxyEntry,
     experiment::Experiment,
     report::{self, case::heavier},
     search::matrix::{Fate, Fault, Matrix, Target, name_apart},
@@ -77,8 +78,17 @@ async fn targets(args: &Args, scene: &Scene) -> Result<Vec<Target>, Failure> {
             found?
         }
         Scene::Environment(_) => {
-            scene.make_proxies().await?;
-            proxies(scene.targets()).await?
+            let agents = scene.targets();
+            let only = agents.first().map(|agent| agent.name.clone()).unwrap_or_default();
+            let mut found = proxies(agents).await?;
+            // Those that are not there yet are made by each run, under its lease.
+            for ProxyEntry { agent, spec } in scene.proxies() {
+                let agent = agent.unwrap_or_else(|| only.clone());
+                if !found.iter().any(|target| target.agent == agent && target.proxy == spec.name) {
+                    found.push(Target { agent, proxy: spec.name, protocol: spec.protocol });
+                }
+            }
+            found
         }
     };
     let known = || found.iter().map(|target| target.proxy.to_string()).collect::<Vec<_>>().join(", ");

@@ -10,6 +10,7 @@ mod halt;
 mod heal;
 mod journal;
 mod matrix;
+mod planned;
 mod proxy;
 mod recover;
 mod run;

@@ -1,7 +1,8 @@
 //! `squall recover`: after a crash, heals what dead runs may have left, and closes them as `interrupted`.
 //!
 //! A run is dead when the journal has no end of it and its process is gone. What it may have left is what it holds
-//! leases for; agents that have let them run out have healed themselves, and say so.
+//! leases for, and what its `run` steps owe an `undo` for; agents that have let their leases run out have healed
+//! themselves, and say so.
 
 use super::Outcome;
 use crate::{
@@ -13,18 +14,22 @@ use crate::{
 use squall_engine::{
     agent_client::{AgentClient, AgentError, AgentTarget},
     agent_tls::AgentTls,
+    environment::Environment,
     event::{Event, What},
+    experiment::{Experiment, Secrets},
     journal::Journal,
+    load::{self, Inputs},
     record::{RunEnd, RunRecord},
+    run::undo,
     verdict::Verdict,
 };
 use squall_wire::{ErrorCode, LeaseId};
-use std::time::Duration;
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 /// Closes every dead run; one that an agent could not confirm stays open, and the exit code says so.
 pub async fn recover(args: &Recover, common: &Common) -> Outcome {
     let journal = super::journal::existing(&args.journal).await?;
-    let known = known(args)?;
+    let environment = args.env.as_deref().map(|name| connect::environment_named(name, None)).transpose()?;
     let (mut closed, mut failed) = (Vec::new(), Vec::new());
     for run in journal.open_runs().await? {
         if is_alive(&run) {
@@ -34,7 +39,7 @@ pub async fn recover(args: &Recover, common: &Common) -> Outcome {
             ));
             continue;
         }
-        match close(&journal, &run, &known).await {
+        match close(&journal, &run, &environment).await {
             Ok(()) => closed.push(run.start.id),
             Err(cause) => failed.push(format!("run {}: {cause}", run.start.id)),
         }
@@ -68,7 +73,8 @@ fn is_squall(pid: u32) -> bool {
     }
 }
 
-async fn close(journal: &Journal, run: &RunRecord, known: &[AgentTarget]) -> Result<(), String> {
+async fn close(journal: &Journal, run: &RunRecord, environment: &Option<Environment>) -> Result<(), String> {
+    let known = environment.as_ref().map(connect::targets).unwrap_or_default();
     let last = run.events.last().map_or(Duration::ZERO, |event| event.at);
     // The sandbox's agent lived in the process that died: with it went its proxies and faults.
     let held = run.events.iter().filter(|_| run.start.environment != crate::sandbox::NAME);
@@ -79,12 +85,14 @@ async fn close(journal: &Journal, run: &RunRecord, known: &[AgentTarget]) -> Res
                 url: url.clone(),
                 token: connect::token_of_variable(),
                 tls: AgentTls::default(),
+                labels: BTreeMap::new(),
             });
             heal(target, lease).await.map_err(|e| format!("{e}; to be sure: squall heal --agent {url}"))?;
             let healed = Event { at: last, what: What::HealConfirmed { agent: agent.clone() } };
             journal.event(&run.start.id, &healed).await.map_err(|e| e.to_string())?;
         }
     }
+    take_back(journal, run, environment.as_ref(), last).await?;
     let reasons =
         vec!["squall died during the run; `squall recover` healed what it may have left and closed it".to_owned()];
     let verdict = What::Verdict { verdict: Verdict::Interrupted, reasons: reasons.clone() };
@@ -118,8 +126,48 @@ async fn heal(target: AgentTarget, lease: &LeaseId) -> Result<(), AgentError> {
     Ok(())
 }
 
-/// The agents of the environment that was named, with their tokens and certificates.
-fn known(args: &Recover) -> Result<Vec<AgentTarget>, Failure> {
-    let Some(name) = &args.env else { return Ok(Vec::new()) };
-    Ok(connect::targets(&connect::environment_named(name, None)?))
+/// Takes back what the steps of a dead run did, the last first. The experiment is read again from the journal, and its
+/// secrets from where they come from, for no journal has them.
+async fn take_back(
+    journal: &Journal,
+    run: &RunRecord,
+    environment: Option<&Environment>,
+    at: Duration,
+) -> Result<(), String> {
+    let left = undo::left(&run.events);
+    let Some(last) = left.first() else { return Ok(()) };
+    let experiment = again(run, environment, &last.directory).map_err(|why| {
+        let steps: Vec<&str> = left.iter().map(|left| left.step.as_str()).collect();
+        format!(
+            "{why}\nsteps that are not taken back: {}; do it by hand, or give what is missing and try again",
+            steps.join(", ")
+        )
+    })?;
+    let mut failures = Vec::new();
+    for left in left {
+        let failed = left.take_back(&experiment).await.err();
+        let told = What::Undone { step: left.step.clone(), number: left.number, failed: failed.clone() };
+        let journal = journal.clone().with_secrets(experiment.secrets.clone());
+        journal.event(&run.start.id, &Event { at, what: told }).await.map_err(|e| e.to_string())?;
+        failures.extend(failed);
+    }
+    if failures.is_empty() { Ok(()) } else { Err(failures.join("; ")) }
+}
+
+fn again(run: &RunRecord, environment: Option<&Environment>, directory: &str) -> Result<Experiment, String> {
+    let mut variables = environment.map(|environment| environment.variables.clone()).unwrap_or_default();
+    variables.extend(run.start.variables.clone());
+    let source = &run.start.source;
+    let none = Secrets::default();
+    let inputs = Inputs {
+        path: &source.path,
+        text: &source.text,
+        set: &BTreeMap::new(),
+        environment: &variables,
+        secrets: environment.map_or(&none, |environment| &environment.secrets),
+        env_var: &|name| std::env::var(name).ok(),
+        base_dir: Path::new(directory),
+    };
+    load::load(&inputs)
+        .map_err(|mistakes| format!("its experiment cannot be read again: {}", mistakes.render(&source.text, false)))
 }

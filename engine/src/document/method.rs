@@ -1,10 +1,14 @@
-//! The steps of the method, as they are written.
+//! The steps of the method, as they are written: what can stand in a step, and the faults.
+//!
+//! Neighbour: `steps` has what stands behind the other words.
 
+use super::{CheckDoc, PauseDoc, RampDoc, RepeatDoc, RunDoc, Text};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use squall_wire::{Direction, FaultKind, FaultName, Percent, ProxyName, Span, Where};
+use std::collections::BTreeMap;
 
-/// A step: exactly one of `inject`, `wait` and `parallel`.
+/// A step: exactly one of `inject`, `wait`, `parallel`, `ramp`, `run`, `check`, `pause` and `repeat`.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StepDoc {
@@ -19,15 +23,28 @@ pub struct StepDoc {
     pub wait: Option<Span>,
     /// Steps that start together; it ends when the last does.
     pub parallel: Option<Vec<StepDoc>>,
+    /// A fault or the load grows level by level until the steady state breaks: finds the last safe level.
+    pub ramp: Option<RampDoc>,
+    /// A program or a request, whose output later steps can use, and how it is taken back.
+    pub run: Option<RunDoc>,
+    /// The steady state is judged now.
+    pub check: Option<CheckDoc>,
+    /// A person is asked whether to go on.
+    pub pause: Option<PauseDoc>,
+    /// Steps that are done again and again.
+    pub repeat: Option<RepeatDoc>,
 }
 
-/// One fault on one proxy.
+/// One fault on one proxy, of one agent or of several.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InjectDoc {
     /// The agent; the only one when absent.
     #[serde(default)]
     pub agent: Option<String>,
+    /// Several agents at once, chosen by labels and share.
+    #[serde(default)]
+    pub agents: Option<AgentsDoc>,
     /// The proxy.
     pub proxy: ProxyName,
     /// The kind of fault, as one key, and its parameters: `{latency: {delay: 800ms}}`.
@@ -53,4 +70,15 @@ pub struct InjectDoc {
     /// Seeds every random choice; made up, and reported, when absent.
     #[serde(default)]
     pub seed: Option<u64>,
+}
+
+/// Agents by labels and share. The choice follows from the run's seed alone; a larger share keeps those of a smaller
+/// one.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AgentsDoc {
+    /// Labels that an agent must have, in the environment's file or its own configuration; every agent when absent.
+    pub labels: Option<BTreeMap<String, Text>>,
+    /// So many of those, rounded down; all when absent. None at all is an error.
+    pub percent: Option<Percent>,
 }

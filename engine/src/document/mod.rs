@@ -1,21 +1,25 @@
 //! The experiment as it is written: what the keys are, and nothing of what they mean together.
 //!
-//! The JSON Schema is derived from these types, and so are the words of "unknown key" and "did you mean". Keys that must
-//! be there are optional here wherever `validate` can say better what is missing, and marked for the schema.
-//! Neighbours: `yaml` fills them, `validate` makes an `Experiment` of them, `environment` has its own.
-//! Invariant: unknown keys are refused everywhere; no `flatten` or `untagged`, which would lose the place.
+//! The JSON Schema is derived from these types, and so are the words of "unknown key" and "did you mean". Keys that
+//! must be there are optional here wherever `validate` can say better what is missing, and marked for the schema.
+//! Neighbours: `yaml` fills them, `validate` makes an `Experiment` of them, `environment` has its own. Invariant:
+//! unknown keys are refused everywhere; no `flatten` or `untagged`, which would lose the place.
 
 mod measure;
 mod method;
 mod rows;
+mod steps;
 mod text;
 
 pub use measure::{
     AgentProbeDoc, CommandProbeDoc, CommandReadDoc, ExpectDoc, HttpProbeDoc, MetricsProbeDoc, ProbeDoc, RequestDoc,
     StageDoc, TcpProbeDoc, TrafficDoc,
 };
-pub use method::{InjectDoc, StepDoc};
+pub use method::{AgentsDoc, InjectDoc, StepDoc};
 pub use rows::{AbortDoc, SteadyDoc};
+pub use steps::{
+    ActionHttpDoc, CheckDoc, CheckWhen, PauseDoc, RampDoc, RepeatDoc, RunDoc, RunExpectDoc, UndoDoc, WindowDoc,
+};
 pub use text::{OneOrMore, RequestRate, Text};
 
 use schemars::JsonSchema;
@@ -65,6 +69,8 @@ pub struct Document {
     pub recovery: Option<RecoveryDoc>,
     /// The agents heal themselves so long after they last heard from the run; 10s when absent.
     pub lease: Option<Span>,
+    /// When it may run; always when absent. The environment's windows count as well.
+    pub windows: Option<Vec<WindowDoc>>,
 }
 
 /// A variable: a value, and what it may be changed to.
@@ -88,6 +94,8 @@ pub struct BlastRadiusDoc {
     pub proxies: Option<Vec<ProxyName>>,
     /// The largest share of units that may be hit; 100 when absent.
     pub percent: Option<Percent>,
+    /// The largest share of the environment's agents that may be touched, all steps together; 100 when absent.
+    pub agents_percent: Option<Percent>,
     /// The longest that the whole method may take.
     #[schemars(required)]
     pub duration: Option<Span>,

@@ -82,6 +82,27 @@ pub(super) fn event(secrets: &Secrets, event: &Event) -> Event {
             clean(agent);
             clean(why);
         }
+        What::Chosen { step, agents, rule } => {
+            clean(step);
+            clean(rule);
+            agents.iter_mut().for_each(clean);
+        }
+        What::Level { step, number: _, of: _, level } => [step, level].into_iter().for_each(clean),
+        What::Judged { step, level, outcome: _, reasons } => {
+            clean(step);
+            level.iter_mut().chain(reasons).for_each(clean);
+        }
+        What::Ramped { step, vary, safe, broken, expect, outcome: _ } => {
+            [step, vary].into_iter().chain(safe).chain(broken).chain(expect).for_each(clean);
+        }
+        What::UndoOwed { step, number: _, undo, directory } => [step, undo, directory].into_iter().for_each(clean),
+        What::Ran { step, action, code: _, failed, output, altered: _ } => {
+            [step, action, output].into_iter().chain(failed).for_each(clean);
+        }
+        What::Undone { step, number: _, failed } => std::iter::once(step).chain(failed).for_each(clean),
+        What::Asked { step, question, timeout: _, default: _ } => [step, question].into_iter().for_each(clean),
+        What::Answered { step, answer: _, by } => [step, by].into_iter().for_each(clean),
+        What::Round { step, number: _, of: _ } => clean(step),
         What::HealConfirmed { agent } => clean(agent),
         What::HealFailed { agent, cause, remedy } => {
             clean(agent);

@@ -93,10 +93,10 @@ pub fn judge_rows(
         let samples = recorder.window_by_start(&row.probe, window);
         for check in &row.checks {
             let baseline = match when {
-                When::Before => measure(check.metric, &samples, length(window)),
+                When::Before => measure(check.metric, &samples, recorder.length(window)),
                 When::During | When::After => baselines.get(&row.probe, check.metric),
             };
-            let judged = judge_check(check, &samples, length(window), baseline, row.min_samples);
+            let judged = judge_check(check, &samples, recorder.length(window), baseline, row.min_samples);
             results.push(RowResult {
                 probe: row.probe.clone(),
                 metric: check.metric,

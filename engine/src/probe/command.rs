@@ -6,8 +6,8 @@
 //! ```
 //!
 //! A program that leaves something in the background which keeps its output open has not ended: it times out.
-//! Neighbours: `probe` calls it on the clock, limits its time and takes secrets out of its texts.
-//! Invariant: of a reading that was given up, no process of the group stays.
+//! Neighbours: `probe` calls it on the clock (and `run::action` for `run` steps), limits its time and takes secrets out
+//! of its texts. Invariant: of a reading that was given up, no process of the group stays.
 
 use super::{Seen, Unread};
 use crate::{
@@ -28,13 +28,13 @@ const COMPLAINT: u64 = 4 * 1024;
 /// The variables that a program finds, besides those that the probe gives it.
 const PASSED_ON: [&str; 4] = ["PATH", "HOME", "LANG", "TMPDIR"];
 
-pub(super) struct CommandProbe {
+pub(crate) struct CommandProbe {
     plan: CommandPlan,
     program: PathBuf,
 }
 
 impl CommandProbe {
-    pub(super) fn new(plan: &CommandPlan) -> Self {
+    pub(crate) fn new(plan: &CommandPlan) -> Self {
         let mut plan = plan.clone();
         // Of a file that was named without a directory.
         if plan.directory.as_os_str().is_empty() {
@@ -51,12 +51,17 @@ impl CommandProbe {
     }
 
     pub(super) async fn read(&self) -> Result<Seen, Unread> {
+        let (said, complaint, status) = self.end().await.map_err(Unread::new)?;
+        self.seen(&said, &complaint, status)
+    }
+
+    /// Runs it to its end: what it printed, the beginning of what it complained of, and how it ended.
+    pub(crate) async fn end(&self) -> Result<(String, String, ExitStatus), String> {
         let mut running = Running::start(self.command()).map_err(|error| {
             let cause = plain_cause(&error.to_string()).to_owned();
-            Unread::new(format!("failed to start `{}`: {cause}", self.plan.program))
+            format!("failed to start `{}`: {cause}", self.plan.program)
         })?;
-        let (said, complaint, status) = running.end().await.map_err(Unread::new)?;
-        self.seen(&said, &complaint, status)
+        running.end().await
     }
 
     fn command(&self) -> Command {

@@ -19,6 +19,8 @@ mod metrics;
 mod prom;
 mod tcp;
 
+pub(crate) use command::CommandProbe;
+
 use crate::{
     agent_tls::AgentTls,
     experiment::{ProbeKind, ProbePlan, Secrets},

@@ -2,13 +2,14 @@
 //!
 //! `format` (1), `verdict` and `exit_code` and `took_ms` (null without an end), `meaning`, `reasons`, `run` (what was
 //! known at the start), `environment`, `agents`, `variables`, `rows` (the steady state, one for each window), `faults`,
-//! `aborts`, `events`, `source`, `series` (a count of samples each, and the samples if asked for).
+//! `aborts`, `ramps` (the last safe level of each and the first that broke), `events`, `source`, `series` (a count of
+//! samples each, and the samples if asked for).
 //!
 //! Times are milliseconds since the run started, as numbers, in keys that end in `_ms`. Keys are only ever added.
 
 use super::case::{Case, Ending, worst};
 use crate::{
-    event::Event,
+    event::{Event, What},
     record::{AbortRecord, FaultRecord, RowResult, RunRecord, SeriesRecord},
     sample::Sample,
 };
@@ -16,11 +17,11 @@ use serde_json::{Map, Value, json};
 use std::time::Duration;
 
 /// Keys that hold a duration in our own values.
-const DURATIONS: [&str; 3] = ["at", "lasting", "ttl"];
+const DURATIONS: [&str; 4] = ["at", "lasting", "timeout", "ttl"];
 
 /// Several files as JSON: `format`, `exit_code` of all together, and `cases`, each with `file`, `name`, `outcome`,
-/// `exit_code`, `reason`, `mistakes` (places in the file), `regressions`, `report` and `run` (as [`render`] has it without samples), both
-/// null where there was none.
+/// `exit_code`, `reason`, `mistakes` (places in the file), `regressions`, `report` and `run` (as [`render`] has it
+/// without samples), both null where there was none.
 #[must_use]
 pub fn cases(cases: &[Case]) -> Value {
     let case = |case: &Case| {
@@ -73,6 +74,7 @@ pub fn render(record: &RunRecord, with_samples: bool) -> Value {
         "rows": end.map_or(&[][..], |end| &end.rows).iter().map(row).collect::<Vec<_>>(),
         "faults": end.map_or(&[][..], |end| &end.faults).iter().map(fault).collect::<Vec<_>>(),
         "aborts": end.map_or(&[][..], |end| &end.aborts).iter().map(abort).collect::<Vec<_>>(),
+        "ramps": record.events.iter().filter_map(ramp).collect::<Vec<_>>(),
         "events": record.events.iter().map(event).collect::<Vec<_>>(),
         "source": start.source,
         "series": record.series.iter().map(|each| series(each, with_samples)).collect::<Vec<_>>(),
@@ -110,6 +112,13 @@ fn fault(fault: &FaultRecord) -> Value {
 
 fn abort(abort: &AbortRecord) -> Value {
     json!({ "probe": abort.probe, "condition": abort.condition })
+}
+
+fn ramp(event: &Event) -> Option<Value> {
+    let What::Ramped { step, vary, safe, broken, expect, outcome } = &event.what else { return None };
+    Some(json!({
+        "step": step, "vary": vary, "last_safe": safe, "first_broken": broken, "expect": expect, "outcome": outcome,
+    }))
 }
 
 /// `{"at_ms": 8063.0, "kind": "intent", …}`, the rest as the event has it.

@@ -1,5 +1,5 @@
-//! Reports: a run as a page, as JSON, as plain text; several as JUnit, as Markdown, as annotations. Every one is made from a [`RunRecord`] and nothing else, so it can
-//! be made again from the journal at any time.
+//! Reports: a run as a page, as JSON, as plain text; several as JUnit, as Markdown, as annotations. Every one is made
+//! from a [`RunRecord`] and nothing else, so it can be made again from the journal at any time.
 //!
 //! ```text
 //! RunRecord ─▶ table, story, chart/* ─▶ html ─▶ one file that needs no network

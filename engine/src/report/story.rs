@@ -5,6 +5,7 @@
 use super::page::capital;
 use crate::{
     event::{Event, Phase, What},
+    record::Outcome,
     verdict::Verdict,
 };
 use serde::Serialize;
@@ -87,6 +88,16 @@ pub(super) fn tell(event: &Event) -> Told {
             let title = format!("{} is gone from {proxy}", capital(fault.as_str()));
             told(Sort::Remove, true, title, format!("agent {agent}; {}; {why}", super::hits(*hits)))
         }
+        What::Chosen { .. }
+        | What::Level { .. }
+        | What::Judged { .. }
+        | What::Ramped { .. }
+        | What::UndoOwed { .. }
+        | What::Ran { .. }
+        | What::Undone { .. }
+        | What::Asked { .. }
+        | What::Answered { .. }
+        | What::Round { .. } => step(&event.what),
         What::HealConfirmed { agent } => {
             told(Sort::Good, false, format!("{agent} confirms that no fault is left"), String::new())
         }
@@ -105,6 +116,23 @@ pub(super) fn tell(event: &Event) -> Told {
             told(sort, true, format!("Verdict: {}", verdict.word().replace('_', " ")), verdict.meaning().to_owned())
         }
     }
+}
+
+/// What happens in the steps that are no faults.
+fn step(what: &What) -> Told {
+    let sign = |bad: bool, good: Sort| if bad { Sort::Bad } else { good };
+    let lines = crate::event::in_words(what).unwrap_or_default();
+    let (title, detail) = lines.split_once(": ").unwrap_or((&lines, ""));
+    let (sort, marked) = match what {
+        What::Level { .. } => (Sort::Inject, true),
+        What::Judged { outcome, .. } => (sign(*outcome != Outcome::Held, Sort::Good), *outcome != Outcome::Held),
+        What::Ramped { outcome, .. } => (sign(*outcome != Outcome::Held, Sort::Good), true),
+        What::Ran { failed, .. } => (sign(failed.is_some(), Sort::Step), true),
+        What::Undone { failed, .. } => (sign(failed.is_some(), Sort::Good), true),
+        What::Asked { .. } | What::Answered { .. } => (Sort::Step, true),
+        _ => (Sort::Quiet, false),
+    };
+    Told { sort, title: capital(title), detail: detail.to_owned(), marked }
 }
 
 /// A kind with its parameters on one line, as in a file.

@@ -4,13 +4,24 @@
 //! Neighbour: `table`.
 
 use super::{hits, moment, table};
-use crate::record::{FaultRecord, RowResult, RunEnd, RunRecord, RunStart};
+use crate::{
+    event::{What, in_words},
+    record::{FaultRecord, RowResult, RunEnd, RunRecord, RunStart},
+};
 
 /// A whole run.
 #[must_use]
 pub fn summary(record: &RunRecord) -> String {
     match &record.end {
-        Some(end) => conclusion(&record.start, end),
+        Some(end) => {
+            let mut text = conclusion(&record.start, end);
+            let ramps =
+                record.events.iter().map(|event| &event.what).filter(|what| matches!(what, What::Ramped { .. }));
+            for told in ramps.filter_map(in_words) {
+                line(&mut text, &format!("  {told}"));
+            }
+            text
+        }
         None => format!(
             "NO VERDICT  {}\n  it is still running, or it died: `squall recover` heals what a dead run may have left\n\n  \
              started {} on {} (process {}) · run {}\n",

@@ -3,7 +3,7 @@
 //! Invariant: an agent counts as healed only when it has said so itself: the lease is gone and none of its faults is
 //! left, or it was restarted since (a restarted agent is a healed agent).
 
-use super::{Run, lease::HeldLease};
+use super::{Run, lease::HeldLease, undo};
 use crate::{
     agent_client::AgentError,
     event::{Phase, What},
@@ -21,6 +21,8 @@ const RETRY_PACE: Duration = Duration::from_millis(100);
 pub struct Healing {
     /// Agents that could not confirm, each with the cause and what to type.
     pub unconfirmed: Vec<Unconfirmed>,
+    /// Steps that could not be taken back, a sentence each.
+    pub left: Vec<String>,
 }
 
 /// An agent that could not confirm that it is healed.
@@ -34,11 +36,12 @@ pub struct Unconfirmed {
     pub remedy: String,
 }
 
-/// Heals all agents at once and confirms each.
+/// Heals all agents at once and confirms each; beside them, what `run` steps did is taken back.
 pub async fn heal(run: &Run) -> Healing {
     run.log.tell(What::Phase { phase: Phase::Heal, lasting: None }).await;
-    let healed = futures::future::join_all(run.leases.values().map(|held| heal_agent(run, held))).await;
-    Healing { unconfirmed: healed.into_iter().flatten().collect() }
+    let healing = futures::future::join_all(run.leases.values().map(|held| heal_agent(run, held)));
+    let (healed, left) = tokio::join!(healing, undo::take_back(run));
+    Healing { unconfirmed: healed.into_iter().flatten().collect(), left }
 }
 
 async fn heal_agent(run: &Run, held: &HeldLease) -> Option<Unconfirmed> {

@@ -3,12 +3,13 @@
 //! Undo has two owners: this guard on our side, the lease on the agent's. If this process dies, the leases run out and
 //! the agents heal themselves.
 //!
-//! Invariant: a renewal that fails for as long as the lease lasts, or an agent that no longer knows the lease, stops the run.
+//! Invariant: a renewal that fails for as long as the lease lasts, or an agent that no longer knows the lease, stops
+//! the run.
 
 use super::{
     Refusal,
     log::Log,
-    plan::{Plan, PlanError},
+    plan::{Plan, PlanError, PlannedAgent},
     stop::{Stop, StopReason},
 };
 use crate::{
@@ -16,7 +17,7 @@ use crate::{
     event::What,
     experiment::Experiment,
 };
-use squall_wire::{ErrorCode, Lease, LeaseId, LeaseRequest, ProxyName, Span};
+use squall_wire::{ErrorCode, Lease, LeaseId, LeaseRequest, ProxyName, ProxySpec, Span};
 use std::{collections::BTreeMap, time::Duration};
 use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -46,35 +47,52 @@ pub struct Leases {
     done: CancellationToken,
 }
 
-/// Takes a lease on every agent that the plan touches; those taken are given back when one is refused.
+/// Takes a lease on every agent that the plan holds something on, and brings the environment's proxies into shape under
+/// it; those taken are given back when something is refused.
+///
+/// A proxy that is not there yet is made before, for there is nothing that a lease could hold, and nobody whom it could
+/// disturb.
 ///
 /// # Errors
 /// Refused when somebody else holds a proxy, failed when an agent does not answer.
 pub async fn take(experiment: &Experiment, plan: &Plan, run: &str, host: &str) -> Result<Leases, PlanError> {
     let mut leases = Leases { held: BTreeMap::new(), renewing: JoinSet::new(), done: CancellationToken::new() };
-    for (name, agent) in plan.agents.iter().filter(|(_, agent)| !agent.touched.is_empty()) {
+    for (name, agent) in plan.agents.iter().filter(|(_, agent)| !agent.held().is_empty()) {
         let request = LeaseRequest {
             owner: format!("squall on {host}, process {}", std::process::id()),
             reason: format!("experiment {}, run {run}", experiment.name),
             ttl: Span::from(experiment.lease),
-            proxies: agent.touched.clone(),
+            proxies: agent.held(),
         };
-        match agent.client.take_lease(&request).await {
-            Ok(Lease { id, ttl, proxies, .. }) => {
-                let instance = agent.info.instance.clone();
-                let held = HeldLease { client: agent.client.clone(), id, instance, proxies, ttl: ttl.get() };
-                leases.held.insert(name.clone(), held);
-            }
-            Err(error) => {
-                leases.give_back().await;
-                return Err(match error.code() {
-                    Some(code) if is_refusal(code) => Refusal(error.to_string()).into(),
-                    _ => PlanError::Failed(error.to_string()),
-                });
-            }
+        if let Err(error) = take_one(agent, &request, name, &mut leases).await {
+            leases.give_back().await;
+            return Err(match error.code() {
+                Some(code) if is_refusal(code) => Refusal(error.to_string()).into(),
+                _ => PlanError::Failed(error.to_string()),
+            });
         }
     }
     Ok(leases)
+}
+
+async fn take_one(
+    agent: &PlannedAgent,
+    request: &LeaseRequest,
+    name: &str,
+    leases: &mut Leases,
+) -> Result<(), AgentError> {
+    let is_there = |spec: &&ProxySpec| agent.proxies.iter().any(|known| known.name == spec.name);
+    for spec in agent.shaped.iter().filter(|spec| !is_there(spec)) {
+        agent.client.create_proxy(spec).await?;
+    }
+    let Lease { id, ttl, proxies, .. } = agent.client.take_lease(request).await?;
+    let instance = agent.info.instance.clone();
+    let held = HeldLease { client: agent.client.clone(), id: id.clone(), instance, proxies, ttl: ttl.get() };
+    leases.held.insert(name.to_owned(), held);
+    for spec in agent.shaped.iter().filter(is_there) {
+        agent.client.put_proxy_as(Some(&id), spec).await?;
+    }
+    Ok(())
 }
 
 /// Whether an agent means that it must not be, and not that it cannot be.
@@ -167,8 +185,14 @@ mod tests {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let agent = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", agent.local_addr().unwrap());
-        let client =
-            AgentClient::new(AgentTarget { name: "main".into(), url, token: None, tls: AgentTls::default() }).unwrap();
+        let client = AgentClient::new(AgentTarget {
+            name: "main".into(),
+            url,
+            token: None,
+            tls: AgentTls::default(),
+            labels: BTreeMap::new(),
+        })
+        .unwrap();
         let ttl = Duration::from_millis(30);
         let (id, instance) = (serde_json::from_str("\"lease\"").unwrap(), "one".to_owned());
         let held = HeldLease { client, id, instance, proxies: Vec::new(), ttl };

@@ -9,33 +9,45 @@
 //! Runners act, verdicts decide: nothing here judges. Neighbours: `judge` and `verdict` are pure.
 //! Invariant: from the moment a lease is held, `heal` runs, however the rest ends: stopped, failed or panicked.
 
+pub mod action;
 pub mod baseline;
+pub mod choose;
 mod guard;
 pub mod heal;
+mod inject;
 pub mod lease;
 pub mod log;
 pub mod method;
+mod outputs;
+pub mod person;
 pub mod plan;
+mod ramp;
 mod record;
 pub mod recovery;
+mod steps;
 pub mod stop;
+pub mod undo;
 mod watch;
 
 use crate::{
     agent_client::AgentTarget,
-    decide::Facts,
+    decide::{Facts, Finding},
+    environment::ProxyEntry,
     event::{Phase, What},
     experiment::{Experiment, When},
     journal::{Journal, JournalError},
     judge,
     record::{FaultRecord, RunEnd, RunStart},
     recorder::Recorder,
+    traffic::Rate,
 };
 use baseline::Baseline;
 use futures::FutureExt;
 use lease::{HeldLease, Leases};
 use log::Log;
-use plan::Plan;
+use outputs::Outputs;
+use person::Person;
+use plan::{Inputs, Plan};
 use squall_wire::RemovedFault;
 use std::{collections::BTreeMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use stop::{Stop, StopReason};
@@ -54,10 +66,14 @@ pub struct Setup {
     pub environment: String,
     /// The agents that it may touch.
     pub agents: Vec<AgentTarget>,
+    /// The proxies that they must have, brought into shape under the run's leases.
+    pub proxies: Vec<ProxyEntry>,
     /// Where it is written down.
     pub journal: Journal,
-    /// Seeds the traffic.
+    /// Seeds the traffic, and chooses among agents.
     pub seed: u64,
+    /// Who is asked at a `pause`.
+    pub person: Person,
     /// The switch that stops it.
     pub stop: Stop,
     /// The machine's name, for leases and the journal.
@@ -100,6 +116,17 @@ pub struct Run {
     pub stop: Stop,
     leases: BTreeMap<String, HeldLease>,
     faults: parking_lot::Mutex<Vec<FaultRecord>>,
+    findings: parking_lot::Mutex<Vec<Finding>>,
+    outputs: Outputs,
+    owed: parking_lot::Mutex<Vec<undo::Owed>>,
+    /// How many `undo`s were owed so far.
+    undos: parking_lot::Mutex<usize>,
+    /// When something first was done to the system that is no fault.
+    acted: parking_lot::Mutex<Option<Duration>>,
+    healed_at: parking_lot::Mutex<Option<Duration>>,
+    rate: Rate,
+    /// Who is asked at a `pause`.
+    pub person: Person,
     keeper: Leases,
     journal: Journal,
     seed: u64,
@@ -110,9 +137,9 @@ pub struct Run {
 /// # Errors
 /// Refused, failed, or the journal cannot be written; nothing is held then.
 pub async fn prepare(setup: Setup) -> Result<Run, PrepareError> {
-    let Setup { experiment, environment, agents, journal, seed, stop, host } = setup;
+    let Setup { experiment, environment, agents, proxies, journal, seed, person, stop, host } = setup;
     let mut start = record::start(&experiment, &environment, &host);
-    let plan = match plan::plan(&experiment, &agents).await {
+    let plan = match plan::plan(Inputs { experiment: &experiment, agents: &agents, proxies: &proxies, seed }).await {
         Ok(plan) => plan,
         Err(error) => return Err(record::unprepared(&journal, start, &agents, error).await),
     };
@@ -129,8 +156,28 @@ pub async fn prepare(setup: Setup) -> Result<Run, PrepareError> {
     let recorder = Recorder::new(watch::series(&experiment));
     let log = Log::new(start.id.clone(), recorder.started(), journal.clone(), experiment.secrets.clone(), stop.clone());
     let leases = keeper.held.clone();
-    let (experiment, faults) = (Arc::new(experiment), parking_lot::Mutex::default());
-    Ok(Run { start, experiment, plan, log, recorder, stop, leases, faults, keeper, journal, seed })
+    let rate = record::rate(&experiment);
+    Ok(Run {
+        start,
+        experiment: Arc::new(experiment),
+        plan,
+        log,
+        recorder,
+        stop,
+        leases,
+        faults: Default::default(),
+        findings: Default::default(),
+        outputs: Outputs::default(),
+        owed: Default::default(),
+        undos: Default::default(),
+        acted: Default::default(),
+        healed_at: Default::default(),
+        rate,
+        person,
+        keeper,
+        journal,
+        seed,
+    })
 }
 
 impl Run {
@@ -148,11 +195,15 @@ impl Run {
         match self.stop.reason() {
             Some(StopReason::Signal(signal)) => self.log.tell(What::Stopped { by: signal.name().to_owned() }).await,
             Some(StopReason::Failed(message)) => self.log.tell(What::Failed { message }).await,
+            Some(StopReason::Answered { step, .. }) => {
+                self.log.tell(What::Stopped { by: format!("the answer to {step}") }).await
+            }
             // The guard has told a breach itself.
             Some(StopReason::Abort { .. }) | None => true,
         };
         self.keeper.stop_renewing().await;
         let healing = heal::heal(&self).await;
+        *self.healed_at.lock() = Some(self.log.now());
         let recovered = match &baseline {
             Some(baseline) if self.is_recovery_worth_watching() => recovery::watch(&self, baseline).await,
             _ => None,
@@ -161,13 +212,16 @@ impl Run {
         self.log.tell(What::Phase { phase: Phase::Verdict, lasting: None }).await;
         let during = baseline.as_ref().map(|baseline| self.judge_during(baseline)).unwrap_or_default();
         let faults = self.faults.lock().clone();
+        let unconfirmed = healing.unconfirmed.iter().map(|u| u.sentence(self.experiment.lease));
         let facts = Facts {
             stopped: self.stop.reason(),
-            unconfirmed: healing.unconfirmed.iter().map(|u| u.sentence(self.experiment.lease)).collect(),
+            unconfirmed: unconfirmed.chain(healing.left).collect(),
             before: baseline.map(|baseline| baseline.rows).unwrap_or_default(),
             during,
             recovered,
             faults,
+            findings: self.findings.lock().clone(),
+            acted: self.acted.lock().is_some(),
             within: self.experiment.recovery.within,
             samples_lost: self.recorder.overflowed() > 0,
         };
@@ -188,7 +242,7 @@ impl Run {
                 done.clone(),
             );
             let guard = tokio::spawn(guard);
-            method::carry_out(self).await;
+            method::carry_out(self, &baseline).await;
             done.cancel();
             if guard.await.is_err() {
                 self.stop.stop(StopReason::Failed("a bug in squall: the guard panicked".into()));
@@ -199,16 +253,24 @@ impl Run {
 
     /// After faults; not when somebody wants it to end, or it is not known what is going on.
     fn is_recovery_worth_watching(&self) -> bool {
-        let stopped = matches!(self.stop.reason(), Some(StopReason::Signal(_) | StopReason::Failed(_)));
-        !stopped && !self.faults.lock().is_empty()
+        let ended = |reason: StopReason| !matches!(reason, StopReason::Abort { .. });
+        !self.stop.reason().is_some_and(ended) && (!self.faults.lock().is_empty() || self.acted.lock().is_some())
     }
 
-    /// From the first fault to the confirmation that the last is gone.
+    /// From the first fault, or whatever else was first done, to the confirmation that the last is gone.
     fn judge_during(&self, baseline: &Baseline) -> Vec<crate::record::RowResult> {
         let faults = self.faults.lock();
-        let Some(from) = faults.iter().map(|fault| fault.from).min() else { return Vec::new() };
-        let to = faults.iter().filter_map(|fault| fault.to).max().unwrap_or_else(|| self.log.now());
+        let acted = *self.acted.lock();
+        let Some(from) = faults.iter().map(|fault| fault.from).chain(acted).min() else { return Vec::new() };
+        // What is no fault lasts until it was taken back, which is now.
+        let to = faults.iter().filter_map(|fault| fault.to).max().filter(|_| acted.is_none());
+        let to = to.unwrap_or_else(|| self.healed_at.lock().unwrap_or_else(|| self.log.now()));
         judge::judge_rows(&self.experiment.steady_state, When::During, &self.recorder, &(from..to), &baseline.values)
+    }
+
+    /// Something is about to be done to the system that is no fault.
+    fn act_now(&self) {
+        self.acted.lock().get_or_insert_with(|| self.log.now());
     }
 
     /// Waits until everything that was due before this time has come back, at the latest by its time-out; false when

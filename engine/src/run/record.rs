@@ -8,10 +8,11 @@ use crate::{
     agent_client::AgentTarget,
     decide::{self, Facts},
     event::{Event, What},
-    experiment::{AbortRow, Experiment},
+    experiment::{AbortRow, Experiment, Step},
     journal::Journal,
     record::{AbortRecord, AgentRecord, RunEnd, RunStart},
     sample::Metric,
+    traffic::Rate,
     verdict::Verdict,
 };
 use std::time::Duration;
@@ -132,4 +133,15 @@ fn aborts(row: &AbortRow) -> Vec<AbortRecord> {
             }]
         }
     }
+}
+
+/// The traffic's rate, and the most that a ramp will bring it to.
+pub(super) fn rate(experiment: &Experiment) -> Rate {
+    let steps = experiment.method.iter().flat_map(Step::all);
+    let ramps = steps.into_iter().filter_map(|step| match step {
+        Step::Ramp(ramp) if ramp.inject.is_none() => ramp.levels.iter().map(|level| level.value).reduce(f64::max),
+        _ => None,
+    });
+    let rate = experiment.traffic.as_ref().map_or(0.0, |traffic| traffic.rate);
+    Rate::new(rate, ramps.fold(rate, f64::max))
 }

@@ -16,6 +16,13 @@ pub enum StopReason {
     },
     /// A signal or a person.
     Signal(Signal),
+    /// A question was answered with `stop`.
+    Answered {
+        /// The step that asked.
+        step: String,
+        /// Who answered, or why the default was taken.
+        by: String,
+    },
     /// Something failed.
     Failed(String),
 }
@@ -93,6 +100,15 @@ impl Stop {
     #[must_use]
     pub fn is_impatient(&self) -> bool {
         self.hurry.is_cancelled()
+    }
+
+    /// What comes of this, or none when the run is asked to stop before: then it is dropped, and nobody waits for it.
+    pub async fn unless<T>(&self, action: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            () = self.token.cancelled() => None,
+            outcome = action => Some(outcome),
+        }
     }
 
     /// Waits so long, or until it is asked to stop; true when the time was waited out.

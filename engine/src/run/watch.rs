@@ -38,7 +38,13 @@ pub(super) fn start(run: &Run) -> Watching {
     let (stop_measuring, stop_writing) = (CancellationToken::new(), CancellationToken::new());
     let mut measuring = JoinSet::new();
     if let Some(plan) = &run.experiment.traffic {
-        measuring.spawn(traffic::run(plan.clone(), run.seed, run.recorder.clone(), stop_measuring.clone()));
+        measuring.spawn(traffic::run_at(
+            plan.clone(),
+            run.rate.clone(),
+            run.seed,
+            run.recorder.clone(),
+            stop_measuring.clone(),
+        ));
     }
     let agents = agents(run.plan.agents.values().map(|agent| agent.client.target()));
     for (name, plan) in &run.experiment.probes {

@@ -232,7 +232,12 @@ mod tests {
 
     fn reach(proxies: &[&str]) -> BlastRadius {
         let proxies = proxies.iter().map(|name| name.parse().unwrap()).collect();
-        BlastRadius { proxies, percent: Percent::new(50.0).unwrap(), duration: Duration::from_secs(60) }
+        BlastRadius {
+            proxies,
+            percent: Percent::new(50.0).unwrap(),
+            agents_percent: Percent::ALL,
+            duration: Duration::from_secs(60),
+        }
     }
 
     fn target(proxy: &str, protocol: Protocol) -> Target {

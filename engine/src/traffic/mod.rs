@@ -23,6 +23,7 @@ use crate::{
 };
 use client::{Answer, Rendered};
 use pacer::Turn;
+pub use schedule::Rate;
 use schedule::{Due, Schedule};
 use std::{sync::Arc, time::Duration};
 use tokio::{
@@ -34,8 +35,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Requests that were sent when the load ends may take so long to be answered; then they are dropped.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
-/// Requests that wait for a free client, at most: some 100 bytes each. A time-out's worth of the rate is all that can wait
-/// and still be sent, so the bound itself is reached only at rates that no experiment asks for.
+/// Requests that wait for a free client, at most: some 100 bytes each. A time-out's worth of the rate is all that can
+/// wait and still be sent, so the bound itself is reached only at rates that no experiment asks for.
 const LONGEST_QUEUE: f64 = 65_536.0;
 /// Room for the bursts in which a busy machine catches up.
 const SHORTEST_QUEUE: f64 = 256.0;
@@ -46,7 +47,19 @@ const SHORTEST_QUEUE: f64 = 256.0;
 /// # Panics
 /// Without a TLS provider installed for the process, which `main` does first.
 pub async fn run(plan: TrafficPlan, seed: u64, recorder: Arc<Recorder>, stop: CancellationToken) {
-    let Some(schedule) = Schedule::new(&plan.stages, &plan.requests, seed) else {
+    let rate = Rate::new(plan.rate, plan.rate);
+    run_at(plan, rate, seed, recorder, stop).await;
+}
+
+/// The same, at a rate that can be changed meanwhile; a load by stages keeps to those.
+///
+/// # Panics
+/// As [`run`].
+pub async fn run_at(mut plan: TrafficPlan, rate: Rate, seed: u64, recorder: Arc<Recorder>, stop: CancellationToken) {
+    // What waits is bounded by the most that comes.
+    plan.rate = rate.most();
+    let schedule = Schedule::new(rate, &plan.requests, seed).map(|schedule| schedule.by_stages(&plan.stages));
+    let Some(schedule) = schedule else {
         tracing::warn!("the traffic has nothing to send: its rate or all its weights are 0");
         return;
     };
@@ -130,7 +143,7 @@ impl Load {
     }
 
     fn queue_length(&self) -> usize {
-        let waiting = (self.plan.peak() * self.plan.timeout.as_secs_f64()).clamp(SHORTEST_QUEUE, LONGEST_QUEUE);
+        let waiting = (self.plan.rate * self.plan.timeout.as_secs_f64()).clamp(SHORTEST_QUEUE, LONGEST_QUEUE);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 256..=65536")]
         let waiting = waiting as usize;
         waiting

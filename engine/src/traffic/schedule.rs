@@ -1,13 +1,52 @@
 //! When each request is due, and which: decided by plan and seed alone. Pure.
 //!
 //! Neighbours: the pacer in `traffic` waits for what this says.
-//! Invariant: request n is due when the rate, summed up since the start, reaches n; computed from n and the stage, so that
+//! Invariant: request n is due n / rate after the start, or after the last change of the rate, computed from n, so that
 //! nothing adds up over a long load.
 
 use crate::experiment::{RateStage, RequestPlan};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+/// The rate of a load, which can be changed while it goes on; clones share it.
+#[derive(Debug, Clone)]
+pub struct Rate {
+    /// The bits of an `f64`.
+    now: Arc<AtomicU64>,
+    most: f64,
+}
+
+impl Rate {
+    /// Requests a second, and how many it will ever be.
+    #[must_use]
+    pub fn new(rate: f64, most: f64) -> Self {
+        Self { now: Arc::new(AtomicU64::new(rate.to_bits())), most: most.max(rate) }
+    }
+
+    /// From now on so many a second, at most what was said at the beginning.
+    pub fn set(&self, rate: f64) {
+        self.now.store(rate.min(self.most).to_bits(), Ordering::Relaxed);
+    }
+
+    /// Requests a second.
+    #[must_use]
+    pub fn get(&self) -> f64 {
+        f64::from_bits(self.now.load(Ordering::Relaxed))
+    }
+
+    /// The most that it will ever be.
+    #[must_use]
+    pub const fn most(&self) -> f64 {
+        self.most
+    }
+}
 
 /// When a stage begins, and the number of the request that is due then (a fraction of it may be).
 #[derive(Debug, Clone, Copy)]
@@ -17,11 +56,16 @@ struct Begins {
     rate: f64,
 }
 
-/// A rate that changes by stages, and a weighted choice for each request.
+/// A rate that is constant until it is changed, or that changes by stages, and a weighted choice for each request.
 #[derive(Debug, Clone)]
 pub(super) struct Schedule {
-    /// In order; never empty.
+    switch: Rate,
+    /// In order; empty without stages.
     stages: Vec<Begins>,
+    /// The rate since `from`.
+    rate: f64,
+    /// When it last changed.
+    from: Duration,
     /// Running sums of the weights.
     sums: Vec<u64>,
     rng: ChaCha8Rng,
@@ -39,7 +83,8 @@ pub(super) struct Due {
 
 impl Schedule {
     /// None: there is nothing to send, because the rate or all weights are zero.
-    pub(super) fn new(stages: &[RateStage], requests: &[RequestPlan], seed: u64) -> Option<Self> {
+    pub(super) fn new(switch: Rate, requests: &[RequestPlan], seed: u64) -> Option<Self> {
+        let rate = switch.get();
         let weights = requests.iter().map(|request| u64::from(request.weight));
         let sums: Vec<u64> = weights
             .scan(0, |sum, weight| {
@@ -49,26 +94,31 @@ impl Schedule {
                 })
             })
             .collect();
-        let possible = stages.iter().all(|stage| stage.rate.is_finite() && stage.rate > 0.0);
-        let sends = possible && !stages.is_empty() && sums.last().is_some_and(|sum| *sum > 0);
+        let sends = rate.is_finite() && rate > 0.0 && sums.last().is_some_and(|sum| *sum > 0);
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         // Templates draw from stream 0 of the same seed: which request is sent must say nothing about what is in it.
         rng.set_stream(1);
+        sends.then_some(Self { switch, stages: Vec::new(), rate, from: Duration::ZERO, sums, rng, next: 0 })
+    }
+
+    /// The same, at the rates of these stages; without any, as it was.
+    pub(super) fn by_stages(mut self, stages: &[RateStage]) -> Self {
         let begin = |(after, number): &mut (f64, f64), stage: &RateStage| {
             let begins = Begins { after: *after, number: *number, rate: stage.rate };
             *after += stage.length.as_secs_f64();
             *number += stage.rate * stage.length.as_secs_f64();
             Some(begins)
         };
-        let stages = stages.iter().scan((0.0, 0.0), begin).collect();
-        sends.then_some(Self { stages, sums, rng, next: 0 })
+        self.stages = stages.iter().scan((0.0, 0.0), begin).collect();
+        self
     }
 
-    /// When the request of this number is due.
-    fn after(&self, number: f64) -> Duration {
+    /// When the request of this number is due by the stages, if there are any: when their rates, summed up since the start,
+    /// reach the number.
+    fn staged(&self, number: f64) -> Option<Duration> {
         let stage = self.stages.partition_point(|stage| stage.number <= number).saturating_sub(1);
-        let Begins { after, number: first, rate } = self.stages[stage];
-        Duration::try_from_secs_f64(after + (number - first) / rate).unwrap_or(Duration::MAX)
+        let Begins { after, number: first, rate } = self.stages.get(stage)?;
+        Some(Duration::try_from_secs_f64(after + (number - first) / rate).unwrap_or(Duration::MAX))
     }
 
     fn choose(&mut self) -> usize {
@@ -83,7 +133,19 @@ impl Iterator for Schedule {
     type Item = Due;
 
     fn next(&mut self) -> Option<Due> {
-        let after = self.after(self.next as f64);
+        if let Some(after) = self.staged(self.next as f64) {
+            self.next += 1;
+            return Some(Due { after, kind: self.choose() });
+        }
+        let rate = self.switch.get();
+        let changed = rate != self.rate && rate.is_finite() && rate > 0.0;
+        let into = |turns: u64, rate: f64| Duration::try_from_secs_f64(turns as f64 / rate).unwrap_or(Duration::MAX);
+        if changed {
+            // From the request before on.
+            self.from = self.from.saturating_add(into(self.next.saturating_sub(1), self.rate));
+            (self.rate, self.next) = (rate, self.next.min(1));
+        }
+        let after = self.from.saturating_add(into(self.next, self.rate));
         self.next += 1;
         Some(Due { after, kind: self.choose() })
     }
@@ -91,7 +153,7 @@ impl Iterator for Schedule {
 
 #[cfg(test)]
 mod tests {
-    use super::{Due, Schedule};
+    use super::{Due, Rate, Schedule};
     use crate::{
         experiment::{Expect, RateStage, RequestPlan},
         template::Template,
@@ -106,7 +168,7 @@ mod tests {
 
     #[test]
     fn requests_are_due_evenly_and_do_not_drift() {
-        let schedule = Schedule::new(&[RateStage::for_good(3.0)], &[request(1)], 1).unwrap();
+        let schedule = Schedule::new(Rate::new(3.0, 3.0), &[request(1)], 1).unwrap();
         let at = |n| schedule.clone().nth(n).unwrap().after;
         assert_eq!(at(0), Duration::ZERO);
         assert_eq!(at(3), Duration::from_secs(1));
@@ -114,10 +176,26 @@ mod tests {
     }
 
     #[test]
+    fn a_changed_rate_counts_from_the_request_before() {
+        let rate = Rate::new(10.0, 100.0);
+        let mut schedule = Schedule::new(rate.clone(), &[request(1)], 1).unwrap();
+        let mut due = || schedule.next().unwrap().after.as_millis();
+        assert_eq!([due(), due(), due()], [0, 100, 200]);
+        rate.set(50.0);
+        assert_eq!([due(), due(), due()], [220, 240, 260]);
+        rate.set(1000.0);
+        assert_eq!([due(), due()], [270, 280], "never more than was said");
+        rate.set(10.0);
+        assert_eq!([due(), due()], [380, 480]);
+    }
+
+    #[test]
     fn kinds_come_by_their_weights_and_the_same_way_with_the_same_seed() {
         let draw = |seed| -> Vec<Due> {
-            let rate = [RateStage::for_good(10.0)];
-            Schedule::new(&rate, &[request(8), request(0), request(2)], seed).unwrap().take(10_000).collect()
+            Schedule::new(Rate::new(10.0, 10.0), &[request(8), request(0), request(2)], seed)
+                .unwrap()
+                .take(10_000)
+                .collect()
         };
         let count = |kind| draw(5).iter().filter(|due| due.kind == kind).count();
         assert!((7800..8200).contains(&count(0)), "{}", count(0));
@@ -131,7 +209,7 @@ mod tests {
     fn stages_follow_one_another_and_the_last_one_stays() {
         let stage = |rate, seconds| RateStage { rate, length: Duration::from_secs(seconds) };
         let stages = [stage(10.0, 5), stage(100.0, 2), stage(0.5, 1)];
-        let schedule = Schedule::new(&stages, &[request(1)], 1).unwrap();
+        let schedule = Schedule::new(Rate::new(100.0, 100.0), &[request(1)], 1).unwrap().by_stages(&stages);
         let count = |from: u64, to: u64| {
             let within = Duration::from_secs(from)..Duration::from_secs(to);
             schedule.clone().take(1000).filter(|due| within.contains(&due.after)).count()
@@ -145,10 +223,8 @@ mod tests {
     #[test]
     fn nothing_to_send_is_no_schedule() {
         for (rate, weight) in [(0.0, 1), (-1.0, 1), (f64::NAN, 1), (f64::INFINITY, 1), (1.0, 0)] {
-            let stages = [RateStage::for_good(rate)];
-            assert!(Schedule::new(&stages, &[request(weight)], 1).is_none(), "{rate} {weight}");
+            assert!(Schedule::new(Rate::new(rate, rate), &[request(weight)], 1).is_none(), "{rate} {weight}");
         }
-        assert!(Schedule::new(&[RateStage::for_good(1.0)], &[], 1).is_none());
-        assert!(Schedule::new(&[], &[request(1)], 1).is_none());
+        assert!(Schedule::new(Rate::new(1.0, 1.0), &[], 1).is_none());
     }
 }

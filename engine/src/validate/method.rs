@@ -1,19 +1,32 @@
-//! The method and the blast radius that it must stay in.
+//! The method: what each step is, and what steps are together.
+//!
+//! Neighbours: `ramp` and `steps` check what stands behind the other words, `radius` what may be touched.
 
 use super::{Check, LONGEST};
 use crate::{
-    document::{InjectDoc, StepDoc},
-    experiment::{BlastRadius, Inject, Step},
+    document::{AgentsDoc, InjectDoc, StepDoc},
+    experiment::{AgentsChoice, Inject, Step},
     yaml::{Mark, Spot},
 };
-use squall_wire::{FaultSpec, Percent, ProxyName, Span};
+use squall_wire::{FaultSpec, Span};
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
-const SHORTEST: Duration = Duration::from_millis(1);
-const ACTIONS: [&str; 3] = ["inject", "wait", "parallel"];
+pub(super) const SHORTEST: Duration = Duration::from_millis(1);
+const ACTIONS: [&str; 8] = ["inject", "wait", "parallel", "ramp", "run", "check", "pause", "repeat"];
+/// Steps in steps, one inside the other.
+const DEEPEST: usize = 8;
+
+/// What is known of the steps before one: their names, where they stand, and whose output is there by then.
+#[derive(Debug, Default)]
+pub(super) struct Before {
+    pub(super) names: BTreeMap<String, Mark>,
+    /// Names of `run` steps that have ended.
+    pub(super) outputs: BTreeSet<String>,
+    depth: usize,
+}
 
 impl Check<'_, '_, '_> {
     pub(super) fn method(&mut self) -> Vec<Step> {
@@ -29,32 +42,32 @@ impl Check<'_, '_, '_> {
         if steps.is_empty() && !list.node().has_lost() {
             self.report.error(list.mark(), "the method is empty: nothing would be done");
         }
-        let mut names = BTreeMap::new();
-        let method = self.steps(steps, list, &mut names);
-        let only_waits = method.iter().all(|step| step.injections().is_empty());
+        let method = self.steps(steps, list, &mut Before::default());
+        let harmless = |step: &&Step| step.injections().is_empty() && !matches!(step, Step::Run(_) | Step::Ramp(_));
+        let only_waits = method.iter().flat_map(Step::all).all(|step| harmless(&step));
         if only_waits && !method.is_empty() && self.report.is_clean() {
             let told = self.report.error(list.mark(), "the method injects nothing, so nothing would be learnt");
-            told.help("write an `inject` step");
+            told.help("write an `inject`, a `ramp` or a `run` step");
         }
         method
     }
 
-    fn steps(&mut self, steps: &[StepDoc], list: Spot<'_>, names: &mut BTreeMap<String, Mark>) -> Vec<Step> {
+    pub(super) fn steps(&mut self, steps: &[StepDoc], list: Spot<'_>, before: &mut Before) -> Vec<Step> {
         let mut found = Vec::new();
         for (index, doc) in steps.iter().enumerate() {
-            found.extend(self.step(doc, list.item(index), names));
+            found.extend(self.step(doc, list.item(index), before));
         }
         found
     }
 
-    fn step(&mut self, doc: &StepDoc, spot: Spot<'_>, names: &mut BTreeMap<String, Mark>) -> Option<Step> {
+    fn step(&mut self, doc: &StepDoc, spot: Spot<'_>, before: &mut Before) -> Option<Step> {
         let written: Vec<&str> = ACTIONS.into_iter().filter(|action| spot.node().had(action)).collect();
         match written.as_slice() {
             [_] => {}
             [] => {
                 if !spot.node().had_nearly(&ACTIONS) {
                     let told = self.report.error(spot.key_mark(), "the step does nothing");
-                    told.expected("one of `inject`, `wait` and `parallel`");
+                    told.expected(crate::diagnostic::one_of(&ACTIONS));
                 }
                 return None;
             }
@@ -67,36 +80,79 @@ impl Check<'_, '_, '_> {
         }
         if spot.node().had("for") && written != ["inject"] {
             let told = self.report.error(spot.key("for").key_mark(), "`for` goes with `inject`");
-            told.help(if written == ["wait"] {
-                "write the time behind `wait`"
-            } else {
-                "give each inner step its own"
+            told.help(match written.as_slice() {
+                ["wait"] => "write the time behind `wait`",
+                ["ramp"] => "say how long each level is held by `hold`, inside `ramp`",
+                ["repeat"] => "write it inside `repeat`",
+                ["run" | "pause"] => "say how long it may take by `timeout`, inside it",
+                ["check"] => "say over how long it looks back by `over`, inside `check`",
+                _ => "give each inner step its own",
             });
         }
+        before.depth += 1;
+        let step = if before.depth > DEEPEST {
+            self.report.error(spot.key_mark(), format!("more than {DEEPEST} steps stand inside one another here"));
+            None
+        } else {
+            self.action(doc, spot, before)
+        };
+        before.depth -= 1;
+        step
+    }
+
+    fn action(&mut self, doc: &StepDoc, spot: Spot<'_>, before: &mut Before) -> Option<Step> {
         if let Some(inject) = &doc.inject {
             let name =
-                self.step_name(doc, spot, names, || format!("inject {} on {}", inject.fault.name(), inject.proxy));
+                self.step_name(doc, spot, before, || format!("inject {} on {}", inject.fault.name(), inject.proxy));
             return self.inject(inject, doc.lasting, name, spot).map(Step::Inject);
         }
         if let Some(wait) = doc.wait {
-            let name = self.step_name(doc, spot, names, || format!("wait {wait}"));
+            let name = self.step_name(doc, spot, before, || format!("wait {wait}"));
             let lasting = self.duration(spot.key("wait"), "wait", Some(wait.get()), &(SHORTEST..=LONGEST))?;
             return Some(Step::Wait { name, lasting });
         }
-        self.parallel(doc, spot, names)
+        if let Some(ramp) = &doc.ramp {
+            return self.ramp(ramp, doc, spot, before).map(Step::Ramp);
+        }
+        if let Some(run) = &doc.run {
+            return self.run(run, doc, spot, before).map(Step::Run);
+        }
+        if let Some(check) = &doc.check {
+            return self.check(check, doc, spot, before).map(Step::Check);
+        }
+        if let Some(pause) = &doc.pause {
+            return self.pause(pause, doc, spot, before).map(Step::Pause);
+        }
+        if let Some(repeat) = &doc.repeat {
+            return self.repeat(repeat, doc, spot, before).map(Step::Repeat);
+        }
+        self.parallel(doc, spot, before)
     }
 
-    fn parallel(&mut self, doc: &StepDoc, spot: Spot<'_>, names: &mut BTreeMap<String, Mark>) -> Option<Step> {
+    fn parallel(&mut self, doc: &StepDoc, spot: Spot<'_>, before: &mut Before) -> Option<Step> {
         let list = spot.key("parallel");
         let inner = doc.parallel.as_deref()?;
         if inner.is_empty() && !list.node().has_lost() {
             self.report.error(list.mark(), "`parallel` is empty");
         }
-        let steps = self.steps(inner, list, names);
+        let steps = self.side_by_side(inner, list, before);
         let all: Vec<&str> = steps.iter().map(Step::name).collect();
-        let name = self.step_name(doc, spot, names, || all.join(" + "));
+        let name = self.step_name(doc, spot, before, || all.join(" + "));
         self.refuse_clashes(&steps, list);
         Some(Step::Parallel { name, steps })
+    }
+
+    /// Steps that start together know nothing of each other's output.
+    fn side_by_side(&mut self, docs: &[StepDoc], list: Spot<'_>, before: &mut Before) -> Vec<Step> {
+        let known = before.outputs.clone();
+        let (mut steps, mut outputs) = (Vec::new(), known.clone());
+        for (index, doc) in docs.iter().enumerate() {
+            before.outputs.clone_from(&known);
+            steps.extend(self.step(doc, list.item(index), before));
+            outputs.append(&mut before.outputs);
+        }
+        before.outputs = outputs;
+        steps
     }
 
     /// Two faults of one name cannot be on one proxy at the same time.
@@ -104,6 +160,7 @@ impl Check<'_, '_, '_> {
         let mut seen = BTreeSet::new();
         for inject in steps.iter().flat_map(Step::injections) {
             if let Some(name) = &inject.fault.name
+                && inject.agents.is_none()
                 && !seen.insert((inject.agent.clone(), inject.proxy.clone(), name.clone()))
             {
                 let message = format!("two faults named `{name}` would be on `{}` at the same time", inject.proxy);
@@ -113,18 +170,18 @@ impl Check<'_, '_, '_> {
     }
 
     /// The step's name, or one made up, which is made unique; one that is given must be.
-    fn step_name(
+    pub(super) fn step_name(
         &mut self,
         doc: &StepDoc,
         spot: Spot<'_>,
-        names: &mut BTreeMap<String, Mark>,
+        before: &mut Before,
         made_up: impl FnOnce() -> String,
     ) -> String {
         let mark = spot.key("name").mark();
         if let Some(name) = &doc.name {
             if name.trim().is_empty() {
                 self.report.error(mark, "the step's name is empty").help("write one, or leave it out");
-            } else if let Some(first) = names.insert(name.clone(), mark) {
+            } else if let Some(first) = before.names.insert(name.clone(), mark) {
                 self.report.error(mark, format!("two steps are named `{name}`")).related(first, "the first is here");
             }
             return name.clone();
@@ -132,16 +189,29 @@ impl Check<'_, '_, '_> {
         let base = made_up();
         let mut name = base.clone();
         let mut number = 2;
-        while names.contains_key(&name) {
+        while before.names.contains_key(&name) {
             name = format!("{base} ({number})");
             number += 1;
         }
-        names.insert(name.clone(), mark);
+        before.names.insert(name.clone(), mark);
         name
     }
 
     fn inject(&mut self, doc: &InjectDoc, lasting: Option<Span>, name: String, spot: Spot<'_>) -> Option<Inject> {
         let at = spot.key("inject");
+        let fault = self.fault(doc, at);
+        self.stay_inside(doc, at);
+        let agents = self.agents_choice(doc, at);
+        let Some(lasting) = lasting else {
+            self.missing(spot, "for", "say how long the fault stays: `for: 20s`");
+            return None;
+        };
+        let lasting = self.duration(spot.key("for"), "for", Some(lasting.get()), &(SHORTEST..=LONGEST))?;
+        Some(Inject { name, agent: doc.agent.clone(), agents, proxy: doc.proxy.clone(), fault, lasting })
+    }
+
+    /// The fault of an injection, without what the run sets.
+    pub(super) fn fault(&mut self, doc: &InjectDoc, at: Spot<'_>) -> FaultSpec {
         let mut fault = FaultSpec::of(doc.fault.clone());
         fault.name.clone_from(&doc.name);
         fault.direction = doc.direction;
@@ -153,101 +223,23 @@ impl Check<'_, '_, '_> {
         for mistake in fault.mistakes() {
             self.report.error(at.path(&mistake.field).mark(), mistake.message);
         }
-        self.stay_inside(doc, at);
-        let Some(lasting) = lasting else {
-            self.missing(spot, "for", "say how long the fault stays: `for: 20s`");
-            return None;
-        };
-        let lasting = self.duration(spot.key("for"), "for", Some(lasting.get()), &(SHORTEST..=LONGEST))?;
-        Some(Inject { name, agent: doc.agent.clone(), proxy: doc.proxy.clone(), fault, lasting })
+        fault
     }
 
-    /// The proxy and the share of an injection must be inside the blast radius.
-    fn stay_inside(&mut self, doc: &InjectDoc, at: Spot<'_>) {
-        let Some(radius) = &self.doc.blast_radius else { return };
-        let radius_at = self.root.key("blast_radius");
-        if let Some(allowed) = &radius.proxies
-            && !radius_at.key("proxies").node().has_lost()
-            && !allowed.is_empty()
-            && !allowed.contains(&doc.proxy)
-        {
-            let names = allowed.iter().map(ProxyName::as_str);
-            let near = squall_wire::nearest::nearest(doc.proxy.as_str(), names.clone());
+    /// Which agents, where a file chooses them.
+    pub(super) fn agents_choice(&mut self, doc: &InjectDoc, at: Spot<'_>) -> Option<AgentsChoice> {
+        let AgentsDoc { labels, percent } = doc.agents.as_ref()?;
+        let spot = at.key("agents");
+        if doc.agent.is_some() {
+            let related = at.key("agent").key_mark();
             let told =
-                self.report.error(at.key("proxy").mark(), format!("`{}` is outside the blast radius", doc.proxy));
-            told.related(radius_at.key("proxies").key_mark(), "these may be touched");
-            match near {
-                Some(near) => told.help(format!("did you mean `{near}`?")),
-                None => told.help(format!("add `{}` to `blast_radius.proxies`, if that is meant", doc.proxy)),
-            };
+                self.report.error(spot.key_mark(), "name one agent by `agent`, or choose some by `agents`, not both");
+            told.related(related, "the other is here");
         }
-        let most = radius.percent.unwrap_or(Percent::ALL);
-        let unknown = at.node().had("percent") && at.node().get("percent").is_none();
-        if doc.percent > most && !unknown {
-            let spot = if at.node().had("percent") { at.key("percent") } else { at };
-            let message = format!("{} % is over the blast radius's {most} %", doc.percent);
-            let told = self.report.error(spot.mark(), message);
-            told.related(radius_at.key("percent").mark(), "at most this share");
-            told.help(format!("write `percent: {most}` or less beside `proxy`"));
+        if percent.is_some_and(|percent| percent.get() == 0.0) {
+            self.report.error(spot.key("percent").mark(), "0 % of the agents are none").expected("more than 0");
         }
+        let labels = labels.iter().flatten().map(|(label, value)| (label.clone(), value.to_string())).collect();
+        Some(AgentsChoice { labels, percent: percent.unwrap_or_default() })
     }
-
-    pub(super) fn blast_radius(&mut self, method: &[Step]) -> Option<BlastRadius> {
-        let total: Duration = method.iter().map(Step::duration).sum();
-        let spot = self.root.key("blast_radius");
-        let Some(radius) = &self.doc.blast_radius else {
-            let help = self.radius_to_write(method, total);
-            self.missing(self.root, "blast_radius", &help);
-            return None;
-        };
-        if radius.proxies.as_ref().is_none_or(Vec::is_empty) {
-            match &radius.proxies {
-                None => self.missing(spot, "proxies", "name the proxies that may be touched: `proxies: [payment]`"),
-                Some(_) if spot.key("proxies").node().has_lost() => {}
-                Some(_) => {
-                    self.report.error(spot.key("proxies").mark(), "the blast radius holds no proxy");
-                }
-            }
-        }
-        let Some(duration) = radius.duration.map(Span::get) else {
-            self.missing(
-                spot,
-                "duration",
-                &format!("say how long the method may take: `duration: {}`", Span::from(total)),
-            );
-            return None;
-        };
-        if total > duration {
-            // Steps that were wrong are not counted, so with them it is more.
-            let exact = self.report.is_clean();
-            let least = if exact { "" } else { "at least " };
-            let (total, most) = (Span::from(total), Span::from(duration));
-            let message = format!("the method takes {least}{total}, longer than the {most} allowed");
-            let told = self.report.error(spot.key("duration").mark(), message);
-            told.help(format!("allow {least}{total}, or make the steps shorter"));
-        }
-        let mut proxies = radius.proxies.clone().unwrap_or_default();
-        proxies.sort();
-        proxies.dedup();
-        Some(BlastRadius { proxies, percent: radius.percent.unwrap_or(Percent::ALL), duration })
-    }
-
-    /// What a missing blast radius would have to say for this method.
-    fn radius_to_write(&self, method: &[Step], total: Duration) -> String {
-        let injections = || method.iter().flat_map(Step::injections);
-        let proxies: BTreeSet<&str> = injections().map(|inject| inject.proxy.as_str()).collect();
-        let percent = injections().map(|inject| inject.fault.percent.get()).fold(0.0, f64::max);
-        let names =
-            if proxies.is_empty() { "…".to_owned() } else { proxies.into_iter().collect::<Vec<_>>().join(", ") };
-        format!(
-            "say what may be touched: `blast_radius: {{proxies: [{names}], percent: {}, duration: {}}}`",
-            if percent > 0.0 { percent } else { 100.0 },
-            shown(total),
-        )
-    }
-}
-
-/// A time to write, or the place for one that is not known.
-fn shown(total: Duration) -> String {
-    if total.is_zero() { "…".to_owned() } else { Span::from(total).to_string() }
 }

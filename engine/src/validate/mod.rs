@@ -8,10 +8,15 @@
 mod forms;
 mod method;
 mod probes;
+mod radius;
+mod ramp;
 mod rows;
+mod steps;
 mod traffic;
+mod windows;
 
 pub(crate) use forms::url as check_url;
+pub(crate) use windows::windows;
 
 use crate::{
     diagnostic::Reporter,
@@ -35,6 +40,8 @@ struct Check<'a, 'r, 't> {
     root: Spot<'a>,
     /// Where the file is, which commands run in.
     directory: &'a Path,
+    /// References to what steps put out, by the number that stands in the texts.
+    outputs: &'a [crate::variables::OutputReference],
     report: &'r mut Reporter<'t>,
 }
 
@@ -47,7 +54,7 @@ pub(crate) fn validate(
     directory: &Path,
     report: &mut Reporter<'_>,
 ) -> Option<Experiment> {
-    let mut check = Check { doc, root: Spot::root(tree), directory, report };
+    let mut check = Check { doc, root: Spot::root(tree), directory, outputs: &resolved.outputs, report };
     check.head();
     let traffic = check.traffic();
     let probes = check.probes();
@@ -58,6 +65,7 @@ pub(crate) fn validate(
     let baseline = check.within("baseline", doc.baseline, DEFAULT_BASELINE, Duration::from_secs(1)..=LONGEST);
     let lease = check.within("lease", doc.lease, DEFAULT_LEASE, Duration::from_secs(2)..=Duration::from_secs(5 * 60));
     let recovery = check.recovery();
+    let windows = windows(doc.windows.as_deref(), check.root.key("windows"), "the experiment", check.report);
     if !check.report.is_clean() {
         return None;
     }
@@ -78,6 +86,7 @@ pub(crate) fn validate(
         baseline,
         recovery,
         lease,
+        windows: windows.into_iter().collect(),
     })
 }
 

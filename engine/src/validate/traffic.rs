@@ -19,7 +19,7 @@ impl Check<'_, '_, '_> {
     pub(super) fn traffic(&mut self) -> Option<TrafficPlan> {
         let doc = self.doc.traffic.as_ref()?;
         let spot = self.root.key("traffic");
-        let stages = self.stages(doc, spot);
+        let (rate, stages) = self.rates(doc, spot);
         let clients = doc.clients.unwrap_or(DEFAULT_CLIENTS);
         if !(1..=MOST_CLIENTS).contains(&clients) {
             let told = self.report.error(spot.key("clients").mark(), format!("{clients} clients cannot be"));
@@ -29,21 +29,22 @@ impl Check<'_, '_, '_> {
         let given = doc.timeout.map(Span::get);
         let timeout = self.duration(spot.key("timeout"), "timeout", given, &range).unwrap_or(DEFAULT_TIMEOUT);
         let requests = self.requests(doc, spot);
-        Some(TrafficPlan { stages, clients: clients as usize, timeout, requests })
+        Some(TrafficPlan { rate, stages, clients: clients as usize, timeout, requests })
     }
 
-    fn stages(&mut self, doc: &TrafficDoc, spot: Spot<'_>) -> Vec<RateStage> {
+    /// The highest rate, and the stages if it changes.
+    fn rates(&mut self, doc: &TrafficDoc, spot: Spot<'_>) -> (f64, Vec<RateStage>) {
         match (doc.rate, &doc.stages) {
             (Some(_), Some(_)) => {
                 let related = spot.key("rate").key_mark();
                 let message = "a load has one rate or rates by stages: `rate` or `stages`, not both";
                 self.report.error(spot.key("stages").key_mark(), message).related(related, "the other is here");
-                Vec::new()
+                (0.0, Vec::new())
             }
-            (Some(rate), None) => vec![RateStage::for_good(self.rate(rate, spot.key("rate")))],
+            (Some(rate), None) => (self.rate(rate, spot.key("rate")), Vec::new()),
             (None, None) => {
                 self.missing(spot, "rate", "write so many requests a second: `rate: 200/s`");
-                Vec::new()
+                (0.0, Vec::new())
             }
             (None, Some(stages)) => {
                 let list = spot.key("stages");
@@ -53,7 +54,8 @@ impl Check<'_, '_, '_> {
                 }
                 let last = stages.len().saturating_sub(1);
                 let stage = |(index, doc)| self.stage(doc, list.item(index), index == last);
-                stages.iter().enumerate().map(stage).collect()
+                let stages: Vec<RateStage> = stages.iter().enumerate().map(stage).collect();
+                (stages.iter().map(|stage| stage.rate).fold(0.0, f64::max), stages)
             }
         }
     }

@@ -11,6 +11,8 @@ pub(super) enum Piece<'a> {
     Env(&'a str),
     /// `${file:PATH}`.
     File(&'a str),
+    /// `${steps.NAME.output}`, and where in it: `${steps.NAME.output:$.json.path}`.
+    Output(&'a str, Option<&'a str>),
 }
 
 /// The parts of a scalar in their order, or what is wrong: the text to point at, and why.
@@ -34,7 +36,13 @@ pub(super) fn pieces(text: &str) -> Result<Vec<Piece<'_>>, (&str, String)> {
         found.push(match inner.split_once(':') {
             Some(("env", name)) if !name.trim().is_empty() => Piece::Env(name.trim()),
             Some(("file", path)) if !path.trim().is_empty() => Piece::File(path.trim()),
-            None if is_name(inner) => Piece::Variable(inner),
+            Some((reference, path)) if let Some(step) = output_of(reference) => Piece::Output(step, Some(path.trim())),
+            None if let Some(step) = output_of(inner) => Piece::Output(step, None),
+            None if is_name(inner) && !inner.starts_with("steps.") => Piece::Variable(inner),
+            _ if inner.starts_with("steps.") => {
+                let form = "write `${steps.NAME.output}`, or `${steps.NAME.output:$.json.path}`";
+                return Err((whole, format!("`{whole}` is nothing that a step has: {form}")));
+            }
             _ => {
                 return Err((
                     whole,
@@ -56,6 +64,12 @@ fn literal<'a>(found: &mut Vec<Piece<'a>>, text: &'a str) {
     }
 }
 
+/// The step of `steps.NAME.output`.
+fn output_of(reference: &str) -> Option<&str> {
+    let name = reference.trim().strip_prefix("steps.")?.strip_suffix(".output")?;
+    is_name(name).then_some(name)
+}
+
 fn is_name(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
 }
@@ -72,12 +86,14 @@ mod tests {
         assert_eq!(pieces("${a}"), Ok(vec![Variable("a")]));
         assert_eq!(pieces("x/${a}${env:B}/y"), Ok(vec![Literal("x/"), Variable("a"), Env("B"), Literal("/y")]));
         assert_eq!(pieces("${file:./t:1}"), Ok(vec![File("./t:1")]));
+        assert_eq!(pieces("${steps.a-1.output}"), Ok(vec![Piece::Output("a-1", None)]));
+        assert_eq!(pieces("${steps.a.output:$.b[0]}"), Ok(vec![Piece::Output("a", Some("$.b[0]"))]));
         assert_eq!(pieces("a$${b}"), Ok(vec![Literal("a"), Literal("${"), Literal("b}")]));
     }
 
     #[test]
     fn what_is_no_reference_is_refused() {
-        for text in ["${", "a ${b", "${}", "${a b}", "${env:}", "${exec:ls}"] {
+        for text in ["${steps.a}", "${steps.a.status}", "${", "a ${b", "${}", "${a b}", "${env:}", "${exec:ls}"] {
             assert!(pieces(text).is_err(), "{text}");
         }
     }
