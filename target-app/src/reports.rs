@@ -72,7 +72,8 @@ impl Reports {
             let reviews = Arc::clone(&reviews);
             async move { rated(&reviews, sold, deadline.tightened(RATING_LIMIT)).await }
         };
-        let report = self.pipeline.run(self.sold(), self.fan_out, rate, add, SalesReport::default());
+        // On the heap: the sequential form holds every stage in one future.
+        let report = Box::pin(self.pipeline.run(self.sold(), self.fan_out, rate, add, SalesReport::default()));
         let report = deadline.run(report).await.map_err(|_| RequestError::Late).flatten();
         self.metrics.storage.report(if report.is_ok() { "made" } else { "failed" });
         report.map(SalesReport::finished)

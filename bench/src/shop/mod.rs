@@ -19,7 +19,6 @@ use crate::{
     machine::Machine,
 };
 use clap::Args;
-use outcome::Outcomes;
 use site::Site;
 use std::{
     io::Write,

@@ -11,7 +11,7 @@ use sqlx::{Connection as _, PgConnection};
 use std::{
     io::{BufRead as _, BufReader, Write as _},
     net::TcpListener,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     sync::{
         OnceLock,
         atomic::{AtomicU32, Ordering},
@@ -20,12 +20,19 @@ use std::{
 
 const SCRIPT: &str = include_str!("postgres.sh");
 
-static SERVER: OnceLock<Result<u16, String>> = OnceLock::new();
+/// The server's port, and the shell that holds it: its input is open for as long as this process lives.
+struct Server(u16, #[expect(dead_code, reason = "held, not used")] Child);
+
+static SERVER: OnceLock<Result<Server, String>> = OnceLock::new();
 static DATABASES: AtomicU32 = AtomicU32::new(0);
 
 /// The address of a new database, or the reason why there is none.
 async fn database() -> Result<String, String> {
-    let port = tokio::task::spawn_blocking(|| SERVER.get_or_init(start).clone()).await.unwrap()?;
+    let port = tokio::task::spawn_blocking(|| {
+        SERVER.get_or_init(start).as_ref().map(|Server(port, _)| *port).map_err(String::clone)
+    })
+    .await
+    .unwrap()?;
     let name = format!("t{}", DATABASES.fetch_add(1, Ordering::Relaxed));
     let mut admin = PgConnection::connect(&format!("postgres://shop@127.0.0.1:{port}/postgres")).await.unwrap();
     let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
@@ -44,7 +51,7 @@ fn skipped(test: &str, reason: &str) {
     let _ = writeln!(std::io::stderr(), "SKIPPED {test} on PostgreSQL: {reason}");
 }
 
-fn start() -> Result<u16, String> {
+fn start() -> Result<Server, String> {
     let mut reason = String::new();
     // Somebody may take the port between our look and the server's start.
     for _ in 0..3 {
@@ -56,9 +63,7 @@ fn start() -> Result<u16, String> {
         let mut said = String::new();
         BufReader::new(holder.stdout.take().unwrap()).read_line(&mut said).unwrap();
         if said.trim() == "ready" {
-            // Kept open for as long as this process lives: its end ends the server.
-            std::mem::forget(holder.stdin.take());
-            return Ok(port);
+            return Ok(Server(port, holder));
         }
         reason = said.trim().to_owned();
         let _ = holder.wait();
