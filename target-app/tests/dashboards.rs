@@ -20,7 +20,8 @@ use tokio_util::sync::CancellationToken;
 
 /// The words of PromQL that are followed by labels in brackets.
 const GROUPING: [&str; 4] = ["by", "without", "on", "ignoring"];
-const WORDS: [&str; 6] = ["and", "or", "unless", "bool", "offset", "le"];
+/// What stands between queries, and the function whose grouping comes before its brackets.
+const WORDS: [&str; 6] = ["and", "or", "unless", "bool", "offset", "sum"];
 
 /// The names of metrics in a query: words outside of braces, brackets and groupings that are not functions.
 fn names(query: &str) -> BTreeSet<String> {

@@ -32,9 +32,6 @@ pub(super) async fn open(config: &ShopConfig, without: &Without) -> Result<Arc<S
     if !without.has(Pattern::TimeoutBudget) {
         database.statement_limit = None;
     }
-    if without.has(Pattern::BackPressure) {
-        database.acquire_limit = database.acquire_limit.min(config.front.back_pressure.wait);
-    }
     let migrates = without.has(Pattern::Migrations);
     if !migrates && database.schema == Schema::Both {
         database.schema = Schema::New;
