@@ -1,7 +1,7 @@
 //! Back pressure: who finds no room waits a little, then is told so, instead of standing in line for good.
 //!
-//! Every queue of the shop is bounded; here is for how long one waits for a request slot. After that the answer is 503, which the caller can act on, while a line that only grows
-//! would move the overload to where nobody sees it. Switched off, the wait ends only with the request's deadline.
+//! Every queue of the shop is bounded; here is for how long one waits for a request slot. After that the answer is 503,
+//! which the caller can act on, while a line that only grows would move the overload to where nobody sees it. Switched off, the wait ends only with the request's deadline.
 //!
 //! Neighbour: `door.rs`. No crate is needed: it is tokio's time-out with one rule.
 //!

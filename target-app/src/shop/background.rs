@@ -39,23 +39,30 @@ pub(super) struct Working {
 }
 
 impl Background {
-    /// What begins anew from the database after a crash is supervised.
-    pub(super) fn start(self, supervisor: &Arc<Supervisor>) -> Working {
+    /// What begins anew from the database after a crash is supervised; at `abort` it is dropped where it is.
+    pub(super) fn start(self, supervisor: &Arc<Supervisor>, abort: &CancellationToken) -> Working {
         let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
         if let Some(events) = self.events {
             tasks.spawn(events.run(stop.clone()));
         }
         if let Some(compensator) = &self.compensator {
             let (compensator, stop) = (Arc::clone(compensator), stop.clone());
+            let abort = abort.clone();
             supervisor.start("outbox", Importance::Vital, move |_| {
-                let (compensator, stop) = (Arc::clone(&compensator), stop.clone());
-                async move { compensator.run(stop).await }
+                let (compensator, stop, abort) = (Arc::clone(&compensator), stop.clone(), abort.clone());
+                async move {
+                    abort.run_until_cancelled(compensator.run(stop)).await;
+                }
             });
         }
         if let Some((config, store, metrics)) = self.retention {
-            let stop = stop.clone();
+            let (stop, abort) = (stop.clone(), abort.clone());
             supervisor.start("retention", Importance::Helpful, move |_| {
-                steady_state::run(config, Arc::clone(&store), Arc::clone(&metrics), stop.clone())
+                let purging = steady_state::run(config, Arc::clone(&store), Arc::clone(&metrics), stop.clone());
+                let abort = abort.clone();
+                async move {
+                    abort.run_until_cancelled(purging).await;
+                }
             });
         }
         if let Some((migrations, config)) = self.migrations {

@@ -81,7 +81,7 @@ impl Shop {
         let life = app.life.clone();
         let end = End { drain: life.drain.clone(), abort: life.abort.clone() };
         front::start_workers(&app);
-        let background = background.start(&app.supervisor);
+        let background = background.start(&app.supervisor, &life.abort);
         let serving = async {
             server::serve(listener, api::router(Arc::clone(&app)), limits, end).await;
             // What is left after that is on disk, for whoever opens the database next.
