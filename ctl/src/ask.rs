@@ -1,6 +1,6 @@
 //! Asks the person at the terminal what a `pause` wants to know: `y` goes on, `n` stops.
 //!
-//! Neighbours: `trial` starts it beside a run; the questions come from `squall_engine::run::person`.
+//! Neighbours: `live` starts it where it draws no screen; the questions come from `squall_engine::run::person`.
 //! Invariant: without a terminal, or with `--yes`, nobody is asked, and a question that is answered or over waits for
 //! no key.
 

@@ -152,6 +152,9 @@ pub struct RunChoice {
     /// default
     #[arg(long)]
     pub yes: bool,
+    /// When a screen is drawn while it runs, with keys to abort, pause and note; else a line is printed for each event
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = crate::live::When::Auto)]
+    pub live: crate::live::When,
 }
 
 /// `squall run`
@@ -184,6 +187,9 @@ pub struct Gate {
     /// Write everything but the samples here, as JSON
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// Write the page of the gate here, which leads to the report of each run; gate.html among the reports when absent
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
     /// Mark the lines of the files that are at fault, in the words of this CI system
     #[arg(long, value_enum, value_name = "SYSTEM")]
     pub annotations: Option<Annotations>,

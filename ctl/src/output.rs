@@ -1,7 +1,11 @@
 //! Results go to stdout, progress and errors to stderr; colour only where it is wanted, and a closed pipe is no panic.
 
-use crate::cli::{Color, Common};
-use std::io::Write as _;
+use crate::cli::{Color, Common, Format};
+use parking_lot::Mutex;
+use std::{
+    io::Write as _,
+    sync::atomic::{AtomicBool, Ordering},
+};
 use tracing_subscriber::EnvFilter;
 
 /// Settles colour and logs, once.
@@ -18,7 +22,8 @@ pub fn init(common: &Common) {
         _ => "debug",
     };
     let filter = EnvFilter::try_from_env("SQUALL_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colour_on_stderr()).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colour_on_stderr()).with_writer(|| Progress).init();
+    FOR_PROGRAMS.store(common.output == Format::Json, Ordering::Relaxed);
 }
 
 /// A line of a result. Who reads it may have gone: that is no failure of ours.
@@ -36,20 +41,71 @@ pub fn json(value: &impl serde::Serialize) {
 
 /// A line of progress.
 pub fn progress(text: &str) {
-    let _ = writeln!(anstream::stderr(), "{text}");
+    let _ = writeln!(Progress, "{text}");
+}
+
+/// Whether results are for programs.
+static FOR_PROGRAMS: AtomicBool = AtomicBool::new(false);
+
+/// What waits for a screen to go; none: there is no screen.
+static HELD: Mutex<Option<Vec<u8>>> = Mutex::new(None);
+
+/// Held back at most; what comes later is lost to the terminal, though not to the journal.
+const MOST_HELD: usize = 1 << 20;
+
+/// Stderr, unless a screen is drawn on it: then it waits until that is gone.
+struct Progress;
+
+impl std::io::Write for Progress {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match &mut *HELD.lock() {
+            Some(held) => {
+                let room = MOST_HELD.saturating_sub(held.len()).min(bytes.len());
+                held.extend_from_slice(&bytes[..room]);
+                Ok(bytes.len())
+            }
+            None => anstream::stderr().write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        std::io::stderr().flush()
+    }
+}
+
+/// From now on progress waits: a screen is drawn.
+pub fn hold() {
+    HELD.lock().get_or_insert_default();
+}
+
+/// What has waited is printed.
+pub fn release() {
+    if let Some(held) = HELD.lock().take() {
+        let _ = anstream::stderr().write_all(&held);
+    }
+}
+
+/// Whether results are for programs.
+pub fn is_for_programs() -> bool {
+    FOR_PROGRAMS.load(Ordering::Relaxed)
 }
 
 /// A failure.
 pub fn error(message: &str) {
     use anstyle::{AnsiColor, Style};
     let red = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
-    let _ = writeln!(anstream::stderr(), "{red}error{red:#}: {message}");
+    let _ = writeln!(Progress, "{red}error{red:#}: {message}");
+}
+
+/// Whether stderr is a terminal of any kind.
+pub fn is_stderr_terminal() -> bool {
+    use std::io::IsTerminal as _;
+    std::io::stderr().is_terminal()
 }
 
 /// Whether stderr is a terminal that can be drawn on.
 pub fn is_terminal() -> bool {
-    use std::io::IsTerminal as _;
-    std::io::stderr().is_terminal() && std::env::var_os("TERM").is_some_and(|term| term != "dumb")
+    is_stderr_terminal() && std::env::var_os("TERM").is_some_and(|term| term != "dumb")
 }
 
 /// Whether colour is wanted on stderr.

@@ -4,7 +4,7 @@
 //! Invariant: what was started for a file has ended when it returns.
 
 use crate::{
-    ask::{self, Asking},
+    ask,
     cli::RunChoice,
     connect::{self, Scene},
     exit::{Code, Failure},
@@ -125,6 +125,7 @@ pub async fn run_file(file: &Path, args: &RunChoice, stop: Stop) -> Result<Finis
 /// # Errors
 /// As [`run_file`].
 pub async fn run_variant(file: &Path, args: &RunChoice, variant: Variant<'_>, stop: Stop) -> Result<Finished, Failure> {
+    args.live.is_drawn()?;
     let scene = Scene::choose(&args.environment, file)?;
     std::fs::create_dir_all(&args.report)
         .map_err(|e| Failure::failed(format!("failed to make the directory {}: {e}", args.report.display())))?;
@@ -209,11 +210,10 @@ async fn run_on(
     if variant.quiet {
         return Ok((id, Some(run.execute().await)));
     }
-    let (live, done) = (Live::of(&run), CancellationToken::new());
+    let drawn = args.live.is_drawn().unwrap_or(false);
+    let (live, done) = (Live::of(&run, drawn), CancellationToken::new());
     let showing = tokio::spawn(live.show(done.clone()));
-    let asking = Asking::start(run.person.clone());
     let end = run.execute().await;
-    asking.end().await;
     done.cancel();
     if let Err(error) = showing.await {
         tracing::warn!(%error, "the live view ended early");

@@ -18,7 +18,7 @@ use squall_engine::{
     regression,
     report::{
         case::{self, Case, Ending},
-        github, json, junit, markdown,
+        gate as gate_page, github, json, junit, markdown,
     },
     verdict::Verdict,
 };
@@ -116,6 +116,7 @@ fn annotate(args: &Args, common: &Common, cases: &[Case]) {
 
 /// The files that were asked for, open.
 struct Results {
+    page: Sink,
     junit: Option<Sink>,
     summary: Option<Sink>,
     json: Option<Sink>,
@@ -129,7 +130,10 @@ struct Sink {
 impl Results {
     fn open(args: &Args) -> Result<Self, Failure> {
         let open = |path: &Option<PathBuf>, append| path.as_ref().map(|path| Sink::open(path, append)).transpose();
+        // Beside the reports that it leads to, unless it shall be somewhere else.
+        let page = args.html.clone().unwrap_or_else(|| args.choice.report.join("gate.html"));
         Ok(Self {
+            page: Sink::open(&page, false)?,
             junit: open(&args.junit, false)?,
             summary: open(&args.summary, true)?,
             json: open(&args.json, false)?,
@@ -137,6 +141,11 @@ impl Results {
     }
 
     fn write(self, cases: &[Case]) -> Result<(), Failure> {
+        let directory = self.page.path.parent().unwrap_or(Path::new("")).to_owned();
+        let html = gate_page::render(cases, &directory).map_err(|error| Failure::failed(error.to_string()))?;
+        let path = self.page.path.clone();
+        self.page.write(&html)?;
+        output::progress(&format!("page     {}", path.display()));
         if let Some(sink) = self.junit {
             let xml = junit::render(cases).map_err(|error| Failure::failed(error.to_string()))?;
             sink.write(&xml)?;

@@ -121,10 +121,11 @@ fn details(case: &Case) -> Vec<Block> {
     match &case.ending {
         Ending::Ran { record, regressions, .. } => {
             let end = record.end.as_ref();
-            let mut blocks = vec![Block::text(record.start.hypothesis.clone())];
+            let mut blocks = vec![Block::text(&record.start.hypothesis)];
             let reasons = end.map_or(&[][..], |end| &end.reasons).iter().chain(regressions);
-            blocks.extend(reasons.map(|reason| Block::text(format!("– {}", reason.replace('`', "")))));
+            blocks.push(Block::list(reasons));
             let rows = end.map_or(&[][..], |end| &end.rows).iter().filter(|row| row.outcome != Outcome::Held);
+            let rows_left = rows.clone().next().is_some();
             let heads = ["Probe", "Promise", "When", "Measured", "Samples"];
             let table = rows.fold(Table::new("The checks that did not hold.", &heads), |table, row| {
                 let tone = if row.outcome == Outcome::Broken { Tone::Bad } else { Tone::Unsure };
@@ -136,7 +137,9 @@ fn details(case: &Case) -> Vec<Block> {
                     Cell::new(row.samples.to_string()),
                 ])
             });
-            blocks.push(table.into());
+            if rows_left {
+                blocks.push(table.into());
+            }
             blocks
         }
         Ending::Prevented { message, mistakes, .. } if mistakes.is_empty() => {

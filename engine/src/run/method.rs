@@ -25,6 +25,7 @@ pub async fn carry_out(run: &Run, baseline: &Baseline) {
 
 async fn in_order(run: &Run, steps: &[Step], baseline: &Baseline) -> Flow {
     for step in steps {
+        run.gate.pass(step.name(), &run.log, &run.stop).await;
         if run.stop.is_stopped() {
             return Flow::Break(());
         }

@@ -12,6 +12,7 @@
 pub mod action;
 pub mod baseline;
 pub mod choose;
+pub mod gate;
 mod guard;
 pub mod heal;
 mod inject;
@@ -43,6 +44,7 @@ use crate::{
 };
 use baseline::Baseline;
 use futures::FutureExt;
+use gate::Gate;
 use lease::{HeldLease, Leases};
 use log::Log;
 use outputs::Outputs;
@@ -114,6 +116,8 @@ pub struct Run {
     pub recorder: Arc<Recorder>,
     /// The switch that stops it.
     pub stop: Stop,
+    /// Where a person may make it wait.
+    pub gate: Gate,
     leases: BTreeMap<String, HeldLease>,
     faults: parking_lot::Mutex<Vec<FaultRecord>>,
     findings: parking_lot::Mutex<Vec<Finding>>,
@@ -164,6 +168,7 @@ pub async fn prepare(setup: Setup) -> Result<Run, PrepareError> {
         log,
         recorder,
         stop,
+        gate: Gate::default(),
         leases,
         faults: Default::default(),
         findings: Default::default(),

@@ -3,7 +3,7 @@
 //! Neighbour: `mod` renders them; `heat` and `plot` are kinds of block of their own.
 //! Invariant: a link leads to a path and never to another scheme, whatever a file is called.
 
-use super::{HeatMap, Plot, Tone, plot};
+use super::{HeatMap, Part, Plot, Tone, parts, plot};
 use serde::Serialize;
 
 /// One thing under a heading.
@@ -13,7 +13,12 @@ pub enum Block {
     /// A paragraph.
     Text {
         /// Its text.
-        text: String,
+        text: Vec<Part>,
+    },
+    /// Sentences, one below the other.
+    List {
+        /// The sentences.
+        items: Vec<Vec<Part>>,
     },
     /// A table.
     Table(Table),
@@ -36,10 +41,16 @@ pub enum Block {
 }
 
 impl Block {
-    /// A paragraph.
+    /// A paragraph, in which backticks mark code.
     #[must_use]
-    pub fn text(text: impl Into<String>) -> Self {
-        Self::Text { text: text.into() }
+    pub fn text(text: impl AsRef<str>) -> Self {
+        Self::Text { text: parts(text.as_ref()) }
+    }
+
+    /// Sentences one below the other, in which backticks mark code.
+    #[must_use]
+    pub fn list<T: AsRef<str>>(items: impl IntoIterator<Item = T>) -> Self {
+        Self::List { items: items.into_iter().map(|item| parts(item.as_ref())).collect() }
     }
 
     /// Charts on one card; those without a single value are left out.
@@ -99,7 +110,7 @@ impl Table {
 /// A cell of a table.
 #[derive(Debug, Clone, Serialize)]
 pub struct Cell {
-    text: String,
+    text: Vec<Part>,
     note: String,
     tone: Option<Tone>,
     sign: &'static str,
@@ -108,10 +119,10 @@ pub struct Cell {
 }
 
 impl Cell {
-    /// A cell with this text.
+    /// A cell with this text, in which backticks mark code.
     #[must_use]
-    pub fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into(), note: String::new(), tone: None, sign: "", href: None, code: false }
+    pub fn new(text: impl AsRef<str>) -> Self {
+        Self { text: parts(text.as_ref()), note: String::new(), tone: None, sign: "", href: None, code: false }
     }
 
     /// With what is said under it, smaller.

@@ -22,7 +22,8 @@ use crate::verdict::Verdict;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, syntax::SyntaxConfig, value::Serde};
 use serde::Serialize;
 
-const TEMPLATES: [(&str, &str); 6] = [
+const TEMPLATES: [(&str, &str); 7] = [
+    ("parts.html", include_str!("parts.html")),
     ("shell.html", include_str!("shell.html")),
     ("chart.html", include_str!("chart.html")),
     ("run.html", include_str!("run.html")),
@@ -126,9 +127,14 @@ pub(super) struct Lead {
 
 /// A piece of a sentence: what stands between backticks is code.
 #[derive(Debug, Clone, Serialize)]
-pub(super) struct Part {
+pub struct Part {
     text: String,
     code: bool,
+}
+
+fn parts(sentence: &str) -> Vec<Part> {
+    let parts = sentence.split('`').enumerate().filter(|(_, text)| !text.is_empty());
+    parts.map(|(number, text)| Part { text: text.to_owned(), code: number % 2 == 1 }).collect()
 }
 
 /// A figure at a glance.
@@ -157,8 +163,7 @@ impl Shell {
     }
 
     pub(super) fn reason(&mut self, sentence: &str) {
-        let parts = sentence.split('`').enumerate();
-        self.reasons.push(parts.map(|(number, text)| Part { text: text.to_owned(), code: number % 2 == 1 }).collect());
+        self.reasons.push(parts(sentence));
     }
 }
 
