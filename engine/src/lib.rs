@@ -19,6 +19,7 @@ pub mod environment;
 pub mod event;
 pub mod experiment;
 mod fetch;
+pub mod first;
 pub mod inline;
 pub mod journal;
 pub mod judge;

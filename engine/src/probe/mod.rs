@@ -16,7 +16,7 @@ mod command;
 mod growth;
 mod http;
 mod metrics;
-mod prom;
+pub(crate) mod prom;
 mod tcp;
 
 pub(crate) use command::CommandProbe;
