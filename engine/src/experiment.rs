@@ -113,25 +113,14 @@ impl std::fmt::Debug for Secrets {
 /// An open-loop load: requests start on schedule whether or not earlier ones have come back.
 #[derive(Debug, Clone)]
 pub struct TrafficPlan {
-    /// Requests a second, all together; the highest, where there are stages.
+    /// Requests a second, all together.
     pub rate: f64,
-    /// Rates one after the other, from the start; the last one stays. Empty: `rate` for good.
-    pub stages: Vec<RateStage>,
     /// Connections at most; a request that finds none free waits, and the wait counts.
     pub clients: usize,
     /// A request that takes longer has failed.
     pub timeout: Duration,
     /// What is sent, chosen by weight.
     pub requests: Vec<RequestPlan>,
-}
-
-/// A rate, and for how long.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct RateStage {
-    /// Requests a second, all together.
-    pub rate: f64,
-    /// How long; the last stage stays however long it says.
-    pub length: Duration,
 }
 
 /// One kind of request in the load. Its series is `traffic.NAME`.

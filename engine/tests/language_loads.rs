@@ -6,7 +6,7 @@ mod language_support;
 
 use language_support::{EXAMPLE, Loader, changed, loaded, small};
 use squall_engine::{
-    experiment::{AbortRow, CommandRead, MetricsRead, ProbeKind, RateStage, Step, When},
+    experiment::{AbortRow, CommandRead, MetricsRead, ProbeKind, Step, When},
     sample::Metric,
 };
 use squall_wire::FaultKind;
@@ -21,7 +21,7 @@ fn the_example_of_the_documentation_loads_as_written() {
     assert_eq!(experiment.variables["delay"], "800ms");
     assert_eq!(experiment.source.text, EXAMPLE);
     let traffic = experiment.traffic.unwrap();
-    assert_eq!((traffic.rate, traffic.stages.as_slice(), traffic.clients), (200.0, &[][..], 64));
+    assert_eq!((traffic.rate, traffic.clients), (200.0, 64));
     assert_eq!(traffic.requests[0].url.to_string(), "http://127.0.0.1:8080/products/{{ random(1, 500) }}");
     assert_eq!(
         (traffic.requests[1].method.as_str(), traffic.requests[1].expect.status.as_slice()),
@@ -46,15 +46,6 @@ fn the_example_of_the_documentation_loads_as_written() {
     assert!(matches!(experiment.abort_when[2], AbortRow::Silent(span) if span == Duration::from_secs(5)));
     assert_eq!(experiment.recovery.within, Duration::from_secs(10));
     assert_eq!(experiment.lease, Duration::from_secs(10));
-}
-
-#[test]
-fn a_load_by_stages_has_their_rates_and_the_last_one_stays() {
-    let text = changed("rate: 10/s", "stages: [{rate: 100/s, for: 5s}, {rate: 300/s, for: 1m}, {rate: 60/m}]");
-    let traffic = loaded(&text).traffic.unwrap();
-    let stage = |rate, seconds| RateStage { rate, length: Duration::from_secs(seconds) };
-    assert_eq!(traffic.stages[..2], [stage(100.0, 5), stage(300.0, 60)]);
-    assert_eq!((traffic.stages[2].rate, traffic.rate), (1.0, 300.0));
 }
 
 #[test]

@@ -158,25 +158,6 @@ fn the_load_is_checked() {
 }
 
 #[test]
-fn stages_of_the_load_are_checked() {
-    for (stages, words) in [
-        ("rate: 5/s, stages: [{rate: 5/s}]", "`rate` or `stages`, not both"),
-        ("stages: []", "the load has no stages"),
-        ("stages: [{rate: 5/s}, {rate: 6/s}]", "`for` is missing here"),
-        ("stages: [{for: 5s}]", "`rate` is missing here"),
-        ("stages: [{rate: 0/s, for: 5s}]", "a rate of 0/s cannot be"),
-        ("stages: [{rate: 5/s, for: 0s}]", "`for` cannot be"),
-        ("clients: 5", "`rate` is missing here"),
-    ] {
-        let told = told(&changed(
-            "traffic: {rate: 10/s, requests: [{name: home, get: http://127.0.0.1:1/}]}",
-            &format!("traffic: {{{stages}, requests: [{{name: home, get: 'http://127.0.0.1:1/'}}]}}"),
-        ));
-        assert!(told.contains(words), "{stages}: {told}");
-    }
-}
-
-#[test]
 fn probes_are_checked() {
     assert_snapshot!(told(&small(
         "probes:

@@ -43,7 +43,7 @@ fn request(name: &str, url: &str) -> RequestPlan {
 }
 
 fn plan(rate: f64, clients: usize, timeout: Duration, requests: Vec<RequestPlan>) -> TrafficPlan {
-    TrafficPlan { rate, stages: vec![], clients, timeout, requests }
+    TrafficPlan { rate, clients, timeout, requests }
 }
 
 /// Serves the router on a free loopback port, as long as the tasks live.

@@ -11,11 +11,9 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TrafficDoc {
-    /// Requests a second, all together. Exactly one of `rate` and `stages` is given.
+    /// Requests a second, all together.
+    #[schemars(required)]
     pub rate: Option<RequestRate>,
-    /// Rates one after the other, from the start of the load, which is that of the baseline; the last one stays.
-    #[schemars(length(min = 1))]
-    pub stages: Option<Vec<StageDoc>>,
     /// Connections at most; a request that finds none free waits, and the wait counts. 64 when absent.
     #[schemars(range(min = 1, max = 10000))]
     pub clients: Option<u64>,
@@ -24,18 +22,6 @@ pub struct TrafficDoc {
     /// What is sent, chosen by weight.
     #[schemars(required, length(min = 1))]
     pub requests: Option<Vec<RequestDoc>>,
-}
-
-/// A rate, and for how long.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct StageDoc {
-    /// Requests a second, all together.
-    #[schemars(required)]
-    pub rate: Option<RequestRate>,
-    /// How long; the last stage may leave it out, for it stays.
-    #[serde(rename = "for")]
-    pub length: Option<Span>,
 }
 
 /// One kind of request in the load, measured as `traffic.NAME`. Exactly one of `get`, `post`, `put`, `patch`, `delete`

@@ -13,7 +13,7 @@ mod text;
 
 pub use measure::{
     AgentProbeDoc, CommandProbeDoc, CommandReadDoc, ExpectDoc, HttpProbeDoc, MetricsProbeDoc, ProbeDoc, RequestDoc,
-    StageDoc, TcpProbeDoc, TrafficDoc,
+    TcpProbeDoc, TrafficDoc,
 };
 pub use method::{AgentsDoc, InjectDoc, StepDoc};
 pub use rows::{AbortDoc, SteadyDoc};

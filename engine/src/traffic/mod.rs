@@ -54,7 +54,7 @@ pub async fn run(plan: TrafficPlan, seed: u64, recorder: Arc<Recorder>, stop: Ca
     run_at(plan, rate, seed, recorder, stop).await;
 }
 
-/// The same, at a rate that can be changed meanwhile; a load by stages keeps to those.
+/// The same, at a rate that can be changed meanwhile.
 ///
 /// # Panics
 /// As [`run`].
@@ -88,8 +88,7 @@ async fn carry_out(
 ) {
     // What waits is bounded by the most that comes.
     plan.rate = rate.most();
-    let schedule = Schedule::new(rate, &plan.requests, seed).map(|schedule| schedule.by_stages(&plan.stages));
-    let Some(schedule) = schedule else {
+    let Some(schedule) = Schedule::new(rate, &plan.requests, seed) else {
         tracing::warn!("the traffic has nothing to send: its rate or all its weights are 0");
         return;
     };

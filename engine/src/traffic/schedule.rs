@@ -4,7 +4,7 @@
 //! Invariant: request n is due n / rate after the start, or after the last change of the rate, computed from n, so that
 //! nothing adds up over a long load.
 
-use crate::experiment::{RateStage, RequestPlan};
+use crate::experiment::RequestPlan;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::{
@@ -48,20 +48,10 @@ impl Rate {
     }
 }
 
-/// When a stage begins, and the number of the request that is due then (a fraction of it may be).
-#[derive(Debug, Clone, Copy)]
-struct Begins {
-    after: f64,
-    number: f64,
-    rate: f64,
-}
-
-/// A rate that is constant until it is changed, or that changes by stages, and a weighted choice for each request.
+/// A rate that is constant until it is changed, and a weighted choice for each request.
 #[derive(Debug, Clone)]
 pub(super) struct Schedule {
     switch: Rate,
-    /// In order; empty without stages.
-    stages: Vec<Begins>,
     /// The rate since `from`.
     rate: f64,
     /// When it last changed.
@@ -98,27 +88,7 @@ impl Schedule {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         // Templates draw from stream 0 of the same seed: which request is sent must say nothing about what is in it.
         rng.set_stream(1);
-        sends.then_some(Self { switch, stages: Vec::new(), rate, from: Duration::ZERO, sums, rng, next: 0 })
-    }
-
-    /// The same, at the rates of these stages; without any, as it was.
-    pub(super) fn by_stages(mut self, stages: &[RateStage]) -> Self {
-        let begin = |(after, number): &mut (f64, f64), stage: &RateStage| {
-            let begins = Begins { after: *after, number: *number, rate: stage.rate };
-            *after += stage.length.as_secs_f64();
-            *number += stage.rate * stage.length.as_secs_f64();
-            Some(begins)
-        };
-        self.stages = stages.iter().scan((0.0, 0.0), begin).collect();
-        self
-    }
-
-    /// When the request of this number is due by the stages, if there are any: when their rates, summed up since the start,
-    /// reach the number.
-    fn staged(&self, number: f64) -> Option<Duration> {
-        let stage = self.stages.partition_point(|stage| stage.number <= number).saturating_sub(1);
-        let Begins { after, number: first, rate } = self.stages.get(stage)?;
-        Some(Duration::try_from_secs_f64(after + (number - first) / rate).unwrap_or(Duration::MAX))
+        sends.then_some(Self { switch, rate, from: Duration::ZERO, sums, rng, next: 0 })
     }
 
     fn choose(&mut self) -> usize {
@@ -133,10 +103,6 @@ impl Iterator for Schedule {
     type Item = Due;
 
     fn next(&mut self) -> Option<Due> {
-        if let Some(after) = self.staged(self.next as f64) {
-            self.next += 1;
-            return Some(Due { after, kind: self.choose() });
-        }
         let rate = self.switch.get();
         let changed = rate != self.rate && rate.is_finite() && rate > 0.0;
         let into = |turns: u64, rate: f64| Duration::try_from_secs_f64(turns as f64 / rate).unwrap_or(Duration::MAX);
@@ -155,7 +121,7 @@ impl Iterator for Schedule {
 mod tests {
     use super::{Due, Rate, Schedule};
     use crate::{
-        experiment::{Expect, RateStage, RequestPlan},
+        experiment::{Expect, RequestPlan},
         template::Template,
     };
     use std::time::Duration;
@@ -203,21 +169,6 @@ mod tests {
         assert_eq!(count(0) + count(2), 10_000);
         assert_eq!(draw(5), draw(5));
         assert_ne!(draw(5), draw(6));
-    }
-
-    #[test]
-    fn stages_follow_one_another_and_the_last_one_stays() {
-        let stage = |rate, seconds| RateStage { rate, length: Duration::from_secs(seconds) };
-        let stages = [stage(10.0, 5), stage(100.0, 2), stage(0.5, 1)];
-        let schedule = Schedule::new(Rate::new(100.0, 100.0), &[request(1)], 1).unwrap().by_stages(&stages);
-        let count = |from: u64, to: u64| {
-            let within = Duration::from_secs(from)..Duration::from_secs(to);
-            schedule.clone().take(1000).filter(|due| within.contains(&due.after)).count()
-        };
-        assert_eq!([count(0, 5), count(5, 7), count(7, 107)], [50, 200, 50]);
-        let times: Vec<_> = schedule.clone().take(400).map(|due| due.after).collect();
-        assert!(times.is_sorted());
-        assert_eq!(times[50], Duration::from_secs(5));
     }
 
     #[test]

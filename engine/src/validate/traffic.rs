@@ -2,8 +2,8 @@
 
 use super::{Check, forms};
 use crate::{
-    document::{ExpectDoc, OneOrMore, RequestDoc, RequestRate, StageDoc, Text, TrafficDoc},
-    experiment::{Expect, RateStage, RequestPlan, TrafficPlan},
+    document::{ExpectDoc, OneOrMore, RequestDoc, Text, TrafficDoc},
+    experiment::{Expect, RequestPlan, TrafficPlan},
     template::Template,
     yaml::{Mark, Spot},
 };
@@ -19,7 +19,7 @@ impl Check<'_, '_, '_> {
     pub(super) fn traffic(&mut self) -> Option<TrafficPlan> {
         let doc = self.doc.traffic.as_ref()?;
         let spot = self.root.key("traffic");
-        let (rate, stages) = self.rates(doc, spot);
+        let rate = self.rate(doc, spot);
         let clients = doc.clients.unwrap_or(DEFAULT_CLIENTS);
         if !(1..=MOST_CLIENTS).contains(&clients) {
             let told = self.report.error(spot.key("clients").mark(), format!("{clients} clients cannot be"));
@@ -29,57 +29,17 @@ impl Check<'_, '_, '_> {
         let given = doc.timeout.map(Span::get);
         let timeout = self.duration(spot.key("timeout"), "timeout", given, &range).unwrap_or(DEFAULT_TIMEOUT);
         let requests = self.requests(doc, spot);
-        Some(TrafficPlan { rate, stages, clients: clients as usize, timeout, requests })
+        Some(TrafficPlan { rate, clients: clients as usize, timeout, requests })
     }
 
-    /// The highest rate, and the stages if it changes.
-    fn rates(&mut self, doc: &TrafficDoc, spot: Spot<'_>) -> (f64, Vec<RateStage>) {
-        match (doc.rate, &doc.stages) {
-            (Some(_), Some(_)) => {
-                let related = spot.key("rate").key_mark();
-                let message = "a load has one rate or rates by stages: `rate` or `stages`, not both";
-                self.report.error(spot.key("stages").key_mark(), message).related(related, "the other is here");
-                (0.0, Vec::new())
-            }
-            (Some(rate), None) => (self.rate(rate, spot.key("rate")), Vec::new()),
-            (None, None) => {
-                self.missing(spot, "rate", "write so many requests a second: `rate: 200/s`");
-                (0.0, Vec::new())
-            }
-            (None, Some(stages)) => {
-                let list = spot.key("stages");
-                if stages.is_empty() && !list.node().has_lost() {
-                    let told = self.report.error(list.mark(), "the load has no stages");
-                    told.expected("at least one: `stages: [{rate: 100/s, for: 5s}, {rate: 300/s}]`");
-                }
-                let last = stages.len().saturating_sub(1);
-                let stage = |(index, doc)| self.stage(doc, list.item(index), index == last);
-                let stages: Vec<RateStage> = stages.iter().enumerate().map(stage).collect();
-                (stages.iter().map(|stage| stage.rate).fold(0.0, f64::max), stages)
-            }
-        }
-    }
-
-    fn stage(&mut self, doc: &StageDoc, spot: Spot<'_>, last: bool) -> RateStage {
-        let rate = match doc.rate {
-            Some(rate) => self.rate(rate, spot.key("rate")),
-            None => {
-                self.missing(spot, "rate", "write so many requests a second: `rate: 200/s`");
-                0.0
-            }
+    fn rate(&mut self, doc: &TrafficDoc, spot: Spot<'_>) -> f64 {
+        let Some(rate) = doc.rate else {
+            self.missing(spot, "rate", "write so many requests a second: `rate: 200/s`");
+            return 0.0;
         };
-        let range = Duration::from_millis(1)..=Duration::from_secs(24 * 3600);
-        let length = self.duration(spot.key("for"), "for", doc.length.map(Span::get), &range);
-        if length.is_none() && !last && !spot.node().had("for") {
-            self.missing(spot, "for", "only the last stage may leave it out, for it stays: write `for: 5s`");
-        }
-        RateStage { rate, length: length.unwrap_or(Duration::MAX) }
-    }
-
-    fn rate(&mut self, rate: RequestRate, spot: Spot<'_>) -> f64 {
         let rate = rate.per_second();
         if !(rate > 0.0 && rate <= FASTEST) {
-            let told = self.report.error(spot.mark(), format!("a rate of {rate}/s cannot be"));
+            let told = self.report.error(spot.key("rate").mark(), format!("a rate of {rate}/s cannot be"));
             told.expected(format!("more than 0/s, at most {FASTEST}/s"));
         }
         rate

@@ -5,7 +5,7 @@
 //! evicted by `retain_recent`. Orders in all have a bucket with reservations (`token_bucket.rs`), calls to payment an
 //! even pace (`leaky_bucket.rs`), wrong admin tokens a sliding window (`sliding_window.rs`).
 //!
-//! A client is who `X-Client-Id` says, else its address. Behind a gateway that header is what the gateway has
+//! A client is who `X-Client-Id` says, else its address, which may do more. Behind a gateway that header is what the gateway has
 //! established; made-up names get at most `clients` buckets, beyond which names are not believed and addresses count.
 //!
 //! Invariant: at most about `clients` names are held, and only of the last seconds.
@@ -30,6 +30,9 @@ pub struct RateConfig {
     pub client: u32,
     /// And so many at once.
     pub client_burst: u32,
+    /// Requests of one address a second, and so many at once, of those who do not say who they are: many customers may be
+    /// behind it.
+    pub address: u32,
     /// Clients with a limit of their own, at most.
     pub clients: usize,
     /// Orders a second in all.
@@ -47,6 +50,7 @@ impl Default for RateConfig {
         Self {
             client: 300,
             client_burst: 600,
+            address: 6000,
             clients: 10_000,
             orders: 300,
             orders_burst: 300,
@@ -74,6 +78,7 @@ pub(crate) struct Limited {
 /// The limits at the door; absent when the pattern is switched off.
 pub(crate) struct RateLimits {
     clients: DefaultKeyedRateLimiter<Client>,
+    addresses: DefaultKeyedRateLimiter<Client>,
     most: usize,
     orders: TokenBucket,
     order_wait: Duration,
@@ -88,6 +93,7 @@ impl RateLimits {
         let quota = Quota::per_second(at_least_one(config.client)).allow_burst(at_least_one(config.client_burst));
         Self {
             clients: RateLimiter::keyed(quota),
+            addresses: RateLimiter::keyed(Quota::per_second(at_least_one(config.address))),
             most: config.clients,
             orders: TokenBucket::new(f64::from(config.orders.max(1)), config.orders_burst),
             order_wait: config.order_wait,
@@ -97,7 +103,8 @@ impl RateLimits {
     /// Takes a token of the client's.
     pub(crate) fn client(&self, headers: &HeaderMap, address: Option<IpAddr>) -> Result<(), Limited> {
         let client = self.who(headers, address);
-        self.clients.check_key(&client).map_err(|early| {
+        let limiter = if matches!(client, Client::Named(_)) { &self.clients } else { &self.addresses };
+        limiter.check_key(&client).map_err(|early| {
             let retry_after = early.wait_time_from(DefaultClock::default().now());
             Limited { limiter: "client", retry_after }
         })
@@ -121,9 +128,11 @@ impl RateLimits {
 
     /// Forgets the clients that have been idle for so long that their buckets are full; how many are left.
     pub(crate) fn evict(&self) -> usize {
-        self.clients.retain_recent();
-        self.clients.shrink_to_fit();
-        self.clients.len()
+        for limiter in [&self.clients, &self.addresses] {
+            limiter.retain_recent();
+            limiter.shrink_to_fit();
+        }
+        self.clients.len() + self.addresses.len()
     }
 }
 
@@ -138,7 +147,7 @@ mod tests {
     }
 
     fn slow() -> RateConfig {
-        RateConfig { client: 1, client_burst: 5, clients: 100, ..RateConfig::default() }
+        RateConfig { client: 1, client_burst: 5, address: 5, clients: 100, ..RateConfig::default() }
     }
 
     fn here() -> Option<IpAddr> {
