@@ -50,6 +50,15 @@ async fn hit_and_spared_are_counted_apart_and_only_the_hit_ones_are_slow() {
     assert_eq!(hit["bytes_downstream"], hits * 5);
     assert!(millis(&hit["first_byte"]["p50"]) >= 300 && millis(&hit["duration"]["p50"]) >= 300, "{hit}");
     assert!(millis(&spared["first_byte"]["p50"]) < 300, "{spared}");
+    assert!(hit["first_byte"].get("times").is_none(), "{hit}");
+    let (_, whole) = agent.get(&format!("{path}&times=true")).await;
+    let whole = proxy(&whole, "db");
+    let times =
+        |group: &str| -> Vec<[u64; 2]> { serde_json::from_value(whole[group]["first_byte"]["times"].clone()).unwrap() };
+    assert!(whole["all"]["first_byte"].get("times").is_none(), "those of both groups are all");
+    assert!(times("hit").iter().all(|[micros, _]| *micros >= 300_000), "{whole}");
+    assert_eq!(times("hit").iter().map(|[_, count]| count).sum::<u64>(), hits);
+    assert_eq!(times("spared").iter().map(|[_, count]| count).sum::<u64>(), spares);
 }
 
 /// Answers each request of a connection with 200, or with 500 where the path has it.

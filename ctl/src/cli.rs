@@ -2,9 +2,11 @@
 
 mod by_hand;
 mod explore;
+mod load;
 
 pub use by_hand::{AgentChoice, Agents, AgentsCommand, FaultCommand, Halt, Heal, ProxyCommand, TlsChoice};
-pub use explore::Matrix;
+pub use explore::{Compare, Limit, Man, Matrix};
+pub use load::{Init, Load};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -68,6 +70,8 @@ pub enum Command {
     Gate(Gate),
     /// Every proxy against a set of faults, or experiments without each pattern of the shop: a table of what holds
     Matrix(Matrix),
+    /// Find the largest value of a variable at which the hypothesis still holds
+    Limit(Limit),
     /// Do everything but the injection, and show what would be touched, when and for how long
     Plan(Plan),
     /// Check files and report every mistake
@@ -98,12 +102,20 @@ pub enum Command {
     History(History),
     /// Show one run of the journal
     Show(Show),
+    /// Two runs of the journal over each other: what changed, and whether it is more than noise
+    Compare(Compare),
     /// Render a run of the journal again
     Report(Report),
+    /// Look at an agent and a service, measure a baseline, and write a first experiment
+    Init(Init),
+    /// The load generator alone; with --find-limit the rate at which a service breaks
+    Load(Load),
     /// Start the sandbox (an agent, the shop, its dependencies) and leave it running
     Sandbox(Sandbox),
     /// After a crash: heal what dead runs may have left, and close them
     Recover(Recover),
+    /// Print a manual page, or write all of them into a directory
+    Man(Man),
     /// Print a completion script for a shell
     Completions {
         /// The shell

@@ -160,6 +160,7 @@ fn of_agent() -> Vec<Call> {
             )
             .query::<String>("proxy", "These proxies only, with commas between them; all when absent.")
             .query::<Mark>("since", "Count from this mark; from the beginning of each proxy when absent.")
+            .query::<bool>("times", "Of those hit and those spared, tell every time that occurred; not when absent.")
             .answers::<Traffic>(200, "What they saw, and a mark from which to count the next time.")
             .refuses(&[404, 410]),
         Call::new(Method::GET, "/v1/events", "followEvents", Tag::Agent, events::follow)

@@ -7,7 +7,7 @@
 use crate::{
     event::{Event, What},
     experiment::Secrets,
-    record::{AbortRecord, AgentRecord, FaultRecord, RowResult, RunEnd, RunStart, SourceRecord},
+    record::{AbortRecord, AgentRecord, ControlRecord, FaultRecord, RowResult, RunEnd, RunStart, SourceRecord},
 };
 use squall_wire::{FaultKind, fault::GarbageStyle};
 
@@ -139,6 +139,7 @@ pub(super) fn end(secrets: &Secrets, end: &RunEnd) -> RunEnd {
             samples: _,
             outcome: _,
             limits,
+            control,
         } = row;
         clean(probe);
         clean(tolerance);
@@ -146,6 +147,13 @@ pub(super) fn end(secrets: &Secrets, end: &RunEnd) -> RunEnd {
         *measured = measured.filter(|value| value.is_finite());
         *baseline = baseline.filter(|value| value.is_finite());
         limits.retain(|limit| limit.is_finite());
+        if let Some(control) = control {
+            let ControlRecord { hit, spared, hit_samples: _, spared_samples: _, test: _, p_value, p_adjusted } =
+                control;
+            for number in [hit, spared, p_value, p_adjusted] {
+                *number = number.filter(|value| value.is_finite());
+            }
+        }
     }
     for fault in faults {
         let FaultRecord { step, agent, proxy, name, kind, shown, seed: _, from: _, to: _, hits: _ } = fault;

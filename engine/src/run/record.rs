@@ -121,14 +121,13 @@ fn aborts(row: &AbortRow) -> Vec<AbortRecord> {
             limits: Vec::new(),
         }],
         AbortRow::Breach { probe, checks, lasting } => {
-            let texts: Vec<_> = checks.iter().map(|check| format!("{} {}", check.metric, check.tolerance)).collect();
             let limits = |check: &crate::experiment::Check| -> Vec<(Metric, f64)> {
                 let limits = check.tolerance.limits(check.metric, None);
                 limits.into_iter().map(|limit| (check.metric, limit)).collect()
             };
             vec![AbortRecord {
                 probe: probe.clone(),
-                condition: format!("{} for {}", texts.join(" and "), squall_wire::Span::from(*lasting)),
+                condition: crate::judge::condition(checks, *lasting),
                 limits: checks.iter().flat_map(limits).collect(),
             }]
         }
