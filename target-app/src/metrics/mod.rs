@@ -6,7 +6,10 @@
 //! Invariant: no global state, so several shops live in one process; label values come from fixed lists, so the
 //! number of series is bounded.
 
+mod front;
+
 use crate::storage_metrics::StorageMetrics;
+pub(crate) use front::FrontMetrics;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
     metrics::{
@@ -38,6 +41,13 @@ struct Transition {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Service {
     service: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Retried {
+    service: &'static str,
+    operation: &'static str,
+    result: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -93,7 +103,7 @@ pub(crate) struct Metrics {
     registry: Registry,
     breaker_state: Family<Operation, Gauge>,
     breaker_changes: Family<Transition, Counter>,
-    retries: Family<Outcome, Counter>,
+    retries: Family<Retried, Counter>,
     shed: Family<Reason, Counter>,
     degraded: Family<Part, Counter>,
     cache: Family<Outcome, Counter>,
@@ -106,6 +116,7 @@ pub(crate) struct Metrics {
     request_time: Latencies<Route>,
     compensations: Family<Undo, Counter>,
     idempotent: Family<Outcome, Counter>,
+    pub(crate) front: FrontMetrics,
     pub(crate) storage: StorageMetrics,
 }
 
@@ -131,6 +142,7 @@ impl Metrics {
             request_time: Family::new_with_constructor(latency),
             compensations: Family::default(),
             idempotent: Family::default(),
+            front: FrontMetrics::new(),
         };
         metrics.register();
         metrics.zero();
@@ -154,6 +166,7 @@ impl Metrics {
         r.register("http_request_duration_seconds", "Time to the answer", self.request_time.clone());
         r.register("compensations", "Steps of failed orders that were undone", self.compensations.clone());
         r.register("idempotency", "Orders by what their key was", self.idempotent.clone());
+        self.front.register(r);
     }
 
     /// Series that a probe asks for before their first event begin at zero.
@@ -161,7 +174,10 @@ impl Metrics {
         for part in ["recommendations", "reviews", "facets"] {
             self.degraded.get_or_create_owned(&Part { part });
         }
-        self.shed.get_or_create_owned(&Reason { service: "shop", reason: "slots" });
+        for reason in crate::door::REASONS {
+            self.shed.get_or_create_owned(&Reason { service: "shop", reason });
+        }
+        self.front.zero();
     }
 
     pub(crate) fn breaker(&self, service: &'static str, operation: &'static str, to: &'static str, value: i64) {
@@ -171,8 +187,8 @@ impl Metrics {
         }
     }
 
-    pub(crate) fn retry(&self, service: &'static str, result: &'static str) {
-        self.retries.get_or_create(&Outcome { service, result }).inc();
+    pub(crate) fn retry(&self, service: &'static str, operation: &'static str, result: &'static str) {
+        self.retries.get_or_create(&Retried { service, operation, result }).inc();
     }
 
     pub(crate) fn shed(&self, service: &'static str, reason: &'static str) {
@@ -234,12 +250,12 @@ mod tests {
     fn names_are_those_of_the_documentation() {
         let metrics = Metrics::new();
         metrics.breaker("payment", "charges", "open", 2);
-        metrics.retry("inventory", "success");
+        metrics.retry("inventory", "reservations", "success");
         metrics.cache("reviews", "stale");
         let text = metrics.encode();
         for line in [
             r#"circuit_breaker_state{service="payment",operation="charges"} 2"#,
-            r#"retry_attempts_total{service="inventory",result="success"} 1"#,
+            r#"retry_attempts_total{service="inventory",operation="reservations",result="success"} 1"#,
             r#"load_shed_total{service="shop",reason="slots"} 0"#,
             r#"degradation_events_total{part="reviews"} 0"#,
             r#"failover_cache_total{service="reviews",result="stale"} 1"#,
