@@ -119,8 +119,8 @@ fn subject(comparison: &Comparison) -> String {
 }
 
 fn differences(comparison: &Comparison) -> Table {
-    let caption = "A change counts when it is more than three standard errors of the metric's scatter from second to \
-                   second, and large enough to be noticed.";
+    let caption = "A change counts when it is more than three standard errors of the metric's scatter from moment to \
+                   moment, and large enough to be noticed.";
     let table = Table::new(caption, &["Probe", "Metric", "When", "First", "Second", "Change"]);
     comparison.lines.iter().fold(table, |table, line| {
         let change = Cell::new(format!("{} {}", line.change.word(), by(line)));

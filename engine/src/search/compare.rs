@@ -1,7 +1,7 @@
 //! Two runs over each other: what each metric was in each window, and whether the change is more than noise. Pure.
 //!
-//! How noisy a metric is, is seen in the runs themselves: each window is cut into seconds, and the metric's scatter over
-//! them gives the error of its mean. A change counts when it is more than three of these errors, and large enough that
+//! How noisy a metric is, is seen in the runs themselves: each window is cut into moments of a second (less where it is short),
+//! and the metric's scatter over them gives the error of its mean. A change counts when it is more than three of these errors, and large enough that
 //! somebody would care. For ratios the error follows from the counts.
 //!
 //! Neighbours: `stats` measures a window, `report::compare` draws it, `regression` is the gate's simpler question.
@@ -18,10 +18,11 @@ use crate::{
 use serde::Serialize;
 use std::{borrow::Cow, ops::Range, time::Duration};
 
-/// A point of scatter: a second of samples.
+/// A point of scatter: a second of samples, or an eighth of a short window, but never less than this.
 const SECOND: Duration = Duration::from_secs(1);
-/// Fewer seconds than this say nothing about noise.
-const FEWEST: usize = 3;
+const SHORTEST: Duration = Duration::from_millis(200);
+/// Fewer points than this say nothing about noise.
+const FEWEST: usize = 4;
 /// So many standard errors are more than noise.
 const ERRORS: f64 = 3.0;
 /// A change below this share of what it was is not worth a word.
@@ -222,10 +223,10 @@ fn line(first: &RunRecord, second: &RunRecord, probe: &str, metric: Metric, when
     Some(Line { probe: probe.to_owned(), metric, when, before, after, by, noise, change })
 }
 
-/// A metric over a window: as a whole, and each second of it.
+/// A metric over a window: as a whole, and each moment of it.
 struct Window {
     whole: f64,
-    seconds: Vec<f64>,
+    moments: Vec<f64>,
     samples: usize,
 }
 
@@ -236,26 +237,27 @@ impl Window {
             return None;
         }
         let whole = measure(metric, samples, length)?;
-        let whole_seconds = length.as_secs().min(36_000);
-        let seconds = (0..whole_seconds).filter_map(|number| {
-            let from = window.start + SECOND * u32::try_from(number).ok()?;
-            let second = from..from + SECOND;
-            let inside: Vec<Sample> = samples.iter().filter(|sample| second.contains(&sample.at)).cloned().collect();
-            if inside.is_empty() && metric != Metric::Rate { None } else { measure(metric, &inside, SECOND) }
+        let width = (length / 8).clamp(SHORTEST, SECOND);
+        let count = (length.div_duration_f64(width) + 1e-9).floor().min(36_000.0) as u32;
+        let moments = (0..count).filter_map(|number| {
+            let from = window.start + width * number;
+            let moment = from..from + width;
+            let inside: Vec<Sample> = samples.iter().filter(|sample| moment.contains(&sample.at)).cloned().collect();
+            if inside.is_empty() && metric != Metric::Rate { None } else { measure(metric, &inside, width) }
         });
-        Some(Self { whole, seconds: seconds.collect(), samples: samples.len() })
+        Some(Self { whole, moments: moments.collect(), samples: samples.len() })
     }
 
-    /// The squared standard error of the mean over the seconds.
+    /// The squared standard error of the mean over the moments.
     fn error_squared(&self) -> f64 {
-        let count = self.seconds.len() as f64;
-        let mean = self.seconds.iter().sum::<f64>() / count;
-        self.seconds.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (count - 1.0) / count
+        let count = self.moments.len() as f64;
+        let mean = self.moments.iter().sum::<f64>() / count;
+        self.moments.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (count - 1.0) / count
     }
 }
 
 fn judge(metric: Metric, before: &Window, after: &Window) -> (Change, Option<f64>) {
-    if before.seconds.len() < FEWEST || after.seconds.len() < FEWEST {
+    if before.moments.len() < FEWEST || after.moments.len() < FEWEST {
         return (Change::Unknown, None);
     }
     let (error, least) = match metric.kind() {
