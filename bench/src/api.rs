@@ -8,7 +8,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::{Method, Request, body::Bytes, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
 use serde::{Serialize, de::DeserializeOwned};
-use squall_wire::{FaultInfo, FaultName, FaultSpec, Healed, ProxyInfo, ProxyName, ProxySpec};
+use squall_wire::{FaultInfo, FaultName, FaultSpec, Healed, ProxyInfo, ProxyList, ProxyName, ProxySpec};
 use std::{
     net::SocketAddr,
     time::{Duration, Instant},
@@ -56,8 +56,8 @@ impl Api<'_> {
 
     /// How many faults the agent has.
     pub(crate) fn faults(&self) -> Result<usize, BenchError> {
-        let timed: Timed<Vec<ProxyInfo>> = self.call(Method::GET, "/v1/proxies", None::<&()>)?;
-        Ok(timed.answer.iter().map(|proxy| proxy.faults.len()).sum())
+        let timed: Timed<ProxyList> = self.call(Method::GET, "/v1/proxies", None::<&()>)?;
+        Ok(timed.answer.proxies.iter().map(|proxy| proxy.faults.len()).sum())
     }
 
     /// Removes a fault.

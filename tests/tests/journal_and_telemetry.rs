@@ -61,6 +61,7 @@ fn a_database_that_crashes_in_the_middle_changes_no_verdict_and_has_everything_a
     let report = report.map(|one| one.path()).find(|path| path.extension().is_some_and(|end| end == "html")).unwrap();
     let report = std::fs::read_to_string(report).unwrap();
     assert!(!report.contains("hunter2"));
+    assert!(report.contains("journal is away"), "{}", running.log());
 
     let refused = run(&world, &journal, &file).output().unwrap();
     assert_eq!(refused.status.code(), Some(7), "{}", said(&refused));

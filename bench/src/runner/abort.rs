@@ -115,7 +115,7 @@ fn experiment(agents: usize, server: SocketAddr) -> Result<Experiment, BenchErro
          method:\n  - parallel:\n{steps}\
          blast_radius: {{proxies: [idle-0], percent: 100, duration: 2m}}\n\
          abort_when:\n  - {{probe: alive, status: \"!= 200\", for: 100ms}}\n\
-         baseline: 500ms\nrecovery: {{within: 1s, hold: 100ms}}\n"
+         baseline: 1s\nrecovery: {{within: 1s, hold: 500ms}}\n"
     );
     parse(&text)
 }

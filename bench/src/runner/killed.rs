@@ -26,7 +26,7 @@ const EXPERIMENT: &str = "version: 1\nname: killed\nhypothesis: What dies is hea
     steady_state:\n  - {probe: alive, value: \"== 0\", when: [after]}\n\
     method:\n  - {inject: {proxy: idle-0, fault: {latency: {delay: 1s}}}, for: 60s}\n\
     blast_radius: {proxies: [idle-0], percent: 100, duration: 2m}\n\
-    lease: 2s\nbaseline: 500ms\nrecovery: {within: 1s, hold: 100ms}\n";
+    lease: 2s\nbaseline: 1s\nrecovery: {within: 1s, hold: 500ms}\n";
 
 pub(super) fn measure(runtime: &Runtime, squall: &Path, sizes: &Sizes, table: &mut Table) -> Result<(), BenchError> {
     let mut took = Vec::with_capacity(sizes.kills);
