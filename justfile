@@ -19,6 +19,10 @@ run experiment="payment-slow":
 bench:
     cargo run --profile dist -p squall-bench
 
+# What the shop's patterns gain and cost, written to docs/shop-figures.md; on a quiet machine.
+bench-shop:
+    cargo run --profile dist -p squall-bench -- shop --markdown docs/shop-figures.md
+
 # Every fuzz target for so many seconds.
 fuzz seconds="180":
     fuzz/run {{seconds}}

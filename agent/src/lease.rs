@@ -107,13 +107,6 @@ impl LeaseBook {
         self.leases.remove(id).ok_or_else(|| Refusal::no_lease(id))
     }
 
-    /// A proxy is gone: no lease holds it any longer.
-    pub(crate) fn forget_proxy(&mut self, proxy: &ProxyName) {
-        for held in self.leases.values_mut() {
-            held.proxies.remove(proxy);
-        }
-    }
-
     /// The lease that holds a proxy.
     pub(crate) fn holder(&self, proxy: &ProxyName) -> Option<&LeaseId> {
         self.leases.iter().find(|(_, held)| held.proxies.contains(proxy)).map(|(id, _)| id)

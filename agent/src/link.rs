@@ -164,6 +164,7 @@ impl Link {
     pub(crate) async fn run(&mut self, source: Peer<'_>, sink: Peer<'_>, between: &Between) -> Ending {
         // Of which plan the source knows; the first one is empty.
         let mut sifted = 0;
+        self.membership.set_sifted(self.upstream, sifted);
         loop {
             if self.moved >= TURN {
                 // Waiting for a socket takes a turn away now and then, but by the call, however much a call moves.
@@ -175,6 +176,7 @@ impl Link {
             if sifted != self.seen {
                 sifted = self.seen;
                 self.sieve.follow(&self.membership.plan(), self.upstream, source.stream());
+                self.membership.set_sifted(self.upstream, sifted);
             }
             self.drain_conduit(between, now);
             self.pipeline.advance(now);

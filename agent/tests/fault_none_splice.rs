@@ -4,7 +4,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+#[path = "support/common.rs"]
 mod common;
+#[path = "support/hurt.rs"]
+mod hurt;
 
 use common::{PATIENCE, Rig, expect_reset, read_all, until};
 use std::{

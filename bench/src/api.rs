@@ -54,6 +54,12 @@ impl Api<'_> {
         self.call(Method::POST, &format!("/v1/proxies/{proxy}/faults"), Some(spec))
     }
 
+    /// How many faults the agent has.
+    pub(crate) fn faults(&self) -> Result<usize, BenchError> {
+        let timed: Timed<Vec<ProxyInfo>> = self.call(Method::GET, "/v1/proxies", None::<&()>)?;
+        Ok(timed.answer.iter().map(|proxy| proxy.faults.len()).sum())
+    }
+
     /// Removes a fault.
     pub(crate) fn remove_fault(&self, proxy: &ProxyName, fault: &FaultName) -> Result<Timed<Healed>, BenchError> {
         self.call(Method::DELETE, &format!("/v1/proxies/{proxy}/faults/{fault}"), None::<&()>)

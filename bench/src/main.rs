@@ -22,6 +22,7 @@ mod peers;
 mod pinned;
 mod process;
 mod report;
+mod runner;
 mod scale;
 mod shop;
 mod stamped;
@@ -75,6 +76,21 @@ enum Mode {
     },
     /// HTTP requests a second by our framing and by hyper, in memory, on one thread
     Framing,
+    /// How quickly squall starts, aborts and is healed after its death, and its load generator beside wrk and oha
+    Runner(runner::Choice),
+    /// Be the server that freezes once, until standard input ends
+    #[command(hide = true)]
+    ServeFreezing {
+        /// Milliseconds that each answer takes
+        #[arg(long, default_value_t = 0)]
+        delay: u64,
+        /// Milliseconds from the first request until it freezes
+        #[arg(long)]
+        freeze_at: u64,
+        /// Milliseconds for which it does
+        #[arg(long)]
+        freeze_for: u64,
+    },
     /// What the shop's patterns gain and cost, beside what their sources claim
     Shop(shop::ShopArgs),
 }
@@ -82,9 +98,18 @@ enum Mode {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     machine::raise_file_limit();
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        tell("a TLS provider is installed already");
+    }
     let outcome = match &cli.mode {
         Some(Mode::ServeAgent { proxies }) => agent_mode::serve(*proxies),
         Some(Mode::Framing) => framing::run(cli.quick),
+        Some(Mode::Runner(choice)) => runner::run(choice, cli.quick),
+        Some(Mode::ServeFreezing { delay, freeze_at, freeze_for }) => {
+            let [delay, freeze_at, freeze_for] =
+                [*delay, *freeze_at, *freeze_for].map(std::time::Duration::from_millis);
+            runner::serve(delay, freeze_at, freeze_for)
+        }
         Some(Mode::Shop(args)) => shop::run(args, cli.quick),
         None => bench(&cli),
     };

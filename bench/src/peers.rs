@@ -93,6 +93,27 @@ pub(crate) fn nginx(program: &Path, upstream: SocketAddr) -> Result<Peer, BenchE
     })
 }
 
+/// nginx as a web server that answers two bytes.
+pub(crate) fn nginx_http(program: &Path) -> Result<Peer, BenchError> {
+    let files = machine::file_limit();
+    configured("nginx", |directory, [clients, ready]| {
+        let home = directory.display();
+        let text = format!(
+            "daemon off;\nworker_processes 1;\nworker_rlimit_nofile {files};\n\
+             pid {home}/nginx.pid;\nerror_log {home}/error.log crit;\n\
+             events {{ worker_connections {files}; }}\n\
+             http {{\n  access_log off;\n  keepalive_requests 100000000;\n\
+             client_body_temp_path {home}/body;\n  proxy_temp_path {home}/proxy;\n  fastcgi_temp_path {home}/fastcgi;\n\
+             uwsgi_temp_path {home}/uwsgi;\n  scgi_temp_path {home}/scgi;\n\
+             server {{ listen {clients} backlog=1024; listen {ready}; return 200 ok; }}\n}}\n"
+        );
+        let file = written(directory, "nginx.conf", &text)?;
+        let mut command = Command::new(program);
+        command.arg("-p").arg(directory).arg("-e").arg(directory.join("error.log")).arg("-c").arg(file);
+        Ok(command)
+    })
+}
+
 /// A server with Toxiproxy's API, which is where it is ready; there are no ways through it yet.
 pub(crate) fn toxiproxy(program: &Path) -> Result<Peer, BenchError> {
     configured("toxiproxy", |_, [_, api]| {

@@ -167,3 +167,24 @@ fn a_measurement_that_does_not_exist_is_refused_with_those_that_do() {
     let told = String::from_utf8(output.stderr).unwrap();
     assert!(told.contains("throughput") && told.contains("memory"), "{told}");
 }
+
+#[test]
+fn every_claim_about_the_shop_has_its_figure() {
+    let directory = tempfile::tempdir().unwrap();
+    let (file, document) = (directory.path().join("figures.json"), directory.path().join("figures.md"));
+    let output =
+        bench(&["shop", "--quick", "--json", file.to_str().unwrap(), "--markdown", document.to_str().unwrap()]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let json: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    let ids: BTreeSet<&str> = figures(&json).iter().map(|figure| figure["id"].as_str().unwrap()).collect();
+    assert_eq!(ids.len(), figures(&json).len(), "{ids:?}");
+    for id in ["report.pipeline", "report.fan_out", "events.gain.SQLite", "page.degraded", "shed.p99", "patterns.cost"]
+    {
+        let figure = figures(&json).iter().find(|figure| figure["id"] == id).unwrap();
+        assert!(figure["median"].as_f64().unwrap().is_finite() && figure["claim"].is_string(), "{figure}");
+    }
+    // PostgreSQL is measured, or named.
+    let named = json["left_out"].as_array().unwrap().len() == 1;
+    assert!(ids.contains("events.gain.PostgreSQL") != named, "{json}");
+    assert!(std::fs::read_to_string(document).unwrap().contains("these figures mean nothing"));
+}

@@ -2,11 +2,16 @@
 
 mod by_hand;
 mod explore;
+mod load;
+mod remember;
 
 pub use by_hand::{AgentChoice, Agents, AgentsCommand, FaultCommand, Halt, Heal, ProxyCommand, TlsChoice};
-pub use explore::Matrix;
+pub use explore::{Compare, Limit, Man, Matrix};
+pub use load::{Init, Load};
+pub use remember::{History, HistoryCommand, Prune, TelemetryChoice};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use squall_engine::journal::JournalPlace;
 use std::path::PathBuf;
 
 /// Runs chaos experiments and says honestly whether the system held.
@@ -68,6 +73,8 @@ pub enum Command {
     Gate(Gate),
     /// Every proxy against a set of faults, or experiments without each pattern of the shop: a table of what holds
     Matrix(Matrix),
+    /// Find the largest value of a variable at which the hypothesis still holds
+    Limit(Limit),
     /// Do everything but the injection, and show what would be touched, when and for how long
     Plan(Plan),
     /// Check files and report every mistake
@@ -94,16 +101,24 @@ pub enum Command {
     Heal(Heal),
     /// The big red switch: heal agents, and make them refuse new faults until that is lifted
     Halt(Halt),
-    /// List the runs in the journal
+    /// List the runs in the journal, or remove old ones
     History(History),
     /// Show one run of the journal
     Show(Show),
+    /// Two runs of the journal over each other: what changed, and whether it is more than noise
+    Compare(Compare),
     /// Render a run of the journal again
     Report(Report),
+    /// Look at an agent and a service, measure a baseline, and write a first experiment
+    Init(Init),
+    /// The load generator alone; with --find-limit the rate at which a service breaks
+    Load(Load),
     /// Start the sandbox (an agent, the shop, its dependencies) and leave it running
     Sandbox(Sandbox),
     /// After a crash: heal what dead runs may have left, and close them
     Recover(Recover),
+    /// Print a manual page, or write all of them into a directory
+    Man(Man),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -114,9 +129,15 @@ pub enum Command {
 /// Where the journal is.
 #[derive(Debug, Clone, Args)]
 pub struct JournalChoice {
-    /// The journal, an SQLite file; made when it is not there
-    #[arg(long, env = "SQUALL_JOURNAL", default_value = "squall-runs/journal.db")]
-    pub journal: PathBuf,
+    /// The journal: an SQLite file, made when it is not there, or postgres://USER@HOST/DATABASE
+    #[arg(
+        long,
+        env = "SQUALL_JOURNAL",
+        hide_env_values = true,
+        value_name = "FILE|URL",
+        default_value = "squall-runs/journal.db"
+    )]
+    pub journal: JournalPlace,
 }
 
 /// Where an experiment runs, and with which variables.
@@ -148,6 +169,9 @@ pub struct RunChoice {
     /// Seed for the choices of the traffic and among agents; made up, and reported, when absent
     #[arg(long)]
     pub seed: Option<u64>,
+    /// Who hears of it.
+    #[command(flatten)]
+    pub telemetry: TelemetryChoice,
     /// Do not ask: neither before an environment other than the sandbox is touched, nor at a `pause`, which takes its
     /// default
     #[arg(long)]
@@ -243,20 +267,6 @@ pub struct Validate {
     pub environment: EnvironmentChoice,
 }
 
-/// `squall history`
-#[derive(Debug, Args)]
-pub struct History {
-    /// How many, newest first
-    #[arg(long, short = 'n', default_value_t = 20)]
-    pub limit: u32,
-    /// Only of this experiment
-    #[arg(long)]
-    pub experiment: Option<String>,
-    /// Which journal.
-    #[command(flatten)]
-    pub journal: JournalChoice,
-}
-
 /// `squall show`
 #[derive(Debug, Args)]
 pub struct Show {
@@ -315,6 +325,9 @@ pub struct Recover {
     /// Which journal.
     #[command(flatten)]
     pub journal: JournalChoice,
+    /// The directory for reports, beside which entries wait for a journal that was away
+    #[arg(long, value_name = "DIR", default_value = "squall-runs")]
+    pub report: PathBuf,
     /// Tokens and certificates for agents that want them, from this environment
     #[arg(long, env = "SQUALL_ENV")]
     pub env: Option<String>,

@@ -12,6 +12,7 @@ mod output;
 mod results;
 mod sandbox;
 mod signals;
+mod telling;
 mod trial;
 mod tries;
 

@@ -7,20 +7,22 @@ use crate::{
     ask,
     cli::RunChoice,
     connect::{self, Scene},
-    exit::{Code, Failure},
+    exit::Failure,
     live::Live,
     output,
     sandbox::Sandbox,
+    telling,
 };
 use squall_engine::{
     experiment::Experiment,
-    journal::Journal,
+    journal::{Absorbed, Journal, JournalPlace, SpoolChoice},
     record::{RunEnd, RunRecord},
     report::{
         self,
         case::{Case, Ending},
     },
-    run::{self, PrepareError, Setup, stop::Stop},
+    run::{self, PrepareError, Setup, memory::Memory, stop::Stop},
+    telemetry::Telemetry,
     verdict::Verdict,
 };
 use std::{
@@ -127,9 +129,10 @@ pub async fn run_file(file: &Path, args: &RunChoice, stop: Stop) -> Result<Finis
 pub async fn run_variant(file: &Path, args: &RunChoice, variant: Variant<'_>, stop: Stop) -> Result<Finished, Failure> {
     args.live.is_drawn()?;
     let scene = Scene::choose(&args.environment, file)?;
+    let telemetry = telling::choose(&args.telemetry, &scene)?;
     std::fs::create_dir_all(&args.report)
         .map_err(|e| Failure::failed(format!("failed to make the directory {}: {e}", args.report.display())))?;
-    let journal = Journal::open(&args.journal.journal).await?;
+    let journal = open_journal(&args.journal.journal, &args.report).await?;
     let sandbox = match &scene {
         Scene::Sandbox { without } => {
             variant.tell(&starting(without));
@@ -137,29 +140,66 @@ pub async fn run_variant(file: &Path, args: &RunChoice, variant: Variant<'_>, st
         }
         Scene::Environment(_) => None,
     };
-    let outcome = run_on((file, variant), args, &scene, sandbox.as_ref(), &journal, stop).await;
+    let place = Place { scene: &scene, sandbox: sandbox.as_ref(), journal: &journal, telemetry: &telemetry };
+    let outcome = run_on((file, variant), args, place, stop).await;
     if let Some(sandbox) = sandbox {
         sandbox.stop().await;
     }
-    let (id, end) = outcome?;
-    let record = remembered(&journal, &id, end).await?;
+    let record = outcome?.remembered(&journal).await?;
+    telling::tell(&telemetry, &record).await;
     let path = args.report.join(format!("{}-{}.html", record.start.experiment, record.start.id));
     Ok(Finished { report: write_report(&record, &path), record })
 }
 
-/// The run as the journal has it. When it could not take the end, the end is what the run itself says.
-async fn remembered(journal: &Journal, id: &str, end: Option<RunEnd>) -> Result<RunRecord, Failure> {
-    match journal.load(id).await {
-        Ok(mut record) => {
-            record.end = record.end.or(end);
-            Ok(record)
+/// The journal, with what waits for it from earlier runs brought in, and room beside the reports for what it cannot take
+/// while it is away.
+pub async fn open_journal(place: &JournalPlace, reports: &Path) -> Result<Journal, Failure> {
+    let journal = Journal::open(place).await?.with_spool(SpoolChoice::within(reports.join("spool")));
+    for absorbed in journal.absorb().await {
+        match absorbed {
+            Ok(Absorbed { run, events, samples, .. }) => output::progress(&format!(
+                "run {run}: {events} events and {samples} samples that had waited for the journal are in it now"
+            )),
+            Err(error) => output::error(&error.to_string()),
         }
-        Err(error) => Err(match end {
-            Some(end) if end.verdict == Verdict::NotHealed => {
-                Failure::new(Code::NotHealed, format!("{}; {error}", end.reasons.join("; ")))
+    }
+    Ok(journal)
+}
+
+/// A run that is over: where it is remembered.
+enum Over {
+    /// It never began; the journal has why.
+    Before { id: String },
+    /// It has ended so.
+    After { memory: Memory, end: RunEnd },
+}
+
+impl Over {
+    /// The run as the journal has it, with the end that the run itself says where the journal could not take it. While the
+    /// journal is away, as this process remembers it.
+    async fn remembered(self, journal: &Journal) -> Result<RunRecord, Failure> {
+        let (memory, end) = match self {
+            Self::Before { id } => return Ok(journal.load(&id).await?),
+            Self::After { memory, end } => (memory, end),
+        };
+        if let Some(spool) = journal.waiting(memory.id()).await {
+            output::error(&format!(
+                "the journal {} is away; the run waits in {} and is written by the next `squall run` or `squall recover`",
+                journal.place(),
+                spool.display()
+            ));
+            return Ok(memory.record(Some(end)));
+        }
+        match journal.load(memory.id()).await {
+            Ok(mut record) => {
+                record.end = record.end.or(Some(end));
+                Ok(record)
             }
-            _ => error.into(),
-        }),
+            Err(error) => {
+                output::error(&error.to_string());
+                Ok(memory.record(Some(end)))
+            }
+        }
     }
 }
 
@@ -176,15 +216,21 @@ fn starting(without: &[String]) -> String {
     }
 }
 
-/// Runs it to the verdict and gives the run's id in the journal, and its end unless it never began.
+/// Where a run takes place, and who writes and hears of it.
+struct Place<'a> {
+    scene: &'a Scene,
+    sandbox: Option<&'a Sandbox>,
+    journal: &'a Journal,
+    telemetry: &'a Telemetry,
+}
+
+/// Runs it to the verdict, unless it never begins.
 async fn run_on(
     (file, variant): (&Path, Variant<'_>),
     args: &RunChoice,
-    scene: &Scene,
-    sandbox: Option<&Sandbox>,
-    journal: &Journal,
+    Place { scene, sandbox, journal, telemetry }: Place<'_>,
     stop: Stop,
-) -> Result<(String, Option<RunEnd>), Failure> {
+) -> Result<Over, Failure> {
     let variables = sandbox.map_or_else(|| scene.variables(), Sandbox::variables);
     let agents = sandbox.map_or_else(|| scene.targets(), |sandbox| vec![sandbox.target()]);
     let experiment = variant.load(file, args, scene, &variables)?;
@@ -198,17 +244,18 @@ async fn run_on(
         person: ask::person(args.yes || variant.quiet),
         stop,
         host: connect::host_name(),
+        traceparent: telemetry.traceparent,
     };
     let run = match run::prepare(setup).await {
         Ok(run) => run,
         Err(PrepareError::Refused(refusal)) => return Err(Failure::refused(refusal.to_string())),
-        Err(PrepareError::Failed { id, .. }) => return Ok((id, None)),
+        Err(PrepareError::Failed { id, .. }) => return Ok(Over::Before { id }),
         Err(PrepareError::Journal(error)) => return Err(error.into()),
     };
     variant.tell(&format!("run {}: {} on {}", run.start.id, run.experiment.name, scene.name()));
-    let id = run.start.id.clone();
+    let memory = run.memory();
     if variant.quiet {
-        return Ok((id, Some(run.execute().await)));
+        return Ok(Over::After { memory, end: run.execute().await });
     }
     let drawn = args.live.is_drawn().unwrap_or(false);
     let (live, done) = (Live::of(&run, drawn), CancellationToken::new());
@@ -218,7 +265,7 @@ async fn run_on(
     if let Err(error) = showing.await {
         tracing::warn!(%error, "the live view ended early");
     }
-    Ok((id, Some(end)))
+    Ok(Over::After { memory, end })
 }
 
 /// Below 2^53, so that JSON carries it exactly.

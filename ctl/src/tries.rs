@@ -85,12 +85,12 @@ impl Tries {
     }
 }
 
-/// A line about a run that has ended: how many are done, what it was, what came of it, and why.
-pub fn tell(done: usize, whole: usize, label: &str, end: &CellEnd) {
+/// A line about a run that has ended: which it was, what came of it, and why.
+pub fn tell(number: &str, label: &str, end: &CellEnd) {
     let shown = squall_engine::report::grid::Slot::of(end, false).shown();
     let took = end.took.map_or_else(String::new, |took| format!(" {took:.1} s"));
     let reason = if end.reason.is_empty() { String::new() } else { format!("  {}", end.reason) };
-    output::progress(&output::coloured_marks(&format!("[{done}/{whole}] {label}: {shown}{took}{reason}")));
+    output::progress(&output::coloured_marks(&format!("[{number}] {label}: {shown}{took}{reason}")));
 }
 
 /// A case without a run.

@@ -1,6 +1,6 @@
 //! The command line as scripts meet it: exit codes, where output goes, no colour on a pipe.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot start must fail loudly")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot start must fail loudly")]
 
 mod live;
 

@@ -301,7 +301,7 @@ impl AgentClient {
         lease: Option<&LeaseId>,
     ) -> Result<RemovedFault, AgentError> {
         let bytes = self.send_as(lease, reqwest::Method::DELETE, &fault_path(proxy, fault), NOTHING).await?;
-        let Healed { removed } = self.parsed(&bytes)?;
+        let Healed { removed, restored: _ } = self.parsed(&bytes)?;
         removed.into_iter().next().ok_or_else(|| self.foreign("it says that nothing was removed".to_owned()))
     }
 

@@ -229,6 +229,7 @@ mod tests {
             samples: 100,
             outcome,
             limits: vec![1.0],
+            control: None,
         }
     }
 

@@ -88,6 +88,7 @@ impl Diagnostics {
     /// text that was read; with `color`, ANSI colours.
     #[must_use]
     pub fn render(&self, source: &str, color: bool) -> String {
+        let source = &*crate::veil::veil(source);
         let renderer = if color { Renderer::styled() } else { Renderer::plain() };
         let renderer = renderer.decor_style(DecorStyle::Ascii).term_width(WIDTH);
         let mut out = String::new();

@@ -51,6 +51,23 @@ pub struct Environment {
     pub sandbox: bool,
     /// When experiments may run there; always when absent.
     pub windows: Option<Windows>,
+    /// Where runs there are told.
+    pub telemetry: TelemetryEntry,
+}
+
+/// Where runs in an environment are told, unless the command line says otherwise.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TelemetryEntry {
+    /// The address of a collector of OpenTelemetry's.
+    pub otlp: Option<String>,
+    /// The address of a Grafana.
+    pub grafana: Option<String>,
+    /// What Grafana asks for.
+    pub grafana_token: Option<Secret>,
+    /// The dashboard that is annotated, by its UID.
+    pub grafana_dashboard: Option<String>,
+    /// Whether requests of a run ask to be traced.
+    pub trace_requests: bool,
 }
 
 /// Where an agent is.
@@ -88,6 +105,12 @@ pub struct ShopEntry {
 pub struct Secret(Arc<str>);
 
 impl Secret {
+    /// A value that is not to be shown.
+    #[must_use]
+    pub fn new(value: impl Into<Arc<str>>) -> Self {
+        Self(value.into())
+    }
+
     /// The value itself, for sending it where it belongs.
     #[must_use]
     pub fn reveal(&self) -> &str {
@@ -120,6 +143,24 @@ pub struct EnvironmentDoc {
     pub sandbox: Option<bool>,
     /// When experiments may run there; always when absent.
     pub windows: Option<Vec<WindowDoc>>,
+    /// Where runs there are told, unless the command line says otherwise.
+    pub telemetry: Option<TelemetryDoc>,
+}
+
+/// Where runs are told, as it is written.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TelemetryDoc {
+    /// A collector of OpenTelemetry's: `http://127.0.0.1:4318`.
+    pub otlp: Option<String>,
+    /// A Grafana: `http://127.0.0.1:3000`.
+    pub grafana: Option<String>,
+    /// What Grafana asks for: `${env:NAME}` or `${file:PATH}`. The variable `GRAFANA_TOKEN` when absent.
+    pub grafana_token: Option<String>,
+    /// The UID of the dashboard that is annotated; annotations are the organisation's when absent.
+    pub grafana_dashboard: Option<String>,
+    /// Whether requests of a run ask to be traced; they only name the run's trace otherwise.
+    pub trace_requests: bool,
 }
 
 /// An agent as it is written.
@@ -231,7 +272,27 @@ fn read(
         proxies,
         shop: doc.shop.clone().unwrap_or_default(),
         sandbox: doc.sandbox.unwrap_or(false),
+        telemetry: telemetry(doc.telemetry.unwrap_or_default(), root.key("telemetry"), report, secrets),
     })
+}
+
+fn telemetry(doc: TelemetryDoc, at: Spot<'_>, report: &mut Reporter<'_>, secrets: &mut Secrets) -> TelemetryEntry {
+    for (key, url) in [("otlp", &doc.otlp), ("grafana", &doc.grafana)] {
+        if let Some(Err(message)) = url.as_deref().map(check_url) {
+            report.error(at.key(key).mark(), message);
+        }
+    }
+    TelemetryEntry {
+        otlp: doc.otlp,
+        grafana: doc.grafana,
+        grafana_token: doc.grafana_token.map(|token| {
+            // It is a secret even where it stands in the file as it is.
+            secrets.add(&token);
+            Secret::new(token)
+        }),
+        grafana_dashboard: doc.grafana_dashboard,
+        trace_requests: doc.trace_requests,
+    }
 }
 
 /// Where tokens and files come from.

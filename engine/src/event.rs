@@ -285,7 +285,7 @@ pub fn in_words(what: &What) -> Option<String> {
         What::Chosen { step, agents, rule } => format!("agents of step {step}: {} ({rule})", agents.join(", ")),
         What::Level { step, number, of, level } => format!("{level}: level {number} of {of} of {step}"),
         What::Judged { step, level, outcome, reasons } => {
-            let what = level.as_ref().map_or_else(|| format!("check {step}"), |level| format!("{level} of {step}"));
+            let what = level.as_ref().map_or_else(|| format!("check `{step}`"), |level| format!("{level} of {step}"));
             let word = match outcome {
                 Outcome::Held => "holds",
                 Outcome::Broken => "does not hold",
@@ -306,8 +306,8 @@ pub fn in_words(what: &What) -> Option<String> {
         What::Undone { step, failed: None, .. } => format!("step {step} is taken back"),
         What::Undone { step, failed: Some(why), .. } => format!("step {step} could not be taken back: {why}"),
         What::Asked { step, question, timeout, default } => {
-            let timeout = squall_wire::Span::from(*timeout);
-            format!("{question}: asked by {step}, {} after {timeout} without an answer", default.word())
+            let (timeout, default) = (squall_wire::Span::from(*timeout), default.word());
+            format!("{step} asks: {question} ({default} after {timeout} without an answer)")
         }
         What::Answered { step, answer, by } => format!("{step} goes on as `{}`: {by}", answer.word()),
         What::Round { step, number, of } => {

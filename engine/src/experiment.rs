@@ -202,7 +202,49 @@ pub enum ProbeKind {
         group: Option<AgentGroup>,
         /// What of it.
         read: AgentRead,
+        /// Whether a row compares those hit with those spared, so that each reading brings both groups.
+        control: bool,
     },
+    /// What a Prometheus server answers to a query.
+    Promql(PromqlPlan),
+    /// One value of a database.
+    Sql(SqlPlan),
+}
+
+/// A query that a Prometheus server is asked.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PromqlPlan {
+    /// The server, as its API's clients name it: without `/api/v1`.
+    pub url: String,
+    /// What is asked: a scalar, or a vector of one element.
+    pub query: String,
+    /// Headers; `Authorization` where there is a token.
+    pub headers: Vec<(String, String)>,
+}
+
+/// Headers may be secrets, and are not shown.
+impl std::fmt::Debug for PromqlPlan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PromqlPlan").field("query", &self.query).finish_non_exhaustive()
+    }
+}
+
+/// A value that a database is asked for.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SqlPlan {
+    /// Where, `sqlite:…` or `postgres://…`; it may hold a password.
+    pub url: String,
+    /// One statement that gives one row of one column.
+    pub query: String,
+    /// Where the experiment's file is: a relative path of SQLite's is from there.
+    pub directory: PathBuf,
+}
+
+/// The URL may hold a password, and is not shown.
+impl std::fmt::Debug for SqlPlan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SqlPlan").field("query", &self.query).finish_non_exhaustive()
+    }
 }
 
 /// A program that a probe runs.
@@ -278,7 +320,7 @@ pub enum AgentRead {
     ConnectionsHit,
     /// Connections that ended with an error, a second since the reading before.
     ErrorRate,
-    /// Requests that came, a second since the reading before; on `http` only.
+    /// Requests that came, a second since the reading before; of a group, those that ended. On `http` only.
     RequestRate,
     /// Requests on which a fault acted, since the proxy was made.
     RequestsHit,
@@ -294,7 +336,7 @@ pub enum AgentRead {
     DownstreamDatagramRate,
     /// Datagrams for which a `udp` proxy had no room, a second since the reading before.
     DroppedDatagramRate,
-    /// The share of the connections that ended since the reading before that ended with an error.
+    /// The share of the connections that ended since the reading before that ended with an error; on `http` of the requests.
     ErrorRatio,
     /// How long reaching the upstream took since the reading before, the median.
     ConnectP50,
@@ -302,13 +344,14 @@ pub enum AgentRead {
     ConnectP90,
     /// The same, 99 % of them.
     ConnectP99,
-    /// From the client's first byte to the first that it got, since the reading before, the median.
+    /// From the client's first byte to the first that it got, since the reading before, the median; on `http` from a
+    /// request's head to the first byte of its response.
     FirstByteP50,
     /// The same, 90 % of them.
     FirstByteP90,
     /// The same, 99 % of them.
     FirstByteP99,
-    /// How long connections lasted that ended since the reading before, the median.
+    /// How long connections lasted that ended since the reading before, the median; on `http` how long requests took.
     DurationP50,
     /// The same, 90 % of them.
     DurationP90,
@@ -325,6 +368,8 @@ impl AgentRead {
                 Self::OpenConnections
                     | Self::ConnectionRate
                     | Self::ErrorRate
+                    | Self::RequestRate
+                    | Self::RequestErrorRate
                     | Self::UpstreamRate
                     | Self::DownstreamRate
             )
@@ -335,6 +380,7 @@ impl AgentRead {
         matches!(
             self,
             Self::ConnectionsHit
+                | Self::RequestsHit
                 | Self::UpstreamDatagramRate
                 | Self::DownstreamDatagramRate
                 | Self::DroppedDatagramRate
@@ -353,6 +399,8 @@ pub struct SteadyRow {
     pub when: Vec<When>,
     /// Fewer samples than this are no conclusion.
     pub min_samples: Option<usize>,
+    /// It is broken only when it is out of tolerance for so long without a break; none: at once.
+    pub lasting: Option<Duration>,
 }
 
 /// One metric against one tolerance.
@@ -362,6 +410,38 @@ pub struct Check {
     pub metric: Metric,
     /// What it is held against.
     pub tolerance: Tolerance,
+    /// Of a burn rate, over which windows; of every other metric none.
+    pub burn: Option<Burn>,
+}
+
+impl Check {
+    /// A metric against a tolerance; not for a burn rate, which has more to it.
+    #[must_use]
+    pub const fn new(metric: Metric, tolerance: Tolerance) -> Self {
+        Self { metric, tolerance, burn: None }
+    }
+}
+
+/// What a burn rate is of: an objective, and the two windows that must both burn.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Burn {
+    /// The share of samples that shall succeed, above 0 and below 1.
+    pub objective: f64,
+    /// The long window: enough has burnt to matter.
+    pub long: Duration,
+    /// The short one: it still burns.
+    pub short: Duration,
+}
+
+impl Burn {
+    /// `of 99.9% over 30s and 5s`.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        let Self { objective, long, short } = self;
+        // Rounded where floating point would show more digits than were written.
+        let percent = (objective * 1e10).round() / 1e8;
+        format!("of {percent}% over {} and {}", squall_wire::Span::from(*long), squall_wire::Span::from(*short))
+    }
 }
 
 /// When a row of the steady state must hold.
@@ -388,7 +468,7 @@ pub enum AbortRow {
         probe: String,
         /// What must all be met for the abort.
         checks: Vec<Check>,
-        /// The window.
+        /// The window; zero where only burn rates are watched, which have their own.
         lasting: Duration,
     },
     /// Some series has given no sample for so long.

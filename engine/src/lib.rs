@@ -3,10 +3,10 @@
 //! ```text
 //! YAML ─▶ document ─▶ validate ─▶ Experiment ─▶ run/* ─▶ verdict ─▶ journal ─▶ report
 //!                                                │
-//!                            probe/* traffic/* ──┴─▶ recorder ─▶ stats, tolerance
+//!                            probe/* traffic/* ──┴─▶ recorder ─▶ stats, significance, tolerance
 //! ```
 //!
-//! Runners act, verdicts decide: what judges (`tolerance`, `stats`, `verdict`) is pure, what acts is in `run`.
+//! Runners act, verdicts decide: what judges (`tolerance`, `stats`, `significance`, `verdict`) is pure, what acts is in `run`.
 //! Neighbours: `squall-wire` for what agents speak, the `squall` command for people.
 
 pub mod agent_client;
@@ -19,6 +19,8 @@ pub mod environment;
 pub mod event;
 pub mod experiment;
 mod fetch;
+pub mod first;
+pub mod groups;
 pub mod inline;
 pub mod journal;
 pub mod judge;
@@ -33,13 +35,16 @@ pub mod run;
 pub mod sample;
 pub mod schema;
 pub mod search;
+pub mod significance;
 pub mod stats;
+pub mod telemetry;
 pub mod template;
 pub mod tolerance;
 pub mod traffic;
 pub mod under_way;
 mod validate;
 mod variables;
+mod veil;
 pub mod verdict;
 pub mod window;
 mod yaml;

@@ -63,7 +63,14 @@ fn read(inputs: &Inputs<'_>, report: &mut Reporter<'_>, secrets: &mut Secrets) -
         env_var: inputs.env_var,
         base_dir: inputs.base_dir,
     };
-    let resolved = variables::resolve(&mut tree, sources, false, report);
+    let mut resolved = variables::resolve(&mut tree, sources, false, report);
+    // Of the tree, not of the document: a mistake beside a password must not show it either.
+    for probe in tree.get("probes").into_iter().flat_map(Node::entries) {
+        let url = probe.value.get("sql").and_then(|sql| sql.get("url"));
+        if let Some(Value::Scalar { text, .. }) = url.map(|url| &url.value) {
+            resolved.secrets.add_url(text);
+        }
+    }
     secrets.extend(&resolved.secrets);
     let document: Document = yaml::read(&mut tree, report)?;
     let source = Source { path: inputs.path.to_owned(), text: inputs.text.to_owned() };

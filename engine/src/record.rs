@@ -114,6 +114,28 @@ pub struct RowResult {
     pub outcome: Outcome,
     /// Limits of the tolerance as numbers in the metric's base unit, for charts.
     pub limits: Vec<f64>,
+    /// What the comparison with the control group gave, where there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control: Option<ControlRecord>,
+}
+
+/// Those that a fault hit against those that it spared.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ControlRecord {
+    /// The metric of those hit; none of none.
+    pub hit: Option<f64>,
+    /// The metric of those spared, which are the control group; none of none.
+    pub spared: Option<f64>,
+    /// How many were hit.
+    pub hit_samples: u64,
+    /// How many were spared.
+    pub spared_samples: u64,
+    /// `mann_whitney`, `exceedance` or `fisher`.
+    pub test: String,
+    /// The chance of a difference like this, or a larger one, if those hit were not worse; none: too few samples.
+    pub p_value: Option<f64>,
+    /// The same, corrected for all comparisons of the experiment (Holm).
+    pub p_adjusted: Option<f64>,
 }
 
 /// A fault of a run, from injection to removal.

@@ -11,7 +11,7 @@
 //! Invariant: nothing is dropped in silence. Over `CAPACITY` samples `overflowed` says how many were not kept,
 //! and a run that sees it above 0 must not conclude anything.
 
-use crate::{sample::Sample, under_way::UnderWay};
+use crate::{groups::GroupReading, sample::Sample, under_way::UnderWay};
 use parking_lot::RwLock;
 use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Duration};
 use tokio::{sync::watch, time::Instant};
@@ -22,6 +22,9 @@ const TRAFFIC_PREFIX: &str = "traffic.";
 
 /// Samples that are kept at most, all series together: 2 million are about 200 MB, and an hour of 500 a second.
 pub const CAPACITY: usize = 2_000_000;
+
+/// Cells of histograms that are kept at most, of 50 bytes or so each.
+const GROUP_CELLS: usize = 2_000_000;
 
 /// A series of this recorder's; made by [`Recorder::series`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,7 +53,15 @@ pub struct Recorder {
     log: RwLock<Log>,
     pushed: watch::Sender<u64>,
     under_way: UnderWay,
+    groups: RwLock<Groups>,
     left_out: RwLock<Vec<Range<Duration>>>,
+}
+
+/// What agents saw of those hit and those spared, by series.
+#[derive(Debug, Default)]
+struct Groups {
+    readings: BTreeMap<usize, Vec<GroupReading>>,
+    cells: usize,
 }
 
 #[derive(Debug, Default)]
@@ -95,6 +106,7 @@ impl Recorder {
             log: RwLock::new(log),
             pushed: watch::Sender::new(0),
             under_way: UnderWay::default(),
+            groups: RwLock::default(),
             left_out: RwLock::default(),
         })
     }
@@ -141,6 +153,28 @@ impl Recorder {
             }
         }
         self.pushed.send_modify(|count| *count += 1);
+    }
+
+    /// Keeps what an agent saw of those hit and those spared. Over the capacity it counts as `overflowed`.
+    pub fn push_groups(&self, series: SeriesId, reading: GroupReading) {
+        let mut groups = self.groups.write();
+        groups.cells += reading.weight();
+        if groups.cells > GROUP_CELLS {
+            self.log.write().overflowed += 1;
+        } else {
+            groups.readings.entry(series.0).or_default().push(reading);
+        }
+    }
+
+    /// All readings of both groups of a series, in their order, without those that are even partly left out.
+    #[must_use]
+    pub fn groups(&self, name: &str) -> Vec<GroupReading> {
+        let left_out = self.left_out.read();
+        let counts =
+            |reading: &&GroupReading| !left_out.iter().any(|out| out.start < reading.to && reading.from < out.end);
+        let groups = self.groups.read();
+        let readings = self.by_name.get(name).and_then(|index| groups.readings.get(index));
+        readings.map_or_else(Vec::new, |readings| readings.iter().filter(counts).cloned().collect())
     }
 
     /// What has started and is no sample yet.

@@ -65,6 +65,7 @@ mod tests {
             samples: 100,
             outcome: Outcome::Held,
             limits: vec![],
+            control: None,
         }
     }
 

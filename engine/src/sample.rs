@@ -66,6 +66,8 @@ pub enum Metric {
     Value,
     /// The text of each sample.
     Body,
+    /// How many times faster than an objective allows errors come, over two windows.
+    BurnRate,
 }
 
 /// How a metric is written and which way is worse.
@@ -81,11 +83,13 @@ pub enum MetricKind {
     EachNumber,
     /// A text, compared for each sample.
     EachText,
+    /// So many times what is allowed.
+    Multiple,
 }
 
 impl Metric {
     /// Every metric, in the order in which reports show them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::SuccessRatio,
         Self::ErrorRatio,
         Self::Rate,
@@ -99,6 +103,7 @@ impl Metric {
         Self::Status,
         Self::Value,
         Self::Body,
+        Self::BurnRate,
     ];
 
     /// Its key in a file.
@@ -118,6 +123,7 @@ impl Metric {
             Self::Status => "status",
             Self::Value => "value",
             Self::Body => "body",
+            Self::BurnRate => "burn_rate",
         }
     }
 
@@ -130,6 +136,7 @@ impl Metric {
             Self::Rate => MetricKind::Rate,
             Self::Status | Self::Value => MetricKind::EachNumber,
             Self::Body => MetricKind::EachText,
+            Self::BurnRate => MetricKind::Multiple,
         }
     }
 
@@ -143,6 +150,7 @@ impl Metric {
             MetricKind::Time => format!("{} s", short(value)),
             MetricKind::Rate => format!("{}/s", short(value)),
             MetricKind::EachNumber | MetricKind::EachText => short(value),
+            MetricKind::Multiple => format!("{}x", short(value)),
         }
     }
 }

@@ -38,7 +38,8 @@ pub fn measure(metric: Metric, samples: &[Sample], window: Duration) -> Option<f
         }
         Metric::Status => median(samples.iter().filter_map(|sample| sample.status.map(f64::from))),
         Metric::Value => median(samples.iter().filter(|sample| sample.ok).filter_map(|sample| sample.value)),
-        Metric::Body => None,
+        // Neither is one number over these samples: see `judge::burn`.
+        Metric::Body | Metric::BurnRate => None,
     }
 }
 

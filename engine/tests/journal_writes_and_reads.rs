@@ -1,14 +1,16 @@
-//! The journal over a real file: what is written comes back, from one process or two, after a crash or a clean end.
+//! The journal over a real file and a real PostgreSQL: what is written comes back, from one process or two, after a crash or a clean end.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
+mod journal_places;
 mod report_fixture;
 
+use journal_places::on_both;
 use report_fixture as fixture;
 use squall_engine::{
     event::{Event, What},
     experiment::Secrets,
-    journal::{Journal, JournalError, RunFilter},
+    journal::{Journal, JournalError, JournalPlace, RunFilter},
     record::{RunRecord, RunStart},
     sample::Sample,
     verdict::Verdict,
@@ -39,15 +41,24 @@ fn file() -> (tempfile::TempDir, std::path::PathBuf) {
     (directory, path)
 }
 
-#[tokio::test]
-async fn a_whole_run_comes_back_as_it_was_written() {
-    let (_directory, path) = file();
+on_both! {
+    a_whole_run_comes_back_as_it_was_written,
+    only_runs_without_an_end_are_open,
+    a_run_is_found_by_the_beginning_of_its_id_unless_several_begin_so,
+    the_history_is_listed_newest_first_and_filtered,
+    two_connections_write_at_once_and_nothing_is_lost,
+    a_hundred_thousand_samples_are_written_quickly_and_in_order,
+    what_belongs_to_no_run_is_refused,
+    what_no_database_can_store_is_replaced,
+}
+
+async fn a_whole_run_comes_back_as_it_was_written(place: JournalPlace) {
     let mut record = fixture::record();
-    let journal = Journal::open(&path).await.unwrap();
+    let journal = Journal::open(&place).await.unwrap();
     write(&journal, &record).await;
     journal.close().await;
 
-    let journal = Journal::open(&path).await.unwrap();
+    let journal = Journal::open(&place).await.unwrap();
     let mut loaded = journal.load(&record.start.id).await.unwrap();
     record.series.sort_by(|a, b| a.name.cmp(&b.name));
     loaded.series.sort_by(|a, b| a.name.cmp(&b.name));
@@ -130,10 +141,8 @@ async fn what_was_written_survives_a_crash_without_close() {
     assert_eq!(open[0].events, events[..=intent]);
 }
 
-#[tokio::test]
-async fn only_runs_without_an_end_are_open() {
-    let (_directory, path) = file();
-    let journal = Journal::open(&path).await.unwrap();
+async fn only_runs_without_an_end_are_open(place: JournalPlace) {
+    let journal = Journal::open(&place).await.unwrap();
     write(&journal, &fixture::record()).await;
     let died = RunRecord {
         start: started("0197b000-dead-7000-8000-000000000000", "dead", "2026-11-21T09:00:00Z"),
@@ -152,10 +161,8 @@ async fn only_runs_without_an_end_are_open() {
     assert!(matches!(never, JournalError::NotFound { .. }), "{never}");
 }
 
-#[tokio::test]
-async fn a_run_is_found_by_the_beginning_of_its_id_unless_several_begin_so() {
-    let (_directory, path) = file();
-    let journal = Journal::open(&path).await.unwrap();
+async fn a_run_is_found_by_the_beginning_of_its_id_unless_several_begin_so(place: JournalPlace) {
+    let journal = Journal::open(&place).await.unwrap();
     for (id, at) in
         [("abc1", "2026-11-21T08:00:00Z"), ("abc2", "2026-11-21T09:00:00Z"), ("abc", "2026-11-21T07:00:00Z")]
     {
@@ -173,10 +180,8 @@ async fn a_run_is_found_by_the_beginning_of_its_id_unless_several_begin_so() {
     }
 }
 
-#[tokio::test]
-async fn the_history_is_listed_newest_first_and_filtered() {
-    let (_directory, path) = file();
-    let journal = Journal::open(&path).await.unwrap();
+async fn the_history_is_listed_newest_first_and_filtered(place: JournalPlace) {
+    let journal = Journal::open(&place).await.unwrap();
     for (id, experiment, at) in [
         ("a", "slow", "2026-11-21T08:00:00Z"),
         ("b", "slow", "2026-11-21T12:00:00+02:00"),
@@ -200,11 +205,9 @@ async fn the_history_is_listed_newest_first_and_filtered() {
     assert_eq!(ended[0].reason, fixture::end().reasons.first().cloned());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_connections_write_at_once_and_nothing_is_lost() {
-    let (_directory, path) = file();
+async fn two_connections_write_at_once_and_nothing_is_lost(place: JournalPlace) {
     // Both make the file: neither may find it half made.
-    let (one, two) = tokio::join!(Journal::open(&path), Journal::open(&path));
+    let (one, two) = tokio::join!(Journal::open(&place), Journal::open(&place));
     let mut writers = tokio::task::JoinSet::new();
     for (id, journal) in [("one", one.unwrap()), ("two", two.unwrap())] {
         writers.spawn(async move {
@@ -221,7 +224,7 @@ async fn two_connections_write_at_once_and_nothing_is_lost() {
     while let Some(done) = writers.join_next().await {
         done.unwrap();
     }
-    let journal = Journal::open(&path).await.unwrap();
+    let journal = Journal::open(&place).await.unwrap();
     for id in ["one", "two"] {
         let run = journal.load(id).await.unwrap();
         let notes: Vec<_> = (0..60).map(|number| What::Note { text: format!("{id} {number}") }).collect();
@@ -230,10 +233,8 @@ async fn two_connections_write_at_once_and_nothing_is_lost() {
     }
 }
 
-#[tokio::test]
-async fn a_hundred_thousand_samples_are_written_quickly_and_in_order() {
-    let (_directory, path) = file();
-    let journal = Journal::open(&path).await.unwrap();
+async fn a_hundred_thousand_samples_are_written_quickly_and_in_order(place: JournalPlace) {
+    let journal = Journal::open(&place).await.unwrap();
     let start = fixture::start();
     journal.start_run(&start).await.unwrap();
     let text: Arc<str> = "503 Service Unavailable".into();
@@ -305,10 +306,8 @@ async fn no_secret_reaches_the_file() {
     }
 }
 
-#[tokio::test]
-async fn what_belongs_to_no_run_is_refused() {
-    let (_directory, path) = file();
-    let journal = Journal::open(&path).await.unwrap();
+async fn what_belongs_to_no_run_is_refused(place: JournalPlace) {
+    let journal = Journal::open(&place).await.unwrap();
     let note = Event { at: Duration::ZERO, what: What::Note { text: "hello".into() } };
     assert!(matches!(journal.event("nobody", &note).await, Err(JournalError::Write { .. })));
     let sample = fixture::series()[0].samples[0].clone();
@@ -331,4 +330,64 @@ async fn the_kind_of_every_event_is_the_word_of_its_json() {
         let body: serde_json::Value = serde_json::from_str(&body).unwrap();
         assert!(body["what"].get(&kind).is_some(), "{kind}: {body}");
     }
+}
+
+async fn what_no_database_can_store_is_replaced(place: JournalPlace) {
+    let journal = Journal::open(&place).await.unwrap();
+    journal.start_run(&RunStart { experiment: "a\0b".into(), ..fixture::start() }).await.unwrap();
+    let id = &fixture::start().id;
+    journal.event(id, &Event { at: Duration::ZERO, what: What::Note { text: "a\0b".into() } }).await.unwrap();
+    let sample = |value: f64, text: &str| Sample {
+        at: Duration::ZERO,
+        took: Duration::ZERO,
+        ok: true,
+        status: None,
+        value: Some(value),
+        text: Some(text.into()),
+    };
+    let samples = [("probe".into(), sample(f64::NAN, "a\0b")), ("probe".into(), sample(0.1 + 0.2, ""))];
+    journal.samples(id, &samples).await.unwrap();
+    let run = journal.load(id).await.unwrap();
+    assert_eq!(run.events[0].what, What::Note { text: "a\0b".into() });
+    let [nan, exact] = &run.series[0].samples[..] else { panic!("{:?}", run.series) };
+    assert_eq!((nan.value, nan.text.as_deref()), (None, Some("a\u{fffd}b")));
+    assert_eq!(exact.value, Some(0.1 + 0.2));
+}
+
+#[tokio::test]
+async fn a_database_that_is_no_journal_or_not_there_is_refused_with_what_to_do() {
+    let Some(place) = journal_places::database("a_database_that_is_no_journal") else { return };
+    let JournalPlace::Postgres(_) = &place else { panic!("{place}") };
+    let pool = sqlx::PgPool::connect(&place.to_string()).await.unwrap();
+    sqlx::query("CREATE TABLE runs (distance BIGINT)").execute(&pool).await.unwrap();
+    let error = Journal::open(&place).await.unwrap_err();
+    assert!(matches!(error, JournalError::NotAJournal { .. }), "{error}");
+    let left: (Option<String>,) = sqlx::query_as("SELECT to_regclass('series')::text").fetch_one(&pool).await.unwrap();
+    assert_eq!(left.0, None, "left as it was");
+
+    let nowhere = place.to_string().rsplit_once('/').unwrap().0.replace("squall@", "squall:hunter2@") + "/nowhere";
+    let error = Journal::open(JournalPlace::from(&*nowhere)).await.unwrap_err().to_string();
+    assert!(error.contains("database \"nowhere\" does not exist") && !error.contains("hunter2"), "{error}");
+    let refused = "postgres://squall:hunter2@127.0.0.1:1/journal";
+    let error = Journal::open(JournalPlace::from(refused)).await.unwrap_err().to_string();
+    assert!(error.contains("onnection refused") && !error.contains("hunter2"), "{error}");
+    let no_tls = format!("{place}?sslmode=require");
+    let error = Journal::open(JournalPlace::from(&*no_tls)).await.unwrap_err().to_string();
+    assert!(error.to_lowercase().contains("tls"), "{error}");
+}
+
+#[tokio::test]
+async fn a_user_who_may_only_read_and_write_can_use_a_journal_that_is_there() {
+    let Some(place) = journal_places::database("a_user_who_may_only_read_and_write") else { return };
+    Journal::open(&place).await.unwrap().close().await;
+    let pool = sqlx::PgPool::connect(&place.to_string()).await.unwrap();
+    let role = place.to_string().rsplit_once('/').unwrap().1.replace("journal", "writer");
+    for sql in [
+        format!("CREATE ROLE {role} LOGIN"),
+        format!("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}"),
+    ] {
+        sqlx::query(sqlx::AssertSqlSafe(sql)).execute(&pool).await.unwrap();
+    }
+    let as_writer = JournalPlace::from(&*place.to_string().replace("squall@", &format!("{role}@")));
+    write(&Journal::open(&as_writer).await.unwrap(), &fixture::record()).await;
 }

@@ -212,6 +212,50 @@ abort_when:
 }
 
 #[test]
+fn probes_of_stores_are_checked_and_a_password_is_never_told() {
+    let told = told(&small(
+        "probes:
+  a: {promql: {}}
+  b: {promql: {url: 'http://h:9090/api/v1', query: up}}
+  c: {promql: {url: 'h:9090', query: ' ', headers: {Authorization: x}, token: y}}
+  d: {sql: {}}
+  e: {sql: {url: 'mysql://u:hunter22@h/db', query: select 1}}
+  f: {sql: {url: 'postgres:///db', query: select 1}}
+  g: {sql: {url: 'sqlite::memory:', query: select 1}}
+  h: {sql: {url: 'postgres://u:hunter33@h/db?password=hunter44', query: '', querry: x}}
+  i: {sql: {url: 'postgres://u:p@h:port/db', query: select 1}}",
+    ));
+    assert!(!told.contains("hunter") && !told.contains(":p@"), "{told}");
+    assert_snapshot!(told);
+}
+
+#[test]
+fn windows_and_control_groups_of_rows_are_checked() {
+    assert_snapshot!(told(&changed(
+        "steady_state: [{probe: traffic, success_ratio: '>= 99%'}]",
+        "probes: {ready: {http: {url: 'http://h/'}}, proxy: {agent: {proxy: payment, read: first_byte_p99}}, hit: {agent: {proxy: payment, group: hit, read: error_ratio}}}
+steady_state:
+  - {probe: traffic, burn_rate: '< 14.4', objective: 100%, windows: [5s, 30s]}
+  - {probe: traffic, burn_rate: '< 14.4', objective: 101%, windows: [5s]}
+  - {probe: traffic, burn_rate: within 20% of baseline}
+  - {probe: traffic, burn_rate: '< 5ms', objective: 0%, windows: [30s, 30s], for: 2s}
+  - {probe: traffic, success_ratio: '>= 99%', objective: 99%}
+  - {probe: traffic, p99: no worse than control}
+  - {probe: ready, error_ratio: no worse than control}
+  - {probe: hit, p99: no worse than control}
+  - {probe: proxy, p99: no worse than control, when: [after], for: 2s}
+  - {probe: proxy, p99: no worse than control or within 20% of baseline}
+  - {probe: proxy, max: no worse than control, mean: no worse than control, value: no worse than control}
+  - {probe: proxy, p99: no worse then control, p90: no worse than control by five, error_ratio: no worse than control by 5ms}
+  - {probe: proxy, p50: no worse than control or no worse than control by 5%}
+  - {probe: traffic, p99: '< 1s', for: 20s}
+abort_when:
+  - {probe: traffic, burn_rate: '> 14.4', objective: 99.9%}
+  - {probe: proxy, p99: no worse than control, for: 2s}"
+    )));
+}
+
+#[test]
 fn rows_of_traffic_need_traffic() {
     assert_snapshot!(told(&changed("traffic: {rate: 10/s, requests: [{name: home, get: http://127.0.0.1:1/}]}\n", "")));
 }

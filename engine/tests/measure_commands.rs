@@ -44,7 +44,7 @@ async fn read(command: CommandPlan) -> Sample {
 
 fn outcome(sample: &Sample, tolerance: &str) -> Outcome {
     let tolerance = Tolerance::parse(tolerance, Metric::Value).unwrap();
-    let check = Check { metric: Metric::Value, tolerance };
+    let check = Check::new(Metric::Value, tolerance);
     judge_check(&check, std::slice::from_ref(sample), Duration::from_secs(1), None, None).outcome
 }
 

@@ -3,9 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use squall_engine::{
-    experiment::{AbortRow, Check, SteadyRow, When},
+    experiment::{AbortRow, Burn, Check, SteadyRow, When},
+    groups::{Group, GroupReading},
     judge::{Baselines, Breach, Judged, baselines, breach, judge_check, judge_rows},
-    record::Outcome::{self, Broken, Held, Inconclusive},
+    record::{
+        Outcome::{self, Broken, Held, Inconclusive},
+        RowResult,
+    },
     recorder::Recorder,
     sample::{Metric, Sample},
     tolerance::Tolerance,
@@ -19,7 +23,7 @@ fn ms(millis: u64) -> Duration {
 }
 
 fn check(metric: Metric, tolerance: &str) -> Check {
-    Check { metric, tolerance: Tolerance::parse(tolerance, metric).unwrap() }
+    Check::new(metric, Tolerance::parse(tolerance, metric).unwrap())
 }
 
 fn sample(at: u64) -> Sample {
@@ -152,7 +156,7 @@ fn recorder(samples: impl IntoIterator<Item = (&'static str, Sample)>) -> Arc<Re
 }
 
 fn row(probe: &str, check: Check, when: &[When]) -> SteadyRow {
-    SteadyRow { probe: probe.into(), checks: vec![check], when: when.to_vec(), min_samples: None }
+    SteadyRow { probe: probe.into(), checks: vec![check], when: when.to_vec(), min_samples: None, lasting: None }
 }
 
 #[test]
@@ -288,4 +292,218 @@ fn a_silent_probe_aborts_and_a_rare_request_does_not() {
     assert_eq!(breached(&AbortRow::Silent(ms(5000)), &steady, 6000), None);
     let breach = breached(&AbortRow::Silent(ms(400)), &steady, 6000).unwrap();
     assert_eq!(breach.measured, "load has given no sample for 495 ms");
+}
+
+/// Both groups of a reading that lasts a second from there: times in milliseconds, and errors of all that ended.
+fn groups(from: u64, hit: (&[u64], u64), spared: (&[u64], u64)) -> GroupReading {
+    let group = |(times, errors): (&[u64], u64)| {
+        let mut group = Group { ended: times.len() as u64, errors, ..Group::default() };
+        times.iter().for_each(|millis| *group.times.entry(millis * 1000).or_default() += 1);
+        group
+    };
+    GroupReading { from: ms(from), to: ms(from + 1000), hit: group(hit), spared: group(spared) }
+}
+
+/// The rows of the probe `ready` over ten seconds of such readings.
+fn compared(rows: &[SteadyRow], readings: impl IntoIterator<Item = GroupReading>) -> Vec<RowResult> {
+    let recorder = recorder([]);
+    let series = recorder.series("ready").unwrap();
+    readings.into_iter().for_each(|reading| recorder.push_groups(series, reading));
+    judge_rows(rows, When::During, &recorder, &(ms(0)..ms(10_000)), &Baselines::default())
+}
+
+fn versus(metric: Metric, tolerance: &str) -> SteadyRow {
+    row("ready", check(metric, tolerance), &[When::Before, When::During, When::After])
+}
+
+/// Times around a middle one, spread alike everywhere.
+fn around(millis: u64) -> Vec<u64> {
+    (0..30).map(|n| millis + n % 7).collect()
+}
+
+#[test]
+fn those_hit_that_are_slower_than_those_spared_are_worse_than_control() {
+    let (slow, fast) = (around(130), around(30));
+    let rows = [versus(Metric::P50, "no worse than control"), versus(Metric::P90, "no worse than control by 20%")];
+    let results = compared(&rows, (0..3).map(|second| groups(second * 1000, (&slow, 0), (&fast, 0))));
+    assert_eq!(results.iter().map(|row| row.outcome).collect::<Vec<_>>(), [Broken, Broken]);
+    assert_eq!(results[0].shown, "133 ms, control 33 ms: +303 %, p < 0.0001 (90 hit, 90 spared)");
+    let control = results[1].control.clone().unwrap();
+    assert_eq!((control.test.as_str(), control.hit_samples, control.spared_samples), ("exceedance", 90, 90));
+    assert!(control.p_value.unwrap() <= control.p_adjusted.unwrap());
+    let results = compared(&rows, (0..3).map(|second| groups(second * 1000, (&fast, 0), (&fast, 0))));
+    assert_eq!(results.iter().map(|row| row.outcome).collect::<Vec<_>>(), [Held, Held], "{results:?}");
+}
+
+#[test]
+fn a_difference_below_the_margin_is_not_worse_however_sure_it_is() {
+    let (hit, spared) = (around(105), around(100));
+    let outcome = |tolerance| {
+        let readings = (0..9).map(|second| groups(second * 1000, (&hit, 0), (&spared, 0)));
+        compared(&[versus(Metric::P50, tolerance)], readings)[0].outcome
+    };
+    assert_eq!(outcome("no worse than control"), Held);
+    assert_eq!(outcome("no worse than control by 2%"), Broken);
+    assert_eq!([outcome("no worse than control by 3ms"), outcome("no worse than control by 8ms")], [Broken, Held]);
+}
+
+#[test]
+fn other_parts_of_the_tolerance_are_about_those_hit() {
+    let (hit, spared) = (around(40), around(10));
+    let outcome = |tolerance| {
+        let readings = (0..3).map(|second| groups(second * 1000, (&hit, 0), (&spared, 0)));
+        compared(&[versus(Metric::P50, tolerance)], readings)[0].outcome
+    };
+    assert_eq!(outcome("no worse than control or < 50ms"), Held);
+    assert_eq!(outcome("no worse than control or < 30ms"), Broken);
+}
+
+#[test]
+fn too_few_of_either_group_are_inconclusive() {
+    let few = around(500);
+    let one = |hit: &[u64], spared: &[u64], metric| {
+        compared(&[versus(metric, "no worse than control")], [groups(0, (hit, 0), (spared, 0))]).remove(0)
+    };
+    let result = one(&few[..19], &few, Metric::P50);
+    assert_eq!(result.outcome, Inconclusive);
+    assert_eq!(result.shown, "503 ms, control 503 ms (19 hit, 30 spared: too few, 20 of each are needed)");
+    assert_eq!(one(&few, &few[..19], Metric::P50).outcome, Inconclusive);
+    assert_eq!(one(&few, &few, Metric::P99).outcome, Inconclusive, "a 99th percentile of 30 is none");
+    let none = one(&[], &[], Metric::ErrorRatio);
+    assert_eq!((none.outcome, &*none.shown), (Inconclusive, "nothing to compare (0 hit, 0 spared)"));
+    assert!(none.control.is_some(), "reports tell it from a reading by this");
+}
+
+#[test]
+fn failing_oftener_than_control_is_worse_and_success_is_told_as_success() {
+    let times = around(10);
+    let rows = [
+        versus(Metric::SuccessRatio, "no worse than control"),
+        versus(Metric::ErrorRatio, "no worse than control by 50%"),
+    ];
+    let results = compared(&rows, (0..4).map(|second| groups(second * 1000, (&times, 6), (&times, 0))));
+    assert_eq!(results.iter().map(|row| row.outcome).collect::<Vec<_>>(), [Broken, Held]);
+    assert_eq!(results[0].shown, "80 %, control 100 %: -20.00 points, p < 0.0001 (120 hit, 120 spared)");
+    let without = compared(&rows[..1], (0..4).map(|second| groups(second * 1000, (&times, 0), (&times, 0))));
+    assert_eq!(without[0].outcome, Held);
+}
+
+#[test]
+fn each_comparison_must_be_surer_the_more_there_are() {
+    let rows = |count| vec![versus(Metric::ErrorRatio, "no worse than control"); count];
+    // 5 of 40 against 0 of 40: p = 0.0274.
+    let reading = || groups(0, (&[10; 40], 5), (&[10; 40], 0));
+    assert_eq!(compared(&rows(1), [reading()])[0].outcome, Broken);
+    let two = compared(&rows(2), [reading()]);
+    assert_eq!(two[0].outcome, Held);
+    assert!(two[0].shown.contains("p 0.0274, corrected 0.0547"), "{}", two[0].shown);
+}
+
+#[test]
+fn before_and_after_the_faults_nothing_is_compared() {
+    let rows = [versus(Metric::P50, "no worse than control")];
+    let judge = |when| judge_rows(&rows, when, &recorder([]), &(ms(0)..ms(1000)), &Baselines::default());
+    assert!(judge(When::Before).is_empty() && judge(When::After).is_empty());
+}
+
+fn burning(tolerance: &str, objective: f64, long: u64, short: u64) -> Check {
+    let burn = Burn { objective, long: ms(long), short: ms(short) };
+    Check { burn: Some(burn), ..check(Metric::BurnRate, tolerance) }
+}
+
+/// A request each 10 ms, of which those fail for which `bad` says so.
+fn requests(until: u64, bad: impl Fn(u64) -> bool) -> Arc<Recorder> {
+    let samples = (0..until).step_by(10).map(|at| if bad(at) { failed(at, "x") } else { sample(at) });
+    recorder(samples.map(|sample| ("traffic.browse", sample)))
+}
+
+#[test]
+fn a_burn_rate_is_broken_only_while_both_windows_burn() {
+    let judge = |recorder: &Recorder, from: u64, to: u64| {
+        let rows = [row("traffic", burning("< 10", 0.99, 3000, 500), &[When::During])];
+        judge_rows(&rows, When::During, recorder, &(ms(from)..ms(to)), &Baselines::default()).remove(0)
+    };
+    // A tenth of three seconds fails for as long as the long window burns at 10; half a second of it is more.
+    let burst = requests(10_000, |at| (4000..4400).contains(&at));
+    let broken = judge(&burst, 3000, 10_000);
+    assert_eq!(broken.outcome, Broken);
+    assert_eq!(broken.tolerance, "< 10 of 99% over 3s and 500ms");
+    assert!(broken.shown.starts_with("13.3x over 3s, 80x over 500ms at 4.4 s"), "{}", broken.shown);
+    // After it the long window burns on, and the short one does not.
+    assert_eq!(judge(&burst, 5000, 10_000).outcome, Held);
+    // A burst too short to matter: the short window burns, the long one does not.
+    let blip = requests(10_000, |at| (4000..4200).contains(&at));
+    assert_eq!(judge(&blip, 3000, 10_000).outcome, Held);
+    // What was before the window counts in it, up to the first sample.
+    assert_eq!(judge(&burst, 4300, 4400).outcome, Broken);
+    assert_eq!(judge(&requests(100, |_| true), 0, 10_000).outcome, Inconclusive);
+}
+
+#[test]
+fn a_burn_rate_aborts_when_both_windows_burn_now() {
+    let row = AbortRow::Breach {
+        probe: "traffic".into(),
+        checks: vec![burning(">= 10", 0.99, 3000, 500)],
+        lasting: Duration::ZERO,
+    };
+    let recorder = requests(10_000, |at| (4000..4400).contains(&at));
+    let at = |now| breach(&row, &recorder, ms(0), ms(now), &Baselines::default());
+    assert_eq!([at(3900), at(4100), at(5500)], [None, None, None]);
+    let breach = at(4400).unwrap();
+    assert_eq!(breach.condition, "traffic burn_rate >= 10 of 99% over 3s and 500ms");
+    assert!(
+        breach.measured.starts_with("burn_rate 13.3x over 3s (300 samples), 80x over 500ms (50 samp"),
+        "{breach:?}"
+    );
+}
+
+fn lasting(check: Check, lasting: u64, when: When, samples: Vec<(&'static str, Sample)>) -> (Outcome, String) {
+    let mut row = row(samples[0].0, check, &[when]);
+    row.lasting = Some(ms(lasting));
+    let recorder = recorder(samples);
+    let result = judge_rows(&[row], when, &recorder, &(ms(0)..ms(6000)), &Baselines::default()).remove(0);
+    (result.outcome, result.shown)
+}
+
+#[test]
+fn a_row_with_for_is_broken_by_what_lasts_and_not_by_a_moment() {
+    let readings = |bad: std::ops::Range<u64>| {
+        (0..6000).step_by(500).map(move |at| ("ready", status(at, if bad.contains(&at) { 503 } else { 200 }))).collect()
+    };
+    let ready = || check(Metric::Status, "200");
+    assert_eq!(lasting(ready(), 2000, When::During, readings(1000..3000)).0, Held, "1.5 s by what was read");
+    let (outcome, shown) = lasting(ready(), 2000, When::During, readings(1000..3500));
+    assert_eq!((outcome, &*shown), (Broken, "503 for 2.0 s (5 samples in a row)"));
+    // One good reading between ends the row.
+    let mut interrupted: Vec<(&'static str, Sample)> = readings(1000..4000);
+    interrupted[4].1.status = Some(200);
+    assert_eq!(lasting(ready(), 2000, When::During, interrupted).0, Held);
+}
+
+#[test]
+fn after_the_faults_a_row_with_for_is_back_when_it_was_in_for_as_long() {
+    let ready = || check(Metric::Status, "200");
+    let until = |last_bad: u64| {
+        (0..6000).step_by(500).map(|at| ("ready", status(at, if at == last_bad { 503 } else { 200 }))).collect()
+    };
+    assert_eq!(lasting(ready(), 2000, When::After, until(1000)).0, Held);
+    let (outcome, shown) = lasting(ready(), 2000, When::After, until(4000));
+    assert_eq!((outcome, &*shown), (Broken, "200 for only 1.5 s, wanted 2s"));
+    assert_eq!(lasting(ready(), 2000, When::After, until(5500)).0, Broken);
+    assert_eq!(lasting(ready(), 2000, When::During, until(4000)).0, Held, "during them a moment does not matter");
+}
+
+#[test]
+fn a_ratio_with_for_is_measured_over_each_stretch_of_that_length() {
+    let bad = |from: u64, to: u64| {
+        let one = move |at: u64| if (from..to).contains(&at) { failed(at, "x") } else { sample(at) };
+        (0..6000).step_by(10).map(move |at| ("traffic.browse", one(at))).collect()
+    };
+    let ratio = || check(Metric::SuccessRatio, ">= 50%");
+    assert_eq!(lasting(ratio(), 1000, When::During, bad(2000, 2400)).0, Held);
+    let (outcome, shown) = lasting(ratio(), 1000, When::During, bad(2000, 2600));
+    assert_eq!(outcome, Broken);
+    assert!(shown.starts_with("45 % over 1s up to 2.5") || shown.starts_with("49"), "{shown}");
+    let few = (0..6000).step_by(100).map(|at| ("traffic.rare", failed(at, "x"))).collect();
+    assert_eq!(lasting(ratio(), 1000, When::During, few).0, Inconclusive, "ten in each stretch");
 }

@@ -258,6 +258,7 @@ async fn an_agent_tells_what_a_proxy_saw() {
             proxy: "payment".parse().unwrap(),
             group: None,
             read,
+            control: false,
         },
     };
     let first = |plan, agents| async move { watch(plan, agents, 1).await.remove(0) };
@@ -318,7 +319,7 @@ async fn an_agent_tells_the_hit_from_the_spared_and_a_forgotten_mark_only_begins
     ] {
         let router = Router::new().route("/v1/traffic", any(traffic)).with_state(Arc::new(AtomicU64::new(0)));
         let url = serve(&mut tasks, router).await;
-        let kind = ProbeKind::Agent { agent: None, proxy: "payment".parse().unwrap(), group, read };
+        let kind = ProbeKind::Agent { agent: None, proxy: "payment".parse().unwrap(), group, read, control: false };
         let agents = BTreeMap::from([("a1".to_owned(), AgentAddress { url, token: None, tls: AgentTls::default() })]);
         let samples = watch(ProbePlan { every: ms(20), timeout: ms(5000), kind }, agents, 6).await;
         assert!(samples.iter().all(|sample| sample.ok), "{samples:?}");

@@ -183,10 +183,7 @@ fn pictures() {
         ("deviated", "report", 1280, "light", 1400),
         ("deviated", "report-dark", 1280, "dark", 1400),
         ("deviated", "report-phone", 390, "light", 1400),
-        ("gate", "gate", 1280, "light", 1000),
-        ("limit", "limit", 1280, "dark", 900),
         ("matrix", "matrix", 1280, "light", 860),
-        ("compare", "compare", 1280, "dark", 1300),
     ];
     for (page, picture, width, scheme, height) in taken {
         let path = &pages.iter().find(|(name, _)| *name == page).unwrap().1;

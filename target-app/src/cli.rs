@@ -2,11 +2,18 @@
 //!
 //! Neighbour: `run.rs` acts on the commands. Wrong usage ends in clap with exit code 2.
 
-use crate::storage_args::{MigrateStep, StorageArgs};
+use crate::{
+    run::RunError,
+    storage_args::{MigrateStep, StorageArgs},
+};
 use clap::{Args, Parser, Subcommand};
-use squall_shop::{DatabaseUrl, DependencyConfig, DependencyKind, Origin, Pattern, ShopConfig};
+use squall_shop::{AdminToken, DatabaseUrl, DependencyConfig, DependencyKind, NamedRule, Origin, Pattern, ShopConfig};
 use squall_wire::Span;
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 use tracing_subscriber::EnvFilter;
 
 /// The target of chaos experiments: a shop with every resilience pattern, each with a switch.
@@ -109,6 +116,25 @@ pub(crate) struct ShopArgs {
     /// Requests worked on at a time.
     #[arg(long)]
     request_slots: Option<usize>,
+    /// Requests that may wait for a slot.
+    #[arg(long)]
+    queue: Option<usize>,
+    /// Connections of customers open at a time.
+    #[arg(long)]
+    connections: Option<usize>,
+    /// Requests of one client a second, and twice as many at once.
+    #[arg(long)]
+    client_rate: Option<u32>,
+    /// Orders a second in all, and as many at once.
+    #[arg(long)]
+    order_rate: Option<u32>,
+    /// Hurt a share of an operation from the start, for a day at most; may be given often. A bottleneck of 200 pages a
+    /// second is `product:latency_ms=40,lanes=8,for_s=3600`.
+    #[arg(long, value_name = "RULE")]
+    chaos: Vec<NamedRule>,
+    /// What /admin asks for, in a file; without one it answers the loopback only.
+    #[arg(long, value_name = "FILE")]
+    admin_token_file: Option<PathBuf>,
     /// Calls to one dependency under way at a time.
     #[arg(long)]
     pool_size: Option<usize>,
@@ -130,7 +156,7 @@ pub(crate) struct ShopArgs {
 
 impl ShopArgs {
     /// The configuration, without addresses of dependencies.
-    pub(crate) fn config(self) -> ShopConfig {
+    pub(crate) fn config(self) -> Result<ShopConfig, RunError> {
         let mut config = ShopConfig {
             listen: self.listen,
             without: self.without.into_iter().collect(),
@@ -146,8 +172,23 @@ impl ShopArgs {
         config.breaker.open_for = duration(self.breaker_open_for, config.breaker.open_for);
         config.shutdown.pause = duration(self.shutdown_pause, config.shutdown.pause);
         config.shutdown.drain = duration(self.drain_limit, config.shutdown.drain);
-        config
+        let front = &mut config.front;
+        front.shedding.queue = self.queue.unwrap_or(front.shedding.queue);
+        front.connections = self.connections.unwrap_or(front.connections);
+        front.rate.client = self.client_rate.unwrap_or(front.rate.client);
+        front.rate.client_burst = self.client_rate.map_or(front.rate.client_burst, |rate| rate.saturating_mul(2));
+        front.rate.orders = self.order_rate.unwrap_or(front.rate.orders);
+        front.rate.orders_burst = self.order_rate.unwrap_or(front.rate.orders_burst);
+        front.chaos = self.chaos;
+        front.admin_token = self.admin_token_file.as_deref().map(admin_token).transpose()?;
+        Ok(config)
     }
+}
+
+fn admin_token(path: &Path) -> Result<AdminToken, RunError> {
+    let unreadable = |source| RunError::TokenFile { path: path.to_owned(), source };
+    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    text.parse().map_err(|source| RunError::WeakToken { path: path.to_owned(), source })
 }
 
 /// Where the dependencies are.
@@ -217,7 +258,7 @@ mod tests {
     fn patterns_are_switched_off_by_repeating_and_by_commas() {
         let words = ["squall-shop", "all", "--without", "retry,bulkhead", "--without", "idempotency"];
         let Command::All { shop, .. } = Cli::parse_from(words).command else { panic!("the command is `all`") };
-        let without: Vec<_> = shop.config().without.into_iter().collect();
+        let without: Vec<_> = shop.config().unwrap().without.into_iter().collect();
         assert_eq!(without, [Pattern::Retry, Pattern::Bulkhead, Pattern::Idempotency]);
     }
 

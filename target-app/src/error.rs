@@ -3,7 +3,7 @@
 //! Neighbours: `pages.rs` and `orders.rs` return `RequestError`, `api/answer.rs` gives it its status in one match.
 
 use crate::{dependency::DependencyKind, failure::CallError, store::StoreError};
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, time::Duration};
 
 /// Why a shop or a dependency could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +59,8 @@ pub(crate) enum RequestError {
     KeyBusy,
     #[error("too many requests are under way: come back later")]
     Shed,
+    #[error("too many requests from here ({limiter}): come back later")]
+    Limited { limiter: &'static str, retry_after: Duration },
     #[error("the database did not take it: send it again with the same id")]
     NotStored,
 }

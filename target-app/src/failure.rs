@@ -6,6 +6,7 @@
 //!
 //! Invariant: these are values; nothing here waits or counts.
 
+use crate::resilience::feature_flags::Withheld;
 use axum::http::StatusCode;
 use std::{fmt, time::Duration};
 
@@ -36,6 +37,9 @@ pub(crate) enum CallError {
     /// No permit of the pool in time; nothing was sent.
     #[error("too many calls to {service} are under way")]
     PoolFull { service: &'static str },
+    /// The shop has been told not to ask; nothing was sent.
+    #[error("{}", because.text())]
+    Withheld { because: Withheld },
 }
 
 /// What a failed call says about the dependency.
@@ -71,7 +75,7 @@ impl CallError {
             Self::Status { status, .. } if status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS => {
                 Some(FailureKind::Refusing)
             }
-            Self::Status { .. } | Self::Open { .. } | Self::PoolFull { .. } => None,
+            Self::Status { .. } | Self::Open { .. } | Self::PoolFull { .. } | Self::Withheld { .. } => None,
         }
     }
 
@@ -80,7 +84,11 @@ impl CallError {
         match self {
             Self::Unreachable { .. } | Self::Broken { .. } | Self::BrokenOff { .. } => true,
             Self::Status { status, .. } => matches!(status.as_u16(), 429 | 500 | 502 | 503 | 504),
-            Self::Timeout { .. } | Self::Malformed { .. } | Self::Open { .. } | Self::PoolFull { .. } => false,
+            Self::Timeout { .. }
+            | Self::Malformed { .. }
+            | Self::Open { .. }
+            | Self::PoolFull { .. }
+            | Self::Withheld { .. } => false,
         }
     }
 
@@ -90,7 +98,7 @@ impl CallError {
         let sensible = |kind: FailureKind| kind != FailureKind::Senseless;
         match self {
             Self::Open { because, .. } => sensible(*because),
-            Self::PoolFull { .. } => true,
+            Self::PoolFull { .. } | Self::Withheld { .. } => true,
             other => other.kind().is_some_and(sensible),
         }
     }
@@ -100,7 +108,7 @@ impl CallError {
         match self {
             Self::Timeout { .. } | Self::Broken { .. } | Self::BrokenOff { .. } | Self::Malformed { .. } => true,
             Self::Status { status, .. } => status.is_server_error(),
-            Self::Unreachable { .. } | Self::Open { .. } | Self::PoolFull { .. } => false,
+            Self::Unreachable { .. } | Self::Open { .. } | Self::PoolFull { .. } | Self::Withheld { .. } => false,
         }
     }
 

@@ -15,6 +15,7 @@
 mod api;
 mod config;
 mod dependency;
+mod door;
 mod error;
 mod events;
 mod failure;
@@ -32,14 +33,28 @@ mod storage_metrics;
 mod store;
 mod upstream;
 
-pub use config::{FrontConfig, InvalidOrigin, Origin, ReportConfig, ShopConfig, StorageConfig};
+pub use config::{AdminToken, FrontConfig, InvalidOrigin, Origin, ReportConfig, ShopConfig, StorageConfig, WeakToken};
 pub use dependency::{Dependency, DependencyConfig, DependencyKind, UnknownDependency};
 pub use error::ShopError;
 pub use pattern::{Pattern, UnknownPattern};
 pub use resilience::{
-    bulkhead::BulkheadConfig, circuit_breaker::BreakerConfig, failover_cache::CacheConfig,
-    graceful_shutdown::ShutdownConfig, health_checks::HealthConfig, micro_batching::BatchConfig,
-    migrations::MigrationConfig, retry::RetryConfig, retry_budget::RetryBudgetConfig, steady_state::RetentionConfig,
+    adaptive_concurrency::AdaptiveConfig,
+    back_pressure::BackPressureConfig,
+    bulkhead::BulkheadConfig,
+    chaos::{ChaosRule, InvalidRule, NamedRule},
+    circuit_breaker::BreakerConfig,
+    failover_cache::CacheConfig,
+    graceful_shutdown::ShutdownConfig,
+    health_checks::HealthConfig,
+    load_shedding::SheddingConfig,
+    micro_batching::BatchConfig,
+    migrations::MigrationConfig,
+    rate_limiting::RateConfig,
+    retry::RetryConfig,
+    retry_budget::RetryBudgetConfig,
+    steady_state::RetentionConfig,
+    supervision::SupervisionConfig,
+    timeout_advice::AdviceConfig,
 };
 pub use shop::Shop;
 pub use store::{DatabaseConfig, DatabaseUrl, InvalidDatabase, Schema, UnknownSchema};

@@ -16,12 +16,13 @@ use crate::{
     resilience::{
         degradation::Degradation,
         failover_cache::{FailoverCache, Served},
+        feature_flags::{FeatureFlags, Withheld},
         timeout_budget::Deadline,
     },
     store::{Product, Store},
     upstream::{Call, Upstream},
 };
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 use std::{fmt::Write as _, sync::Arc, time::Duration};
 
 /// The answer of `GET /products/{id}`.
@@ -66,6 +67,8 @@ pub(crate) struct Pages {
     pub(crate) known_recommendations: FailoverCache<Recommendations>,
     pub(crate) known_reviews: FailoverCache<Reviews>,
     pub(crate) degradation: Degradation,
+    /// Absent when graceful degradation is switched off.
+    pub(crate) flags: Option<Arc<FeatureFlags>>,
     pub(crate) optional_share: Duration,
 }
 
@@ -93,20 +96,38 @@ impl Pages {
 
     async fn recommended(&self, category: i64, deadline: Deadline) -> Result<Served<Recommendations>, CallError> {
         let call = Call::get(format!("/recommendations?category={category}"));
-        let fetch = |deadline| self.recommendations.call(call, deadline);
+        let fetch = |deadline| self.shown("recommendations", &self.recommendations, call, deadline);
         self.known_recommendations.get(category, deadline, fetch).await
     }
 
     async fn reviewed(&self, product: i64, deadline: Deadline) -> Result<Served<Reviews>, CallError> {
         let call = Call::get(format!("/reviews/{product}"));
-        self.known_reviews.get(product, deadline, |deadline| self.reviews.call(call, deadline)).await
+        let fetch = |deadline| self.shown("reviews", &self.reviews, call, deadline);
+        self.known_reviews.get(product, deadline, fetch).await
+    }
+
+    /// An optional part, unless its flag withholds it. Where its dependency is not well, the open breaker says that
+    /// better: it knows why.
+    async fn shown<T: DeserializeOwned>(
+        &self,
+        part: &'static str,
+        upstream: &Upstream,
+        call: Call,
+        deadline: Deadline,
+    ) -> Result<T, CallError> {
+        match self.flags.as_ref().and_then(|flags| flags.withholds(part)) {
+            Some(because @ (Withheld::Degraded | Withheld::Off)) => Err(CallError::Withheld { because }),
+            Some(Withheld::Unhealthy) | None => upstream.call(call, deadline).await,
+        }
     }
 
     pub(crate) async fn search(&self, words: &str, deadline: Deadline) -> Result<SearchPage, RequestError> {
         let optional = deadline.tightened(self.optional_share);
         let call = Call::get(format!("/facets?q={}", percent_encoded(words)));
-        let (results, facets) =
-            tokio::join!(deadline.run(self.store.search(words)), self.facets.call::<Facets>(call, optional));
+        let (results, facets) = tokio::join!(
+            deadline.run(self.store.search(words)),
+            self.shown::<Facets>("facets", &self.facets, call, optional)
+        );
         let mut warnings = Vec::new();
         let results = results.map_err(|_| RequestError::Late)??;
         let facets = self.degradation.optional("facets", facets, &mut warnings)?;

@@ -46,11 +46,25 @@ pub enum Pattern {
     HealthChecks,
     /// Open requests finish before the process ends.
     GracefulShutdown,
+    /// Measured latencies say what a time-out should be.
+    TimeoutAdvice,
+    /// How many requests are worked on at a time follows their latency.
+    AdaptiveConcurrency,
+    /// No client gets more than its share.
+    RateLimiting,
+    /// Who finds no room waits a little, then is told so.
+    BackPressure,
+    /// Crashed workers are started again; a panic in a request is a 500.
+    LetItCrash,
+    /// Latency or an error in a share of an operation, when asked for.
+    Chaos,
+    /// What happens is counted, and can be scraped.
+    Metrics,
 }
 
 impl Pattern {
     /// Every pattern, in the order of the documentation.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 25] = [
         Self::TimeoutBudget,
         Self::Retry,
         Self::RetryBudget,
@@ -69,6 +83,13 @@ impl Pattern {
         Self::Migrations,
         Self::HealthChecks,
         Self::GracefulShutdown,
+        Self::TimeoutAdvice,
+        Self::AdaptiveConcurrency,
+        Self::RateLimiting,
+        Self::BackPressure,
+        Self::LetItCrash,
+        Self::Chaos,
+        Self::Metrics,
     ];
 
     /// The name in `--without`.
@@ -93,6 +114,13 @@ impl Pattern {
             Self::Migrations => "migrations",
             Self::HealthChecks => "health-checks",
             Self::GracefulShutdown => "graceful-shutdown",
+            Self::TimeoutAdvice => "timeout-advice",
+            Self::AdaptiveConcurrency => "adaptive-concurrency",
+            Self::RateLimiting => "rate-limiting",
+            Self::BackPressure => "back-pressure",
+            Self::LetItCrash => "let-it-crash",
+            Self::Chaos => "chaos",
+            Self::Metrics => "metrics",
         }
     }
 }

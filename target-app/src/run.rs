@@ -35,6 +35,12 @@ pub(crate) enum RunError {
     /// The ready file could not be written.
     #[error("failed to write the ready file {path}")]
     ReadyFile { path: PathBuf, source: io::Error },
+    /// The admin token could not be read.
+    #[error("failed to read the admin token from {path}")]
+    TokenFile { path: PathBuf, source: io::Error },
+    /// The admin token is none.
+    #[error("failed to use the admin token in {path}")]
+    WeakToken { path: PathBuf, source: squall_shop::WeakToken },
 }
 
 /// An error with its causes, in one line.
@@ -58,7 +64,7 @@ pub(crate) async fn run(command: Command) -> Result<(), RunError> {
     signals.spawn(on_signal(shutdown.clone())?);
     match command {
         Command::Serve { shop, dependencies, ready } => {
-            let mut config = shop.config();
+            let mut config = shop.config()?;
             config.dependencies = dependencies.by_kind().collect();
             let shop = Shop::bind(config).await?;
             tell(&ready, &[("shop", shop.local_addr())])?;
@@ -75,7 +81,7 @@ pub(crate) async fn run(command: Command) -> Result<(), RunError> {
             // Nobody may be reading; the exit code says it as well.
             let _ = writeln!(io::stdout(), "{said}");
         }
-        Command::All { shop, ready } => all(shop.config(), &ready, shutdown).await?,
+        Command::All { shop, ready } => all(shop.config()?, &ready, shutdown).await?,
     }
     Ok(())
 }

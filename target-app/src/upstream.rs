@@ -1,7 +1,7 @@
 //! A call to a dependency, through the patterns.
 //!
 //! ```text
-//! call ─▶ retry ┬▶ breaker ─▶ bulkhead ─▶ time share ─▶ HTTP exchange
+//! call ─▶ retry ┬▶ breaker ─▶ pace ─▶ bulkhead ─▶ time share ─▶ HTTP exchange
 //!               └◀── transient error, budget left ◀──┘
 //! ```
 //!
@@ -15,10 +15,13 @@ use crate::{
     http_client::{Exchange, HttpClient},
     metrics::Metrics,
     resilience::{
+        adaptive_concurrency::Stopwatch,
         bulkhead::{Bulkhead, Priority},
         circuit_breaker::{Admitted, CircuitBreaker, Outcome, State},
+        leaky_bucket::LeakyBucket,
         retry::{Decision, Retry},
         retry_budget::RetryBudget,
+        timeout_advice::TimeoutAdvice,
         timeout_budget::{self, Deadline},
     },
 };
@@ -58,17 +61,34 @@ impl Call {
     }
 }
 
+/// One thing that a dependency does. Each has a breaker of its own: undoing may work where doing does not.
+pub(crate) struct Endpoint {
+    pub(crate) operation: &'static str,
+    /// Absent when the pattern is switched off.
+    pub(crate) breaker: Option<Arc<CircuitBreaker>>,
+    /// Absent when the pattern is switched off.
+    pub(crate) advice: Option<TimeoutAdvice>,
+}
+
+impl Endpoint {
+    /// The breaker's state; without one, as if it never opened.
+    pub(crate) fn state(&self) -> State {
+        self.breaker.as_ref().map_or(State::Closed, |breaker| breaker.state())
+    }
+}
+
 /// A dependency as the shop sees it.
 pub(crate) struct Upstream {
     pub(crate) service: &'static str,
-    pub(crate) operation: &'static str,
+    pub(crate) does: Endpoint,
+    /// Takes back what was done.
+    pub(crate) undoes: Option<Endpoint>,
     pub(crate) client: HttpClient,
     pub(crate) retry: Retry,
     pub(crate) retry_budget: RetryBudget,
-    /// Absent when the pattern is switched off.
-    pub(crate) breaker: Option<Arc<CircuitBreaker>>,
     /// An answer that takes longer counts against the dependency.
     pub(crate) slow: Duration,
+    pub(crate) pace: LeakyBucket,
     pub(crate) bulkhead: Bulkhead,
     pub(crate) metrics: Arc<Metrics>,
 }
@@ -76,13 +96,15 @@ pub(crate) struct Upstream {
 impl Upstream {
     /// Makes the call, with retries, until the deadline.
     pub(crate) async fn call<T: DeserializeOwned>(&self, call: Call, deadline: Deadline) -> Result<T, CallError> {
+        let _away = Stopwatch::start();
+        let operation = self.endpoint(&call).operation;
         self.retry_budget.earn();
         let mut attempt = 1;
         let mut doubtful = None;
         loop {
             let result = self.attempt(&call, deadline).await;
             if attempt > 1 {
-                self.metrics.retry(self.service, if result.is_ok() { "success" } else { "failure" });
+                self.metrics.retry(self.service, operation, if result.is_ok() { "success" } else { "failure" });
             }
             let error = match result {
                 Ok(value) => return Ok(value),
@@ -91,7 +113,7 @@ impl Upstream {
             match self.retry.decide(attempt, &error, call.repeatable, deadline.left(), rand::random()) {
                 Decision::GiveUp => return Err(telling(error, doubtful)),
                 Decision::After(_) if !self.retry_budget.spend() => {
-                    self.metrics.retry(self.service, "refused");
+                    self.metrics.retry(self.service, operation, "refused");
                     return Err(telling(error, doubtful));
                 }
                 Decision::After(pause) => tokio::time::sleep(pause).await,
@@ -104,7 +126,13 @@ impl Upstream {
     /// One try, without retries.
     pub(crate) async fn attempt<T: DeserializeOwned>(&self, call: &Call, deadline: Deadline) -> Result<T, CallError> {
         let service = self.service;
-        let admitted = self.admit()?;
+        let endpoint = self.endpoint(call);
+        let admitted = self.admit(endpoint)?;
+        if std::ptr::eq(endpoint, &self.does) && self.pace.pass(deadline).await.is_err() {
+            self.metrics.front.limited(service);
+            self.metrics.shed(service, "pace");
+            return Err(CallError::PoolFull { service });
+        }
         let Ok(_permit) = self.bulkhead.enter(call.priority, deadline).await else {
             self.metrics.shed(service, "pool");
             return Err(CallError::PoolFull { service });
@@ -115,14 +143,30 @@ impl Upstream {
         let result = deadline.run(self.client.json(&exchange)).await.unwrap_or(Err(CallError::Timeout { service }));
         let took = begun.elapsed();
         self.metrics.call(service, result_name(&result), took);
+        let timed_out = matches!(result, Err(CallError::Timeout { .. }));
+        if let Some(advice) = endpoint.advice.as_ref().filter(|_| result.is_ok() || timed_out) {
+            advice.note(took, timed_out);
+        }
         if let Some(admitted) = admitted {
             admitted.settle(outcome(result.as_ref().err(), took, self.slow));
         }
         result
     }
 
-    fn admit(&self) -> Result<Option<Admitted>, CallError> {
-        let Some(breaker) = &self.breaker else { return Ok(None) };
+    fn endpoint(&self, call: &Call) -> &Endpoint {
+        match &self.undoes {
+            Some(undoes) if call.exchange.method == Method::DELETE => undoes,
+            Some(_) | None => &self.does,
+        }
+    }
+
+    /// All that the dependency does.
+    pub(crate) fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
+        std::iter::once(&self.does).chain(&self.undoes)
+    }
+
+    fn admit(&self, endpoint: &Endpoint) -> Result<Option<Admitted>, CallError> {
+        let Some(breaker) = &endpoint.breaker else { return Ok(None) };
         match breaker.admit() {
             Ok(admitted) => Ok(Some(admitted)),
             Err(rejected) => {
@@ -134,17 +178,12 @@ impl Upstream {
 
     /// The error that a call would meet at once, if any: work that needs it need not begin.
     pub(crate) fn refuses(&self) -> Option<CallError> {
-        let rejected = self.breaker.as_ref()?.refuses()?;
+        let rejected = self.does.breaker.as_ref()?.refuses()?;
         Some(self.open(rejected.retry_after, rejected.because))
     }
 
     fn open(&self, retry_after: Duration, because: FailureKind) -> CallError {
         CallError::Open { service: self.service, retry_after, because }
-    }
-
-    /// The breaker's state; without one, as if it never opened.
-    pub(crate) fn state(&self) -> State {
-        self.breaker.as_ref().map_or(State::Closed, |breaker| breaker.state())
     }
 }
 
@@ -181,7 +220,9 @@ fn result_name<T>(result: &Result<T, CallError>) -> &'static str {
         Err(CallError::Unreachable { .. } | CallError::Broken { .. } | CallError::BrokenOff { .. }) => "connection",
         Err(CallError::Malformed { .. }) => "malformed",
         Err(CallError::Status { status, .. }) if status.is_client_error() => "refused",
-        Err(CallError::Status { .. } | CallError::Open { .. } | CallError::PoolFull { .. }) => "error",
+        Err(
+            CallError::Status { .. } | CallError::Open { .. } | CallError::PoolFull { .. } | CallError::Withheld { .. },
+        ) => "error",
     }
 }
 

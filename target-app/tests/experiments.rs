@@ -120,7 +120,10 @@ async fn with_retries_resets_of_three_connections_in_ten_are_hidden() {
     let seen = under(&world, Inventory, Mode::ResetThreeInTen, 4 * SECOND).await;
     assert!(seen.orders.success() >= 0.97, "{:?}", seen.orders.statuses());
     let metrics = world.customer.text("/metrics").await;
-    assert!(series(&metrics, r#"retry_attempts_total{service="inventory",result="success"}"#) > 10.0);
+    assert!(
+        series(&metrics, r#"retry_attempts_total{service="inventory",operation="reservations",result="success"}"#)
+            > 10.0
+    );
     world.gone().await;
 }
 

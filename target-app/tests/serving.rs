@@ -100,7 +100,7 @@ async fn without_health_checks_everything_is_always_well() {
 /// A shop with two slots, both taken by orders that payment does not answer.
 async fn full(without: &[Pattern]) -> (World, tokio::task::JoinSet<u16>) {
     let config = ShopConfig {
-        front: FrontConfig { request_slots: 2, ..FrontConfig::default() },
+        front: FrontConfig { request_slots: 2, page_budget: 5000 * MS, ..FrontConfig::default() },
         without: without.iter().copied().collect(),
         ..config()
     };

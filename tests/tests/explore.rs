@@ -128,3 +128,137 @@ fn every_proxy_in_reach_meets_every_fault_and_the_heaviest_code_is_the_matrixs()
     assert!(shown["source"]["text"].as_str().unwrap().contains("by squall matrix"), "{shown}");
     assert!(world.proxy().faults.is_empty() && world.proxy().lease.is_none());
 }
+
+/// The small experiment with its delay as a variable, and a fault long enough to compare seconds.
+fn with_delay(world: &World) -> std::path::PathBuf {
+    let changes = [
+        ("delay: 100ms", "delay: \"${delay}\""),
+        ("for: 2s", "for: 4s"),
+        ("traffic:\n  rate", "variables:\n  delay: {default: 100ms, max: 3s}\ntraffic:\n  rate"),
+    ];
+    world.experiment("delay.yaml", &changes)
+}
+
+#[test]
+fn the_limit_of_a_delay_is_found_and_the_runs_at_its_two_sides_differ_by_more_than_noise() {
+    let world = World::start();
+    let file = with_delay(&world);
+    let limit = |more: &[&str]| {
+        let mut command = world.squall();
+        command.arg("limit").arg(&file).arg("--env").arg(world.path("world.yaml")).args(more).output().unwrap()
+    };
+    let told = limit(&["--vary", "delay=10ms..5s"]);
+    assert_eq!(told.status.code(), Some(3), "5s is over the variable's max: {}", printed(&told));
+    let told = limit(&["--vary", "dely=10ms..2s"]);
+    assert_eq!(told.status.code(), Some(3), "{}", printed(&told));
+    assert_eq!(world.proxy().counters.connections, 0, "nothing was run");
+
+    let found = limit(&[
+        "--vary",
+        "delay=10ms..2s",
+        "--steps",
+        "1",
+        "--no-confirm",
+        "--json",
+        "limit.json",
+        "--at-least",
+        "1ms",
+    ]);
+    assert_eq!(found.status.code(), Some(0), "{}", printed(&found));
+    let result = json(&world.path("limit.json"));
+    // Requests time out after a second, and 900 ms are promised.
+    assert_eq!(
+        (result["last_safe"].as_str(), result["first_broken"].as_str()),
+        (Some("140ms"), Some("2s")),
+        "{result}"
+    );
+    assert_eq!(result["tries"].as_array().unwrap().len(), 3, "{result}");
+    assert!(stdout(&found).contains("holds up to delay=140ms, and breaks from delay=2s"), "{}", printed(&found));
+    assert!(world.path("squall-runs/limit-small-delay.html").exists());
+
+    let run = |number: usize| result["tries"][number]["end"]["run"].as_str().unwrap();
+    let compare = |one: &str, other: &str| {
+        let mut command = world.squall();
+        command.args(["compare", one, other, "--check", "--html", "compare.html"]).output().unwrap()
+    };
+    // The last try was not aborted, so both have the whole time of the fault.
+    let worse = compare(run(0), run(2));
+    assert_eq!(worse.status.code(), Some(1), "{}", printed(&worse));
+    assert!(stdout(&worse).contains("variable delay: 10ms, then 140ms"), "{}", printed(&worse));
+    let page = std::fs::read_to_string(world.path("compare.html")).unwrap();
+    assert!(page.contains("latency · web") && page.contains("Over each other"));
+    let better = compare(run(2), run(0));
+    assert_eq!(better.status.code(), Some(0), "{}", printed(&better));
+    assert!(stdout(&better).contains("✓ better"), "{}", printed(&better));
+    let same = compare(run(0), run(0));
+    assert_eq!(same.status.code(), Some(2), "{}", printed(&same));
+}
+
+#[test]
+fn the_load_alone_is_measured_and_its_bounds_are_the_exit_code() {
+    let world = World::start();
+    let load = |more: &[&str]| {
+        let mut command = world.squall();
+        command.args(["load", "--url", &format!("{}/", world.proxy_url), "--for", "1s", "--output", "json"]);
+        let output = command.args(more).output().unwrap();
+        let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        (output.status.code(), value, printed(&output))
+    };
+    let (code, result, shown) = load(&["--rate", "40/s"]);
+    assert!(matches!(code, Some(0 | 9)), "9 on a machine that is too busy: {shown}");
+    let requests = result["level"]["requests"].as_u64().unwrap();
+    assert!((35..=60).contains(&requests), "{shown}");
+    assert_eq!(result["level"]["ok"], requests, "{shown}");
+
+    let (code, result, shown) = load(&["--rate", "40/s", "--expect", "201", "--max-errors", "1%"]);
+    assert!(matches!(code, Some(1 | 9)), "{shown}");
+    assert!(result["level"]["errors"]["answered 200"].as_u64().unwrap() >= 35, "{shown}");
+
+    let (code, result, shown) = load(&["--rate", "20/s", "--max-rate", "40/s", "--find-limit", "--p99", "3s"]);
+    assert!(matches!(code, Some(0 | 9)), "{shown}");
+    assert!(result["generator_limited"] == true || result["holds"] == 40.0, "{shown}");
+    let (code, _, shown) = load(&["--rate", "50/s", "--max-rate", "40/s"]);
+    assert_eq!(code, Some(2), "{shown}");
+    let (code, _, shown) = load(&["--header", "nothing"]);
+    assert_eq!(code, Some(2), "{shown}");
+}
+
+#[test]
+fn a_first_experiment_is_written_from_what_was_seen_and_can_be_planned_as_it_is() {
+    let world = World::start();
+    let init = |more: &[&str]| {
+        let mut command = world.squall();
+        command.args(["init", "--agent", &world.agent_url, "--service", &world.proxy_url, "--for", "2s"]);
+        command.args(more).output().unwrap()
+    };
+    let written = init(&[]);
+    assert_eq!(written.status.code(), Some(0), "{}", printed(&written));
+    let text = std::fs::read_to_string(world.path("first.yaml")).unwrap();
+    assert!(text.contains("proxy: web") && text.contains("of the baseline went through it"), "{text}");
+    for command in ["validate", "plan"] {
+        let output = world.squall().args([command, "first.yaml", "--env", "first"]).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", printed(&output));
+    }
+    std::fs::write(world.path("first.yaml"), "mine").unwrap();
+    let refused = init(&[]);
+    assert_eq!(refused.status.code(), Some(2), "{}", printed(&refused));
+    assert!(printed(&refused).contains("--force"), "{}", printed(&refused));
+    assert_eq!(std::fs::read_to_string(world.path("first.yaml")).unwrap(), "mine");
+    let nobody = init(&["--get", "/nowhere\u{7f}", "--name", "second"]);
+    assert_ne!(nobody.status.code(), Some(0), "{}", printed(&nobody));
+}
+
+#[test]
+fn every_command_has_a_manual_page() {
+    let directory = tempfile::tempdir().unwrap();
+    let all = squall_in(directory.path()).args(["man", "--directory", "man"]).output().unwrap();
+    assert_eq!(all.status.code(), Some(0), "{}", printed(&all));
+    for page in ["squall.1", "squall-limit.1", "squall-fault-set.1"] {
+        let text = std::fs::read_to_string(directory.path().join("man").join(page)).unwrap();
+        assert!(text.contains(".TH") && text.contains("SYNOPSIS"), "{page}: {text}");
+    }
+    let one = squall_in(directory.path()).args(["man", "limit"]).output().unwrap();
+    assert!(stdout(&one).contains("\\-\\-vary"), "{}", printed(&one));
+    let wrong = squall_in(directory.path()).args(["man", "limits"]).output().unwrap();
+    assert_eq!(wrong.status.code(), Some(2), "{}", printed(&wrong));
+}

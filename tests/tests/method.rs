@@ -1,8 +1,6 @@
 //! The steps of a method end to end: ramps, programs and requests with what takes them back, checks, questions, rounds,
 //! several agents; and how a run ends otherwise.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot start must fail loudly")]
-
 use rustix::process::Signal;
 use squall_tests::{Agent, LONG, World, printed, wait_for};
 use std::time::Duration;
@@ -266,7 +264,7 @@ fn what_does_not_come_back_in_time_is_not_recovered_with_exit_6() {
 #[test]
 fn a_fault_that_somebody_takes_away_is_an_error_not_a_success() {
     let world = World::start();
-    let mut run = world.spawn_run(&world.experiment("small.yaml", &[]));
+    let mut run = world.spawn_run(&world.experiment("small.yaml", &[LONG, &[("for: 60s", "for: 5s")]].concat()));
     world.wait_for_fault();
     let healed = world.squall().args(["heal", "--agent", &world.agent_url]).output().unwrap();
     assert_eq!(healed.status.code(), Some(0), "{}", printed(&healed));

@@ -44,6 +44,12 @@ pub struct AgentInfo {
 pub struct PolicyInfo {
     /// Where its proxies may lead.
     pub upstreams: UpstreamsInfo,
+    /// Networks in which its proxies may listen; anywhere when absent.
+    #[serde(default)]
+    pub listen: Option<Vec<String>>,
+    /// The directory from which alone files for TLS are read that the API names.
+    #[serde(default)]
+    pub tls_files: Option<String>,
     /// The kinds of fault that may be set.
     pub kinds: Option<Vec<String>>,
     /// The largest share of a fault.
@@ -89,4 +95,7 @@ pub struct RemovedFault {
 pub struct Healed {
     /// The faults that are gone.
     pub removed: Vec<RemovedFault>,
+    /// Proxies that were changed under a lease, and are as they were before it.
+    #[serde(default)]
+    pub restored: Vec<ProxyName>,
 }

@@ -1,6 +1,6 @@
 //! The big red switch: an agent that is halted has no faults and takes none until the halt is lifted.
 
-use crate::RemovedFault;
+use crate::{ProxyName, RemovedFault};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -28,9 +28,12 @@ pub struct Halt {
 pub struct HaltInfo {
     /// The halt that is in effect, if one is.
     pub halt: Option<Halt>,
-    /// Whether a restarted agent would still be halted: it remembers by its state file.
+    /// Whether a restarted agent would be as halted as this one: it has a state file, and that was written.
     pub survives_restart: bool,
     /// The faults that this call took away.
     #[serde(default)]
     pub removed: Vec<RemovedFault>,
+    /// The proxies that this call brought back to what they were before a lease's holder changed them.
+    #[serde(default)]
+    pub restored: Vec<ProxyName>,
 }

@@ -237,6 +237,9 @@ pub struct ProxyInfo {
     pub faults: Vec<FaultInfo>,
     /// The lease that holds it, if any.
     pub lease: Option<LeaseId>,
+    /// The lease under which it was changed, until it is as it was before; such a lease may have ended.
+    #[serde(default)]
+    pub changed_under: Option<LeaseId>,
     /// What it has seen since it was made.
     pub counters: ProxyCounters,
 }

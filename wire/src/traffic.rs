@@ -89,4 +89,7 @@ pub struct TimingInfo {
     pub p999: Option<Span>,
     /// The longest.
     pub max: Option<Span>,
+    /// Every time that occurred, in microseconds, with how often, in ascending order; only where `times=true` asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub times: Option<Vec<(u64, u64)>>,
 }

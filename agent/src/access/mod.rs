@@ -20,6 +20,7 @@ use rustls::ServerConfig;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt, net::SocketAddr, path::Path, sync::Arc};
 use tokens::Tokens;
+use tokio::sync::watch;
 
 /// The name in [`AgentConfig::client_roles`] that stands for every certificate that is not named there.
 const ANY_CERTIFICATE: &str = "*";
@@ -87,6 +88,8 @@ pub(crate) struct Access {
     asks_certificates: bool,
     client_roles: BTreeMap<String, Role>,
     known: RwLock<Arc<Known>>,
+    /// Counts the readings of the files.
+    read: watch::Sender<u64>,
 }
 
 impl Access {
@@ -100,6 +103,7 @@ impl Access {
             asks_certificates: config.asks_certificates(),
             client_roles: config.client_roles.clone(),
             known: RwLock::new(Arc::new(known)),
+            read: watch::Sender::new(0),
         })
     }
 
@@ -107,7 +111,17 @@ impl Access {
     pub(crate) fn reload(&self, config: &AgentConfig) -> Result<(), Vec<Mistake>> {
         let known = Known::read(config)?;
         *self.known.write() = Arc::new(known);
+        self.read.send_modify(|times| *times += 1);
         Ok(())
+    }
+
+    /// Returns when the files are read anew, from the moment of this call on.
+    pub(crate) fn read_anew(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut times = self.read.subscribe();
+        async move {
+            // Its sender lives as long as the agent.
+            let _ = times.changed().await;
+        }
     }
 
     /// How new connections are encrypted, if they are.
@@ -228,6 +242,7 @@ mod tests {
             asks_certificates: true,
             client_roles: roles.iter().map(|(name, role)| ((*name).to_owned(), *role)).collect::<BTreeMap<_, _>>(),
             known: Access::open(&AgentConfig::default()).unwrap().known,
+            read: tokio::sync::watch::Sender::new(0),
         };
         assert_eq!(access(&[]).identify(None, Some("ci")), known("cert:ci", Role::Inject));
         let access = access(&[("ops", Role::Admin), ("*", Role::Read)]);

@@ -108,6 +108,16 @@ impl From<Refusal> for ApiError {
                 let hint = "wait for its end; its holder names it in the header X-Squall-Lease";
                 (StatusCode::CONFLICT, Code::Leased, None, Some(hint.to_owned()))
             }
+            Refusal::Hurt { proxy, .. } => {
+                let hint = format!(
+                    "take them away first: `squall heal --agent URL`, or DELETE /v1/proxies/{proxy}/faults/FAULT for each"
+                );
+                (StatusCode::CONFLICT, Code::Conflict, Some("proxies".to_owned()), Some(hint))
+            }
+            Refusal::NotBack { .. } => {
+                let hint = "the agent goes on trying, and its log says why it fails; a PUT of the proxy settles it";
+                (StatusCode::CONFLICT, Code::Conflict, Some("proxies".to_owned()), Some(hint.to_owned()))
+            }
             Refusal::Role { needed, .. } => {
                 let hint = format!("ask with a token or a certificate that has the role `{needed}`");
                 (StatusCode::FORBIDDEN, Code::Forbidden, None, Some(hint))

@@ -5,16 +5,18 @@
 //! ```
 //! Who comes back with `Last-Event-ID` gets what came meanwhile, or is told by an event `lost` that it is not all
 //! there. A client that reads too slowly is told so as well. Neighbours: `crate::events` is the bus.
-//! Invariant: a client that does not read holds up nobody; what waits for it is bounded by the bus.
+//! Invariant: a client that does not read holds up nobody; what waits for it is bounded by the bus. None hears more than it
+//! may: when tokens are read anew, the streams of those that are gone end.
 
-use super::{Api, ApiError, query::Query, traffic::named};
+use super::{Api, ApiError, access::ClientName, query::Query, traffic::named};
 use crate::{
+    access::{Identity, Role},
     events::{MAX_SUBSCRIBERS, Received, Subscription},
     registry::Refusal,
 };
 use axum::{
     extract::State,
-    http::HeaderMap,
+    http::{Extensions, HeaderMap, HeaderValue, header::AUTHORIZATION},
     response::sse::{Event as Line, KeepAlive, Sse},
 };
 use futures::{Stream, StreamExt, stream};
@@ -48,6 +50,7 @@ pub(super) async fn follow(
     State(api): State<Arc<Api>>,
     Query(wanted): Query<Wanted>,
     headers: HeaderMap,
+    extensions: Extensions,
 ) -> Result<Sse<impl Stream<Item = Result<Line, Infallible>>>, ApiError> {
     let filter = Filter::of(&wanted)?;
     let last = last_event(&headers)?;
@@ -62,8 +65,28 @@ pub(super) async fn follow(
     let beginning = stream::iter([Line::default().comment("squall-agent").retry(RETRY)]).chain(stream::iter(first));
     let instance = api.instance.clone();
     let rest = received(subscription).filter_map(move |received| ready(line(&received, &filter, &instance)));
+    let rest = rest.take_until(revoked(Arc::clone(&api), headers, extensions));
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE).text("alive");
     Ok(Sse::new(beginning.chain(rest).map(Ok)).keep_alive(keep_alive))
+}
+
+/// Returns when who follows may do so no longer. Where a certificate says who it is, each reading of the files is a reason
+/// to show it again.
+async fn revoked(api: Arc<Api>, headers: HeaderMap, extensions: Extensions) {
+    let (identity, by_token) = (Identity::of(&extensions), headers.contains_key(AUTHORIZATION));
+    loop {
+        let read_anew = api.access.read_anew();
+        let authorization = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
+        let name = extensions.get::<ClientName>().map(|ClientName(name)| &**name);
+        match api.access.identify(authorization, name) {
+            Ok(now) if now.who == identity.who && now.role >= Role::Read => {}
+            _ => return,
+        }
+        read_anew.await;
+        if name.is_some() && !by_token {
+            return;
+        }
+    }
 }
 
 fn received(subscription: Subscription) -> impl Stream<Item = Received> {

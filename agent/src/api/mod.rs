@@ -19,6 +19,7 @@ mod error;
 mod events;
 mod faults;
 mod guard;
+mod hall;
 mod halt;
 mod leases;
 mod openapi;

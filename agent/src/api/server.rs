@@ -3,9 +3,13 @@
 //!
 //! Neighbours: `super::router` answers the requests, `agent` runs this until it is told to stop.
 //! hyper's server and not `axum::serve`, which lets a half-sent request stay open for good.
-//! Invariant: a client that stalls costs one slot for `api_timeout`, and delays nobody else.
+//! Invariant: a client that stalls costs one place for `api_timeout`, or until another needs it, and delays nobody else.
 
-use super::{Api, Peer, access::ClientName};
+use super::{
+    Api, Peer,
+    access::ClientName,
+    hall::{Hall, Held, Seat},
+};
 use crate::access::tls::name_of;
 use axum::{Router, body::Body};
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
@@ -16,7 +20,6 @@ use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::D
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
     time::{sleep, timeout},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
@@ -37,7 +40,7 @@ pub(crate) struct Server {
     pub(crate) router: Router,
     /// Says how connections are encrypted, if they are.
     pub(crate) api: Arc<Api>,
-    /// Connections at once; further ones wait in the listen queue.
+    /// Connections at once; for further ones those that are idle make room, or they wait in the listen queue.
     pub(crate) max_connections: usize,
     /// For the head of a request, and for an answer to be taken.
     pub(crate) patience: Duration,
@@ -46,17 +49,20 @@ pub(crate) struct Server {
 impl Server {
     /// Serves until it is told to stop, and then what is under way for a moment.
     pub(crate) async fn serve(self, stop: CancellationToken) {
-        let slots = Arc::new(Semaphore::new(self.max_connections.min(Semaphore::MAX_PERMITS)));
+        let hall = Hall::new(self.max_connections);
         let (connections, cut) = (TaskTracker::new(), CancellationToken::new());
-        while let Some(slot) = stop.run_until_cancelled(Arc::clone(&slots).acquire_owned()).await {
-            // The semaphore is never closed.
-            let Ok(slot) = slot else { break };
+        loop {
             match stop.run_until_cancelled(self.listener.accept()).await {
                 None => break,
-                Some(Ok((stream, peer))) => {
-                    connections
-                        .spawn(cut.clone().run_until_cancelled_owned(self.connection(stream, peer, slot, &stop)));
-                }
+                Some(Ok((stream, peer))) => match stop.run_until_cancelled(hall.enter(peer.ip())).await {
+                    None => break,
+                    Some(Some(seat)) => {
+                        connections
+                            .spawn(cut.clone().run_until_cancelled_owned(self.connection(stream, peer, seat, &stop)));
+                    }
+                    // It has its share, and all of that is busy.
+                    Some(None) => tracing::debug!(%peer, "a host has too many connections to the API"),
+                },
                 Some(Err(error)) => {
                     tracing::warn!(%error, "failed to accept a connection to the API");
                     if is_shortage(&error) {
@@ -78,25 +84,36 @@ impl Server {
         &self,
         stream: TcpStream,
         peer: SocketAddr,
-        slot: OwnedSemaphorePermit,
+        seat: Seat,
         stop: &CancellationToken,
     ) -> impl Future<Output = ()> + Send + use<> {
         let (router, tls, stop, patience) = (self.router.clone(), self.api.access.tls(), stop.clone(), self.patience);
+        let read_anew = self.api.access.read_anew();
         async move {
-            let _slot = slot;
             if let Err(error) = bound_writes(&stream, patience) {
                 tracing::debug!(%peer, %error, "failed to set up a connection to the API");
             }
             let Some(tls) = tls else {
                 let from = From { peer, certificate: None };
-                return Box::pin(talk(stream, router, from, stop, patience)).await;
+                let ends = stop.cancelled();
+                return Box::pin(talk(stream, router, (from, &seat), ends, patience)).await;
             };
-            match timeout(patience, shake_hands(stream, tls)).await {
-                Ok(Ok(stream)) => {
+            let shaken = timeout(patience, seat.leave.run_until_cancelled(shake_hands(stream, tls))).await;
+            match shaken {
+                Ok(Some(Ok(stream))) => {
                     let certificate = client_name(&stream).map(ClientName);
-                    Box::pin(talk(stream, router, From { peer, certificate }, stop, patience)).await;
+                    let shown = certificate.is_some();
+                    // A certificate is shown anew to those whom the agent trusts by now.
+                    let ends = async {
+                        tokio::select! {
+                            () = stop.cancelled() => {}
+                            () = read_anew, if shown => {}
+                        }
+                    };
+                    Box::pin(talk(stream, router, (From { peer, certificate }, &seat), ends, patience)).await;
                 }
-                Ok(Err(error)) => tracing::debug!(%peer, %error, "a handshake with the API failed"),
+                Ok(Some(Err(error))) => tracing::debug!(%peer, %error, "a handshake with the API failed"),
+                Ok(None) => tracing::debug!(%peer, "another needed the place of a handshake"),
                 Err(_) => tracing::debug!(%peer, "a handshake with the API took too long"),
             }
         }
@@ -110,16 +127,21 @@ struct From {
     certificate: Option<ClientName>,
 }
 
-/// Answers the requests of one connection until it ends or the server stops.
+/// Answers the requests of one connection until it ends, `ends` says so, or another needs its seat.
 async fn talk(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     router: Router,
-    from: From,
-    stop: CancellationToken,
+    (from, seat): (From, &Seat),
+    ends: impl Future<Output = ()>,
     patience: Duration,
 ) {
-    let peer = from.peer;
-    let service = service_fn(move |request: Request<Incoming>| answer(router.clone(), request, from.clone()));
+    let (peer, bell) = (from.peer, seat.bell());
+    let service = service_fn(move |request: Request<Incoming>| {
+        // Until the answer is there and, where that is a stream, until its end.
+        let busy = bell();
+        let answer = answer(router.clone(), request, from.clone());
+        async move { answer.await.map(|answer| answer.map(|body| Held { body, _busy: busy })) }
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(patience)
@@ -128,10 +150,12 @@ async fn talk(
     let mut connection = pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = stop.cancelled() => {
+        () = ends => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
+        // It is idle, or half of a head has come.
+        () = seat.leave.cancelled() => Ok(()),
     };
     if let Err(error) = ended {
         tracing::debug!(%peer, %error, "a connection to the API ended early");

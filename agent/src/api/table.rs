@@ -62,7 +62,7 @@ fn of_proxies() -> Vec<Call> {
             .answers::<ProxyInfo>(200, "The proxy as it is now.")
             .refuses(&[409, 501]),
         Call::new(Method::DELETE, "/v1/proxies/{proxy}", "deleteProxy", Tag::Proxies, proxies::delete)
-            .does("End a proxy", "Its listener, its connections and its faults go with it.")
+            .does("End a proxy", "Its listener, its connections and its faults go with it. Not while it is leased, for it could not come back.")
             .header::<LeaseId>(LEASE, UNDER)
             .answers_nothing(204, "It is gone.")
             .refuses(&[409]),
@@ -99,7 +99,7 @@ fn of_faults() -> Vec<Call> {
             .answers::<Healed>(200, "It is gone; how often it hit.")
             .refuses(&[409, 501]),
         Call::new(Method::DELETE, "/v1/faults", "healAll", Tag::Faults, faults::heal_all)
-            .does("Heal everything", "Removes every fault, whoever set it. Leases stay. It takes no query.")
+            .does("Heal everything", "Removes every fault, whoever set it, and undoes what was changed under leases. Leases stay. It takes no query.")
             .header::<LeaseId>(LEASE, UNDER)
             .answers::<Healed>(200, "What was removed.")
             .refuses(&[400]),
@@ -112,7 +112,7 @@ fn of_leases() -> Vec<Call> {
             .does("All leases that live", "")
             .answers::<LeaseList>(200, "The leases."),
         Call::new(Method::POST, "/v1/leases", "takeLease", Tag::Leases, leases::create)
-            .does("Take a lease", "All of its proxies, or none.")
+            .does("Take a lease", "All of its proxies, or none; none that has faults already.")
             .header::<LeaseId>(LEASE, "Not looked at.")
             .takes::<LeaseRequest>(json!({
                 "owner": "ann@host", "reason": "a game day", "ttl": "30s", "proxies": ["db"],
@@ -128,7 +128,7 @@ fn of_leases() -> Vec<Call> {
             .may_take::<LeaseRenewal>(json!({"ttl": "1m"}))
             .answers::<Lease>(200, "The lease as it is now."),
         Call::new(Method::DELETE, "/v1/leases/{lease}", "endLease", Tag::Leases, leases::delete)
-            .does("End a lease", "Every fault that lives under it goes.")
+            .does("End a lease", "Every fault that lives under it goes, and its proxies are what they were before it.")
             .header::<LeaseId>(LEASE, "Not looked at.")
             .answers::<Healed>(200, "What went with it."),
     ]
@@ -160,6 +160,7 @@ fn of_agent() -> Vec<Call> {
             )
             .query::<String>("proxy", "These proxies only, with commas between them; all when absent.")
             .query::<Mark>("since", "Count from this mark; from the beginning of each proxy when absent.")
+            .query::<bool>("times", "Of those hit and those spared, tell every time that occurred; not when absent.")
             .answers::<Traffic>(200, "What they saw, and a mark from which to count the next time.")
             .refuses(&[404, 410]),
         Call::new(Method::GET, "/v1/events", "followEvents", Tag::Agent, events::follow)

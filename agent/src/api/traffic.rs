@@ -7,7 +7,7 @@ use super::{Api, ApiError, query::Query};
 use crate::{registry::Refusal, traffic::Since};
 use axum::extract::State;
 use serde::Deserialize;
-use squall_wire::{Mark, ProxyName, Traffic};
+use squall_wire::{Mark, ProxyName, Traffic, TrafficGroup};
 use std::sync::Arc;
 
 /// What may be asked for.
@@ -16,6 +16,7 @@ use std::sync::Arc;
 pub(super) struct Wanted {
     proxy: Option<String>,
     since: Option<Mark>,
+    times: Option<bool>,
 }
 
 pub(super) async fn read(
@@ -25,7 +26,22 @@ pub(super) async fn read(
     let proxies: Option<Vec<ProxyName>> = wanted.proxy.as_deref().map(named).transpose()?;
     let since = wanted.since.map_or(Since::Beginning, Since::Mark);
     let now = api.registry.traffic(proxies.as_deref()).await?;
-    Ok(axum::Json(api.marks.read(now, &since, proxies.is_none()).map_err(ApiError::from)?))
+    let mut traffic = api.marks.read(now, &since, proxies.is_none()).map_err(ApiError::from)?;
+    for proxy in &mut traffic.proxies {
+        // Those of both groups are all of them.
+        without_times(&mut proxy.all);
+        if !wanted.times.unwrap_or(false) {
+            without_times(&mut proxy.hit);
+            without_times(&mut proxy.spared);
+        }
+    }
+    Ok(axum::Json(traffic))
+}
+
+fn without_times(group: &mut TrafficGroup) {
+    let TrafficGroup { connect, first_byte, duration, requests, .. } = group;
+    let of_requests = requests.iter_mut().flat_map(|requests| [&mut requests.first_byte, &mut requests.duration]);
+    [connect, first_byte, duration].into_iter().chain(of_requests).for_each(|timing| timing.times = None);
 }
 
 /// Names with commas between them.

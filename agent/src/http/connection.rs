@@ -224,6 +224,8 @@ impl HttpConnection {
             let plan = self.ticket.membership.plan();
             self.from_client.follow(&plan, true, Some(&self.client));
             self.from_upstream.follow(&plan, false, upstream);
+            self.ticket.membership.set_sifted(true, self.seen);
+            self.ticket.membership.set_sifted(false, self.seen);
         }
     }
 

@@ -3,6 +3,8 @@
 //! ```yaml
 //! policy:
 //!   upstreams: {allowed: [10.0.0.0/8, "*.staging.internal"], never: [10.9.0.0/16, "*prod*"]}
+//!   listen: {allowed: [127.0.0.0/8]}
+//!   tls_files: /etc/squall/tls
 //!   kinds: [latency, bandwidth, reset]
 //!   max_percent: 50
 //!   max_fault_duration: 10m
@@ -12,13 +14,16 @@
 //! Neighbours: `registry` asks before it changes anything, `socket::dial` before it connects; `upstreams` has the rules
 //! for addresses. Invariant: pure, and nothing changes it while the agent runs. Each refusal names its rule.
 
+mod places;
 mod upstreams;
 
+pub use places::Listen;
 pub use upstreams::{Forbidden, Upstreams};
 
 use crate::{config::Mistake, registry::Refusal};
 use serde::Deserialize;
-use squall_wire::{FaultKind, LeaseId, Percent, PolicyInfo, ProxyName, Span, nearest::nearest};
+use squall_wire::{FaultKind, LeaseId, Percent, PolicyInfo, ProxyName, ProxySpec, Span, nearest::nearest};
+use std::{net::SocketAddr, path::PathBuf};
 
 /// The rules. What is absent allows everything.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -26,13 +31,18 @@ use squall_wire::{FaultKind, LeaseId, Percent, PolicyInfo, ProxyName, Span, near
 pub struct Policy {
     /// Where proxies may lead.
     pub upstreams: Upstreams,
+    /// Where proxies may listen.
+    pub listen: Listen,
+    /// The directory from which alone files for TLS are read that the API names.
+    pub tls_files: Option<PathBuf>,
     /// The kinds of fault that may be set.
     pub kinds: Option<Vec<String>>,
     /// The largest share of a fault.
     pub max_percent: Option<Percent>,
     /// The longest that a fault may live.
     pub max_fault_duration: Option<Span>,
-    /// Faults live under leases only, and proxies are shut, moved and deleted under them only. Toxiproxy's clients know none, so what they would change is closed to them.
+    /// Faults live under leases only, and proxies are shut and moved under them only; none is deleted. Toxiproxy's clients
+    /// know no leases, so what they would change is closed to them.
     pub require_lease: bool,
     /// Proxies that get no faults, and that the API does not change.
     pub protected: Vec<ProxyName>,
@@ -51,6 +61,10 @@ impl Policy {
         };
         let kinds = self.kinds.iter().flatten().enumerate();
         let mut found: Vec<_> = kinds.filter(|(_, kind)| !known.contains(&kind.as_str())).map(unknown).collect();
+        if self.tls_files.as_ref().is_some_and(|directory| !directory.is_dir()) {
+            let message = "is no directory on this machine: write the path of one".to_owned();
+            found.push(Mistake { field: "policy.tls_files".into(), message });
+        }
         if self.max_fault_duration.is_some_and(|span| span.is_zero()) {
             let message = "must be longer than `0s`: write a duration such as `10m`".to_owned();
             found.push(Mistake { field: "policy.max_fault_duration".into(), message });
@@ -62,12 +76,20 @@ impl Policy {
     pub(crate) fn info(&self) -> PolicyInfo {
         PolicyInfo {
             upstreams: self.upstreams.info(),
+            listen: self.listen.told(),
+            tls_files: self.tls_files.as_ref().map(|directory| directory.display().to_string()),
             kinds: self.kinds.clone(),
             max_percent: self.max_percent,
             max_fault_duration: self.max_fault_duration,
             require_lease: self.require_lease,
             protected: self.protected.clone(),
         }
+    }
+
+    /// May a proxy be made as this, listening there? Looks at the disk.
+    pub(crate) fn allow_making(&self, spec: &ProxySpec, bind: SocketAddr) -> Result<(), Refusal> {
+        self.listen.check(bind)?;
+        self.tls_files.as_deref().map_or(Ok(()), |directory| places::check_files(directory, spec))
     }
 
     /// May this fault be on this proxy, under this lease or none?
@@ -94,11 +116,20 @@ impl Policy {
         Ok(())
     }
 
-    /// May a proxy be shut, moved, led elsewhere or deleted under this lease, or under none?
+    /// May a proxy be shut, moved or led elsewhere under this lease, or under none?
     pub(crate) fn allow_change(&self, lease: Option<&LeaseId>) -> Result<(), Refusal> {
         if self.require_lease && lease.is_none() {
-            let message = "this agent lets proxies be shut, moved and deleted under a lease only: take one with POST \
+            let message = "this agent lets proxies be shut and moved under a lease only: take one with POST \
                            /v1/leases, and name it in X-Squall-Lease";
+            return Err(refusal("policy.require_lease", "lease", message.to_owned()));
+        }
+        Ok(())
+    }
+
+    /// May a proxy be deleted? No lease could bring it back.
+    pub(crate) fn allow_deleting(&self) -> Result<(), Refusal> {
+        if self.require_lease {
+            let message = "this agent lets proxies be hurt under a lease only, and none could bring a deleted one back";
             return Err(refusal("policy.require_lease", "lease", message.to_owned()));
         }
         Ok(())

@@ -27,10 +27,16 @@ use gate::Gate;
 use parking_lot::Mutex;
 use squall_wire::{FaultKind, FaultName, Percent, Protocol, ProxyCounters, ProxySpec};
 use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// How long cancelled tasks may take to end; they end at once, so this only guards against a bug.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long connections may take to have the kernel drop what a fault says; they do it at once, so this only guards
+/// against a machine in trouble …
+const SIFT_LIMIT: Duration = Duration::from_secs(1);
+/// … and so often it is looked whether they have.
+const SIFT_PACE: Duration = Duration::from_micros(500);
 
 /// How long the name in `listen` may take to resolve.
 const RESOLVE_LIMIT: Duration = Duration::from_secs(5);
@@ -258,9 +264,11 @@ impl Proxy {
         if faults.iter().any(|other| other.name() == fault.name()) {
             return Err(ProxyError::FaultExists(fault.name().clone()));
         }
+        let sifts = is_of_packets(&fault);
         faults.push(fault);
         self.settle(&mut control, &faults).await?;
         self.shared.roster.lock().set_faults(faults);
+        self.sift(sifts).await;
         Ok(())
     }
 
@@ -289,7 +297,9 @@ impl Proxy {
             }
             return Err(error);
         }
+        let sifts = is_of_packets(fault);
         self.shared.roster.lock().refresh();
+        self.sift(sifts).await;
         Ok(())
     }
 
@@ -308,8 +318,22 @@ impl Proxy {
             Err(_) => self.without(|fault| names.contains(fault.name()) && !acts_on_listener(&fault.kind())),
         };
         self.shared.roster.lock().set_faults(kept);
+        self.sift(gone.iter().any(|fault| is_of_packets(fault))).await;
         settled?;
         Ok(gone.iter().map(|fault| RemovedHits { name: fault.name().clone(), hits: fault.hits() }).collect())
+    }
+
+    /// Waits until what the kernel drops is as the plans of all connections say: their links do it when they are woken,
+    /// and wait for no peer.
+    async fn sift(&self, needed: bool) {
+        let done = async {
+            while !self.shared.roster.lock().is_sifted() {
+                sleep(SIFT_PACE).await;
+            }
+        };
+        if needed && timeout(SIFT_LIMIT, done).await.is_err() {
+            tracing::warn!("connections have not followed in time with what the kernel drops of theirs");
+        }
     }
 
     fn without(&self, gone: impl Fn(&ActiveFault) -> bool) -> Vec<Arc<ActiveFault>> {
@@ -386,6 +410,10 @@ impl fmt::Debug for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Proxy").field("listen", &self.listen_addr()).field("upstream", &self.upstream()).finish()
     }
+}
+
+fn is_of_packets(fault: &ActiveFault) -> bool {
+    matches!(fault.kind(), FaultKind::PacketLoss(_))
 }
 
 async fn resolve(listen: &str) -> Result<SocketAddr, ProxyError> {

@@ -31,6 +31,8 @@ pub(crate) struct Membership {
     /// Those that number requests, on `http`; the connection numbers its own as they come.
     for_requests: Mutex<Arc<[Arc<ActiveFault>]>>,
     version: AtomicU64,
+    /// Of which version each direction's socket filter is; 0 while nobody looks after it.
+    sifted: [AtomicU64; 2],
     bells: [Bell; 2],
 }
 
@@ -71,6 +73,18 @@ impl Membership {
     /// Goes up with every new plan; 0 is the empty one.
     pub(crate) fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
+    }
+
+    /// The socket at which this direction's segments arrive drops as this version of the plan says.
+    pub(crate) fn set_sifted(&self, upstream: bool, version: u64) {
+        // One more, for 0 is taken.
+        self.sifted[usize::from(upstream)].store(version + 1, Ordering::Release);
+    }
+
+    /// Whether a socket filter is of an older plan. One that nobody looks after yet will be of the newest.
+    fn is_unsifted(&self) -> bool {
+        let version = self.version();
+        self.sifted.iter().map(|sifted| sifted.load(Ordering::Acquire)).any(|sifted| (1..=version).contains(&sifted))
     }
 
     /// Ready when the link of this direction has something new to look at. One task at a time listens.
@@ -149,6 +163,11 @@ impl Roster {
         for session in self.sessions.values() {
             session.assign(&self.faults);
         }
+    }
+
+    /// Whether all socket filters are as the plans say.
+    pub(crate) fn is_sifted(&self) -> bool {
+        !self.live.values().any(|live| live.membership.is_unsifted())
     }
 
     /// A connection from `client` comes in.

@@ -4,7 +4,7 @@
 //! Invariant: a fault leaves the list only when the data plane says that it is gone. One that could not be healed
 //! stays in it, is shown, and is tried again.
 
-use super::Refusal;
+use super::{Refusal, home::Home};
 use crate::{ActiveFault, Proxy, ProxyError, toxiproxy::Toxic};
 use squall_wire::{FaultName, LeaseId, ProxyName, ProxySpec, RemovedFault};
 use std::{sync::Arc, time::Duration};
@@ -25,6 +25,8 @@ pub(super) struct Entry {
     pub(super) spec: ProxySpec,
     /// In the order in which they apply.
     pub(super) faults: Vec<Terms>,
+    /// What it was, where the holder of a lease changed it.
+    pub(super) away: Option<Home>,
     /// Those set in Toxiproxy's words.
     pub(super) toxics: Vec<HeldToxic>,
 }
@@ -61,7 +63,7 @@ impl End {
         }
     }
 
-    fn retried(self, now: Instant) -> Self {
+    pub(super) fn retried(self, now: Instant) -> Self {
         let pause = match self {
             Self::At(_) => FIRST_RETRY,
             Self::Retry { pause, .. } => (pause * 2).min(LAST_RETRY),
@@ -75,6 +77,8 @@ impl End {
 pub(super) struct Healing {
     /// Each with the lease that it lived under.
     pub(super) removed: Vec<(RemovedFault, Option<LeaseId>)>,
+    /// Proxies that are as they were before a lease.
+    pub(super) restored: Vec<ProxyName>,
     pub(super) stuck: Vec<String>,
     pub(super) cause: String,
 }
@@ -82,6 +86,7 @@ pub(super) struct Healing {
 impl Healing {
     pub(super) fn and(mut self, other: Self) -> Self {
         self.removed.extend(other.removed);
+        self.restored.extend(other.restored);
         self.stuck.extend(other.stuck);
         if self.cause.is_empty() {
             self.cause = other.cause;
@@ -100,7 +105,7 @@ pub(super) async fn bounded<T>(work: impl Future<Output = Result<T, ProxyError>>
 
 impl Entry {
     pub(super) fn new(proxy: Arc<Proxy>, spec: &ProxySpec) -> Self {
-        Self { proxy, spec: spec.clone(), faults: Vec::new(), toxics: Vec::new() }
+        Self { proxy, spec: spec.clone(), faults: Vec::new(), away: None, toxics: Vec::new() }
     }
 
     pub(super) fn terms(&self, name: &FaultName) -> Option<&Terms> {

@@ -101,14 +101,17 @@ impl Registry {
         outcome
     }
 
-    /// Removes every fault, whoever set it and whatever lease holds its proxy. Leases stay. What others' leases hold
+    /// Removes every fault, whoever set it and whatever lease holds its proxy, and brings back what was changed under
+    /// leases. Leases stay. What others' leases hold
     /// is for admins to take away.
     pub(crate) async fn heal_all(&self, caller: &Caller) -> Result<Healed, Refusal> {
         let mut inner = self.open().await?;
-        for id in inner.leases_with_faults() {
+        for id in inner.leases_in_use() {
             inner.leases.check_holder(id, caller)?;
         }
-        let outcome = inner.heal_everything(caller).await;
+        let healing = inner.heal_faults(|_| true).await;
+        let healing = healing.and(inner.bring_home(caller, |_| true).await);
+        let outcome = inner.healed(healing, Change::EverythingHealed, caller);
         self.sooner.notify_one();
         outcome
     }
@@ -178,8 +181,11 @@ impl Inner {
         self.heal_where(Change::EverythingHealed, caller, |_| true).await
     }
 
-    fn leases_with_faults(&self) -> impl Iterator<Item = &LeaseId> {
-        self.proxies.values().flat_map(|entry| &entry.faults).filter_map(|terms| terms.lease.as_ref())
+    /// Leases that live and under which something was done.
+    fn leases_in_use(&self) -> impl Iterator<Item = &LeaseId> {
+        let faults = self.proxies.values().flat_map(|entry| &entry.faults).filter_map(|terms| terms.lease.as_ref());
+        let away = self.proxies.values().filter_map(|entry| entry.away.as_ref()).map(|home| &home.lease);
+        faults.chain(away).filter(|id| self.leases.get(id).is_some())
     }
 
     /// Heals the faults of all proxies that are chosen.
@@ -189,12 +195,18 @@ impl Inner {
         caller: &Caller,
         chosen: impl Fn(&Terms) -> bool,
     ) -> Result<Healed, Refusal> {
+        let healing = self.heal_faults(chosen).await;
+        self.healed(healing, change, caller)
+    }
+
+    /// The same, for who has more to do before it is told.
+    pub(super) async fn heal_faults(&mut self, chosen: impl Fn(&Terms) -> bool) -> Healing {
         let mut healing = Healing::default();
         for (name, entry) in &mut self.proxies {
             let names = entry.names_where(&chosen);
             healing = healing.and(entry.heal(name, &names).await);
         }
-        self.healed(healing, change, caller)
+        healing
     }
 
     /// Writes the audit trail of a healing, and makes its answer.
@@ -210,7 +222,8 @@ impl Inner {
             self.audit(change, caller, &about);
         }
         if healing.stuck.is_empty() {
-            return Ok(Healed { removed: healing.removed.into_iter().map(|(fault, _)| fault).collect() });
+            let removed = healing.removed.into_iter().map(|(fault, _)| fault).collect();
+            return Ok(Healed { removed, restored: healing.restored });
         }
         Err(Refusal::Unhealed { faults: healing.stuck.join(", "), cause: healing.cause })
     }

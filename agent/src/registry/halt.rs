@@ -1,4 +1,4 @@
-//! The big red switch: heals everything and takes no new faults until it is switched back.
+//! The big red switch: heals everything, brings back what was changed under leases, and takes no new faults until it is switched back.
 //!
 //! Neighbours: `api::halt` calls it; `faults.rs`, `toxics.rs`, `leases.rs` and `proxies.rs` ask [`Inner::not_halted`].
 //! `saving.rs` writes the halt down, so that a restarted agent is still halted.
@@ -6,7 +6,7 @@
 
 use super::{About, Caller, Change, Inner, Refusal, Registry};
 use crate::{access::Role, lease::to_the_second};
-use squall_wire::{Halt, HaltInfo, HaltRequest};
+use squall_wire::{Halt, HaltInfo, HaltRequest, Healed};
 
 /// Letters of a reason, at most: it is in every refusal.
 const MAX_REASON: usize = 500;
@@ -31,16 +31,18 @@ impl Registry {
             inner.audit(Change::Halted, caller, &about);
             let since = to_the_second(jiff::Timestamp::now());
             inner.halt = Some(Halt { reason, who: caller.who.to_string(), since });
-            inner.heal_where(Change::FaultRemovedByHalt, caller, |_| true).await
+            let healing = inner.heal_faults(|_| true).await;
+            let healing = healing.and(inner.bring_home(caller, |_| true).await);
+            inner.healed(healing, Change::FaultRemovedByHalt, caller)
         };
         self.sooner.notify_one();
         if self.saving.is_none() {
             tracing::warn!("halted, but not beyond a restart: this agent has no --state file to remember it by");
         }
         let saved = self.save().await;
-        let removed = healed?.removed;
+        let Healed { removed, restored } = healed?;
         saved?;
-        Ok(HaltInfo { removed, ..self.halt_info().await })
+        Ok(HaltInfo { removed, restored, ..self.halt_info().await })
     }
 
     /// Takes faults again; answers as well when it was not halted.
@@ -64,7 +66,9 @@ impl Registry {
     /// Whether it is halted.
     pub(crate) async fn halt_info(&self) -> HaltInfo {
         let halt = self.inner.lock().await.halt.clone();
-        HaltInfo { halt, survives_restart: self.saving.is_some(), removed: Vec::new() }
+        // Where the last writing failed there may be no word of it in the file, or a word of one that was lifted.
+        let survives_restart = self.saving.as_ref().is_some_and(|saving| saving.next_try().is_none());
+        HaltInfo { halt, survives_restart, removed: Vec::new(), restored: Vec::new() }
     }
 }
 

@@ -3,7 +3,7 @@
 //! Neighbours: `agent` runs it; each change that could make something due earlier wakes it.
 //! Invariant: it never polls, and it counts by the monotonic clock: setting the wall clock moves nothing.
 
-use super::{Caller, Change, Inner, Registry};
+use super::{Caller, Change, Inner, Registry, entry::End, home::Home};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -44,7 +44,8 @@ impl Registry {
 impl Inner {
     fn next_due(&self) -> Option<Instant> {
         let faults = self.proxies.values().flat_map(|entry| &entry.faults).map(|terms| terms.end.at());
-        faults.chain(self.leases.next_end()).min()
+        let away = self.proxies.values().filter_map(|entry| entry.away.as_ref()?.due).map(End::at);
+        faults.chain(away).chain(self.leases.next_end()).min()
     }
 
     /// Ends leases and faults whose time is up. What cannot be healed has logged it, and is due again a little later.
@@ -55,6 +56,10 @@ impl Inner {
         }
         if self.proxies.values().flat_map(|entry| &entry.faults).any(|terms| terms.end.at() <= now) {
             let _ = self.heal_where(Change::FaultRanOut, &caller, |terms| terms.end.at() <= now).await;
+        }
+        let is_due = |home: &Home| home.due.is_some_and(|due| due.at() <= now);
+        if self.proxies.values().filter_map(|entry| entry.away.as_ref()).any(is_due) {
+            self.bring_home(&caller, is_due).await;
         }
     }
 }

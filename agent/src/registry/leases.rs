@@ -1,4 +1,4 @@
-//! Taking, renewing and ending leases. When one ends, its faults go.
+//! Taking, renewing and ending leases. When one ends, its faults go, and what its holder changed comes back.
 //!
 //! Neighbours: `crate::lease` is the book, `keeper.rs` ends what is not renewed, `api::leases` calls it.
 //! Invariant: no fault lives under a lease that has ended; one that could not be healed is tried until it can.
@@ -18,6 +18,9 @@ impl Registry {
         inner.not_halted()?;
         for proxy in &request.proxies {
             inner.policy.allow_touching(proxy)?;
+            if inner.leases.holder(proxy).is_none() {
+                inner.is_clean(proxy)?;
+            }
         }
         let now = Instant::now();
         let id = inner.leases.grant(request, id, caller, now)?;
@@ -61,19 +64,15 @@ fn new_id() -> LeaseId {
 }
 
 impl Inner {
-    /// Heals what lives under a lease, then strikes it out, so that nobody takes the proxy while its faults are on.
+    /// Heals what lives under a lease, brings back what was changed under it, then strikes it out, so that nobody takes the proxy while its faults are on.
     pub(super) async fn end_lease(&mut self, id: &LeaseId, change: Change, caller: &Caller) -> Result<Healed, Refusal> {
         let caller = Caller { lease: Some(id.clone()), ..caller.clone() };
-        let outcome =
-            self.heal_where(Change::FaultRemovedWithLease, &caller, |terms| terms.lease.as_ref() == Some(id)).await;
+        let mut healing = self.heal_faults(|terms| terms.lease.as_ref() == Some(id)).await;
+        healing = healing.and(self.bring_home(&caller, |home| home.lease == *id).await);
+        let outcome = self.healed(healing, Change::FaultRemovedWithLease, &caller);
         self.audit(change, &caller, &About { lease: Some(id), ..About::default() });
         self.leases.end(id)?;
-        // What could not be healed belongs to nobody now; the keeper has it.
-        for terms in self.proxies.values_mut().flat_map(|entry| &mut entry.faults) {
-            if terms.lease.as_ref() == Some(id) {
-                terms.lease = None;
-            }
-        }
+        // What could not be healed still names it, for who asks whether it is gone; the keeper has it.
         outcome
     }
 }

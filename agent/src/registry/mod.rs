@@ -6,6 +6,7 @@
 //!  keeper ─due───▶ │   proxies · faults · leases  │ ───▶ leases.rs   take, renew, end
 //!                  └──────────────┬───────────────┘      keeper.rs   what is due, by the monotonic clock
 //!                                 │                       halt.rs     the big red switch
+//!                                 │                       home.rs     what a lease's holder changed comes back
 //!                                 ▼                       snapshot.rs what it looks like, for answers
 //!                       Proxy (the data plane), state file      toxics.rs  the same, in Toxiproxy's words
 //! ```
@@ -17,6 +18,7 @@ mod audit;
 mod entry;
 mod faults;
 mod halt;
+mod home;
 mod keeper;
 mod leases;
 mod proxies;

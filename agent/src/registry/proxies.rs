@@ -43,6 +43,12 @@ impl Registry {
             tracing::warn!(proxy = %spec.name, %forbidden, "a proxy starts whose upstream the policy refuses");
         }
         let asked = resolved(&spec.listen).await?;
+        let mut spec = spec.clone();
+        if let Err(forbidden) = self.limits.policy.listen.check(asked) {
+            tracing::warn!(proxy = %spec.name, %forbidden, "a proxy starts shut where the policy lets none listen");
+            spec.enabled = false;
+        }
+        let spec = &spec;
         let tls = tls_of(spec).await?;
         let same_port = before.filter(|before| asked.port() == 0 && asked.ip() == before.ip());
         let mut inner = self.open().await?;
@@ -74,7 +80,10 @@ impl Registry {
     pub(super) async fn made(&self, spec: &ProxySpec) -> Result<Made, Refusal> {
         check(spec)?;
         self.allow_upstream(&spec.upstream).await?;
-        Ok(Made { bind: resolved(&spec.listen).await?, tls: tls_of(spec).await? })
+        let bind = resolved(&spec.listen).await?;
+        let (policy, asked) = (Arc::clone(&self.limits.policy), spec.clone());
+        off_the_loop(move || policy.allow_making(&asked, bind)).await?;
+        Ok(Made { bind, tls: tls_of(spec).await? })
     }
 
     /// Makes a new proxy.
@@ -152,7 +161,11 @@ impl Registry {
             self.allow_upstream(upstream).await?;
         }
         let listen = match patch.listen.as_deref() {
-            Some(text) => Some((text, resolved(text).await?)),
+            Some(text) => {
+                let bind = resolved(text).await?;
+                self.limits.policy.listen.check(bind)?;
+                Some((text, bind))
+            }
             None => None,
         };
         let (info, changed) = {
@@ -174,12 +187,17 @@ impl Registry {
             let mut inner = self.open().await?;
             inner.entry(name)?;
             inner.policy.allow_touching(name)?;
-            inner.policy.allow_change(caller.lease.as_ref())?;
+            inner.policy.allow_deleting()?;
             inner.not_halted()?;
             inner.leases.allow(name, caller.lease.as_ref(), caller, Instant::now())?;
+            if caller.lease.is_some() {
+                return Err(Refusal::Taken {
+                    what: format!("proxy `{name}` is leased, and a deleted one would not come back when that ends"),
+                    hint: "end the lease and delete it then, or shut it for now with PATCH {\"enabled\": false}",
+                });
+            }
             let Some(entry) = inner.proxies.remove(name) else { return Err(inner.unknown(name)) };
             inner.audit(Change::ProxyDeleted, caller, &About { proxy: Some(name), ..About::default() });
-            inner.leases.forget_proxy(name);
             for terms in &entry.faults {
                 let (fault, lease) = (Some(terms.fault.name().as_str()), terms.lease.as_ref());
                 let about = About { proxy: Some(name), fault, lease, ..About::default() };
@@ -256,8 +274,14 @@ impl Inner {
         if hurts {
             self.not_halted()?;
         }
+        if enabled == Some(true) && listen.is_none() {
+            self.policy.listen.check(bound)?;
+        }
         self.leases.allow(name, caller.lease.as_ref(), caller, Instant::now())?;
         let entry = self.entry_mut(name)?;
+        if let Some(lease) = &caller.lease {
+            entry.leave_home(lease);
+        }
         if let Some((_, bind)) = listen {
             bounded(entry.proxy.rebind(&bind.to_string())).await?;
         }
@@ -282,6 +306,10 @@ impl Inner {
         }
         if wish.drop_connections && (listen.is_some() || upstream.is_some()) {
             entry.proxy.drop_connections().await;
+        }
+        if caller.lease.is_none() {
+            // Whoever changes it for good knows better than a lease that has ended.
+            entry.away = None;
         }
         let state = if entry.proxy.is_enabled() { "enabled" } else { "disabled" };
         let detail = format!("{} -> {}, {state}", entry.proxy.listen_addr(), entry.proxy.upstream());
@@ -343,6 +371,13 @@ async fn take_back(name: &ProxyName, proxy: &Proxy, bound: SocketAddr) {
 pub(super) struct Made {
     pub(super) bind: SocketAddr,
     pub(super) tls: Tls,
+}
+
+/// Looks at the disk without holding up others, and not for ever.
+async fn off_the_loop(look: impl FnOnce() -> Result<(), Refusal> + Send + 'static) -> Result<(), Refusal> {
+    let looked = tokio::time::timeout(READ_LIMIT, tokio::task::spawn_blocking(look)).await;
+    let silent = || Refusal::invalid("listen_tls", "the disk with the files of its TLS does not answer");
+    looked.map_err(|_| silent())?.map_err(|_| Refusal::Closed)?
 }
 
 async fn tls_of(spec: &ProxySpec) -> Result<Tls, Refusal> {

@@ -57,6 +57,22 @@ pub(crate) enum Refusal {
         /// Until when, RFC 3339.
         until: String,
     },
+    /// A lease is asked for on a proxy that has faults which it would not own.
+    #[error("proxy `{proxy}` has faults that no lease holds ({faults}): they would stay when this one ends")]
+    Hurt {
+        /// The proxy.
+        proxy: ProxyName,
+        /// Their names.
+        faults: String,
+    },
+    /// A lease is asked for on a proxy that is not yet what it was before another.
+    #[error("proxy `{proxy}` was changed under lease `{lease}`, which is over, and could not be brought back yet")]
+    NotBack {
+        /// The proxy.
+        proxy: ProxyName,
+        /// The lease that is over.
+        lease: LeaseId,
+    },
     /// It takes a role that the caller does not have.
     #[error("{message}: that takes the role `{needed}`")]
     Role {

@@ -6,7 +6,6 @@
 use super::{Refusal, Registry};
 use crate::state::{self, Saved};
 use parking_lot::Mutex;
-use squall_wire::ProxySpec;
 use std::{path::PathBuf, time::Duration};
 use tokio::time::Instant;
 
@@ -51,19 +50,10 @@ impl Registry {
         Err(Refusal::NotSaved(cause))
     }
 
-    /// What is to come back: the halt, and the proxies with the port that was bound where any would have done.
+    /// What is to come back: the halt, and the proxies.
     async fn to_save(&self) -> Saved {
         let inner = self.inner.lock().await;
-        let spec = |(name, entry): (&squall_wire::ProxyName, &super::Entry)| ProxySpec {
-            name: name.clone(),
-            listen: match entry.spec.listen.ends_with(":0") {
-                true => entry.proxy.listen_addr().to_string(),
-                false => entry.spec.listen.clone(),
-            },
-            upstream: entry.proxy.upstream(),
-            enabled: entry.proxy.is_enabled(),
-            ..entry.spec.clone()
-        };
-        Saved { proxies: inner.proxies.iter().map(spec).collect(), halt: inner.halt.clone() }
+        let proxies = inner.proxies.iter().map(|(name, entry)| entry.to_keep(name)).collect();
+        Saved { proxies, halt: inner.halt.clone() }
     }
 }

@@ -130,6 +130,7 @@ impl Inner {
             host: entry.spec.host,
             faults: entry.faults.iter().map(|terms| terms.described(now)).collect(),
             lease: self.leases.holder(name).cloned(),
+            changed_under: entry.away.as_ref().map(|home| home.lease.clone()),
             counters: entry.proxy.counters(),
         }
     }

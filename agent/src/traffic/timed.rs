@@ -85,6 +85,7 @@ impl Cells {
             p99: quantile(0.99),
             p999: quantile(0.999),
             max: quantile(1.0),
+            times: Some(self.0.clone()),
         }
     }
 }

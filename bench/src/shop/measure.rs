@@ -101,7 +101,7 @@ async fn reports(site: &Site, scale: Scale, outcomes: &mut Outcomes) -> Result<(
     let fan_out: Vec<f64> = times(sixteen, one);
     for (workers, rounds) in WORKERS.into_iter().zip(&by_workers) {
         let name = format!("sales report, pipeline, {workers} calls at a time");
-        outcomes.add("report.workers", name, "ms", Claim::None, rounds.clone());
+        outcomes.add(format!("report.workers_{workers}"), name, "ms", Claim::None, rounds.clone());
     }
     outcomes.add("report.sequential", "sales report, sequential", "ms", Claim::None, sequential.clone());
     outcomes.add(
@@ -136,9 +136,15 @@ async fn events(url: DatabaseUrl, on: &str, scale: Scale, outcomes: &mut Outcome
         single.push(rate(&[Pattern::MicroBatching]).await?);
     }
     let gain = batched.iter().zip(&single).map(|(batched, single)| batched / single).collect();
-    outcomes.add("events.batched", format!("events in batches, {on}"), "1/s", Claim::None, batched);
-    outcomes.add("events.single", format!("events one by one, {on}"), "1/s", Claim::None, single);
-    outcomes.add("events.gain", format!("batched against single, {on}"), "times", Claim::AtLeast(8.0), gain);
+    outcomes.add(format!("events.batched.{on}"), format!("events in batches, {on}"), "1/s", Claim::None, batched);
+    outcomes.add(format!("events.single.{on}"), format!("events one by one, {on}"), "1/s", Claim::None, single);
+    outcomes.add(
+        format!("events.gain.{on}"),
+        format!("batched against single, {on}"),
+        "times",
+        Claim::AtLeast(8.0),
+        gain,
+    );
     Ok(())
 }
 
@@ -164,7 +170,7 @@ async fn degraded(scale: Scale, outcomes: &mut Outcomes) -> Result<(), BenchErro
         impatient.breaker.open_for = Duration::from_secs(60);
         left_out.push(ask(impatient).await?);
     }
-    outcomes.add("page.whole", "product page, whole, with slow parts, p50", "ms", Claim::AtMost(200.0), whole);
+    outcomes.add("page.whole", "product page, whole, with slow parts, p50", "ms", Claim::None, whole);
     outcomes.add("page.degraded", "product page, degraded, p50", "ms", Claim::AtMost(20.0), left_out);
     Ok(())
 }

@@ -17,7 +17,7 @@ pub(super) enum Claim {
 /// One figure, round by round.
 #[derive(Debug)]
 pub(super) struct Outcome {
-    pub(super) id: &'static str,
+    pub(super) id: String,
     pub(super) name: String,
     pub(super) unit: &'static str,
     pub(super) claim: Claim,
@@ -34,20 +34,20 @@ pub(super) struct Outcomes {
 impl Outcomes {
     pub(super) fn add(
         &mut self,
-        id: &'static str,
+        id: impl Into<String>,
         name: impl Into<String>,
         unit: &'static str,
         claim: Claim,
         rounds: Vec<f64>,
     ) {
-        self.all.push(Outcome { id, name: name.into(), unit, claim, rounds });
+        self.all.push(Outcome { id: id.into(), name: name.into(), unit, claim, rounds });
     }
 
     /// Every figure has rounds, and they are numbers.
     pub(super) fn check(&self) -> Result<(), BenchError> {
         let broken =
             self.all.iter().find(|one| one.rounds.is_empty() || !one.rounds.iter().all(|round| round.is_finite()));
-        broken.map_or(Ok(()), |one| Err(BenchError::Missing(one.id.to_owned())))
+        broken.map_or(Ok(()), |one| Err(BenchError::Missing(one.id.clone())))
     }
 
     pub(super) fn table(&self) -> String {

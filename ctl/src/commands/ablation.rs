@@ -69,7 +69,7 @@ async fn run_open(args: &Args, files: &BTreeMap<String, PathBuf>, table: &mut Ab
     while let Some(cell) = cells.next().await {
         let Some((key, end)) = cell else { continue };
         done += 1;
-        tries::tell(done, whole, &key.to_string(), &end);
+        tries::tell(&format!("{done}/{whole}"), &key.to_string(), &end);
         table.put(key, end);
         // Runs that are under way are not dropped for it: each heals first.
         if let Some(Err(failure)) = args.resume.as_ref().map(|kept| keep(table, kept)) {

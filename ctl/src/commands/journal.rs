@@ -2,7 +2,7 @@
 
 use super::Outcome;
 use crate::{
-    cli::{Common, Format, History, JournalChoice, Report, ReportFormat, Show},
+    cli::{Common, Format, History, HistoryCommand, JournalChoice, Report, ReportFormat, Show},
     exit::Failure,
     output,
 };
@@ -18,8 +18,8 @@ use squall_engine::{
 
 /// Opens a journal that must be there already: reading makes none.
 pub(super) async fn existing(choice: &JournalChoice) -> Result<Journal, Failure> {
-    if !choice.journal.exists() {
-        let path = choice.journal.display();
+    if choice.journal.is_missing() {
+        let path = &choice.journal;
         return Err(Failure::usage(format!(
             "there is no journal at {path}: run an experiment first, or say where by --journal"
         )));
@@ -27,8 +27,11 @@ pub(super) async fn existing(choice: &JournalChoice) -> Result<Journal, Failure>
     Ok(Journal::open(&choice.journal).await?)
 }
 
-/// Lists runs, newest first.
+/// Lists runs, newest first; or removes old ones.
 pub async fn history(args: &History, common: &Common) -> Outcome {
+    if let Some(HistoryCommand::Prune(prune)) = &args.command {
+        return super::prune::prune(prune, common).await;
+    }
     let filter = RunFilter { limit: args.limit, experiment: args.experiment.clone(), ..RunFilter::default() };
     let runs = existing(&args.journal).await?.runs(&filter).await?;
     if common.output == Format::Json {

@@ -173,7 +173,7 @@ async fn run(args: &Args, file: &Path, matrix: &mut Matrix, files: &[(usize, Str
     while let Some(cell) = cells.next().await {
         let Some((index, (end, _))) = cell else { continue };
         done += 1;
-        tries::tell(done, files.len(), &titles[index], &end);
+        tries::tell(&format!("{done}/{}", files.len()), &titles[index], &end);
         matrix.cells[index].fate = Fate::Ended(end);
     }
     drop(cells);

@@ -2,16 +2,22 @@
 
 mod ablation;
 mod agents;
+mod compare;
 mod experiments;
 mod fault;
 mod faults;
 mod gate;
 mod halt;
 mod heal;
+mod init;
 mod journal;
+mod limit;
+mod load;
+mod man;
 mod matrix;
 mod planned;
 mod proxy;
+mod prune;
 mod recover;
 mod run;
 mod sandbox;
@@ -33,6 +39,11 @@ pub async fn carry_out(cli: &Cli) -> Outcome {
     match &cli.command {
         Command::Run(args) => run::run(args, common).await,
         Command::Gate(args) => gate::gate(args, common).await,
+        Command::Limit(args) => limit::limit(args, common).await,
+        Command::Compare(args) => compare::compare(args, common).await,
+        Command::Man(args) => man::man(args),
+        Command::Init(args) => init::init(args, common).await,
+        Command::Load(args) => load::load(args, common).await,
         Command::Matrix(args) => matrix::matrix(args, common).await,
         Command::Plan(args) => experiments::plan(args, common).await,
         Command::Validate(args) => experiments::validate(args, common),

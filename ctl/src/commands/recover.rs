@@ -9,7 +9,7 @@ use crate::{
     cli::{Common, Format, Recover},
     connect,
     exit::{Code, Failure},
-    output,
+    output, trial,
 };
 use squall_engine::{
     agent_client::{AgentClient, AgentError, AgentTarget},
@@ -28,7 +28,10 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 
 /// Closes every dead run; one that an agent could not confirm stays open, and the exit code says so.
 pub async fn recover(args: &Recover, common: &Common) -> Outcome {
-    let journal = super::journal::existing(&args.journal).await?;
+    if args.journal.journal.is_missing() {
+        super::journal::existing(&args.journal).await?;
+    }
+    let journal = trial::open_journal(&args.journal.journal, &args.report).await?;
     let environment = args.env.as_deref().map(|name| connect::environment_named(name, None)).transpose()?;
     let (mut closed, mut failed) = (Vec::new(), Vec::new());
     for run in journal.open_runs().await? {
@@ -54,6 +57,17 @@ pub async fn recover(args: &Recover, common: &Common) -> Outcome {
         }
     }
     if failed.is_empty() { Ok(0) } else { Err(Failure::new(Code::NotHealed, failed.join("\n"))) }
+}
+
+/// Whether a run without an end may still be going on. On another machine nobody can tell, so there it is believed for a day.
+pub(super) fn may_be_under_way(run: &RunRecord) -> bool {
+    /// Longer than any run is.
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    if run.start.host == connect::host_name() {
+        return is_alive(run);
+    }
+    let started = run.start.started_at.parse::<jiff::Timestamp>();
+    started.is_ok_and(|started| jiff::Timestamp::now().duration_since(started).unsigned_abs() < DAY)
 }
 
 /// On another machine nobody can tell: there the leases decide, and a live run renews them.

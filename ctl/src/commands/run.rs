@@ -8,10 +8,10 @@ use crate::{
     trial::{self, Finished},
 };
 use squall_engine::{
+    journal::JournalPlace,
     report::{self, case},
     verdict::Verdict,
 };
-use std::path::Path;
 
 /// Runs every file; the exit code is the heaviest verdict's. A file that could not be run ends it with the code for that,
 /// unless an earlier one's is heavier.
@@ -55,20 +55,20 @@ pub async fn run(args: &Args, common: &Common) -> Outcome {
     Ok(codes.into_iter().reduce(case::heavier).unwrap_or(0))
 }
 
-fn json(finished: &Finished, journal: &Path) -> serde_json::Value {
+fn json(finished: &Finished, journal: &JournalPlace) -> serde_json::Value {
     let mut value = report::json::render(&finished.record, false);
     if let Some(object) = value.as_object_mut() {
         let report = finished.report.as_ref().ok().map(|path| path.display().to_string());
         object.insert("report".into(), report.into());
-        object.insert("journal".into(), journal.display().to_string().into());
+        object.insert("journal".into(), journal.to_string().into());
     }
     value
 }
 
-fn tell(finished: &Finished, journal: &Path) {
+fn tell(finished: &Finished, journal: &JournalPlace) {
     output::result(&output::coloured_marks(&report::text::summary(&finished.record)));
     if let Ok(report) = &finished.report {
         output::result(&format!("report   {}", report.display()));
     }
-    output::result(&format!("journal  {}", journal.display()));
+    output::result(&format!("journal  {}", journal));
 }

@@ -4,7 +4,7 @@
 
 use super::model::GuardRow;
 use squall_engine::{
-    experiment::{AbortRow, Check},
+    experiment::{AbortRow, Burn, Check},
     judge::{self, Baselines, GUARD_MIN_SAMPLES},
     record::Outcome,
     recorder::{Recorder, TRAFFIC},
@@ -28,9 +28,7 @@ pub fn look(row: &AbortRow, before: Option<&GuardRow>, recorder: &Recorder, base
             (format!("no sample for {}", Span::from(*lasting)), *lasting, seen)
         }
         AbortRow::Breach { probe, checks, lasting } => {
-            let written: Vec<String> =
-                checks.iter().map(|check| format!("{} {}", check.metric, check.tolerance)).collect();
-            let condition = format!("{probe} {} for {}", written.join(" and "), Span::from(*lasting));
+            let condition = format!("{probe} {}", judge::condition(checks, *lasting));
             // All checks must be met at once, so the one that is farthest tells how near the row is.
             let seen = checks.iter().map(|check| look_at(check, probe, recorder, now, baselines));
             let farthest = seen.min_by(|one, other| one.near.total_cmp(&other.near));
@@ -57,6 +55,9 @@ fn quiet(recorder: &Recorder, now: Duration) -> Duration {
 }
 
 fn look_at(check: &Check, probe: &str, recorder: &Recorder, now: Duration, baselines: &Baselines) -> Seen {
+    if let Some(burn) = &check.burn {
+        return burning(check, burn, probe, recorder, now);
+    }
     let each = matches!(check.metric.kind(), MetricKind::EachNumber | MetricKind::EachText);
     let samples: Vec<Sample> = if each {
         recorder.last(probe).into_iter().collect()
@@ -84,6 +85,19 @@ fn look_at(check: &Check, probe: &str, recorder: &Recorder, now: Duration, basel
     };
     // Below 1 as long as it is not met, however near it is.
     Seen { near: if met { 1.0 } else { near.min(0.99) }, measured: judged.shown, met }
+}
+
+/// Both windows must burn, so the one that burns less tells how near it is.
+fn burning(check: &Check, burn: &Burn, probe: &str, recorder: &Recorder, now: Duration) -> Seen {
+    let Some(rates) = judge::burning(burn, recorder, probe, now) else {
+        return Seen { near: 0.0, measured: "too few samples".to_owned(), met: false };
+    };
+    let met = |(rate, _): &(f64, usize)| check.tolerance.judge_number(check.metric, *rate, None) == Judgement::Met;
+    let met = rates.iter().all(met);
+    let least = rates[0].0.min(rates[1].0);
+    let limits = check.tolerance.limits(check.metric, None);
+    let near = limits.iter().map(|limit| nearness(check.metric, least, *limit)).fold(0.0, f64::max);
+    Seen { near: if met { 1.0 } else { near.min(0.99) }, measured: check.metric.shown(least), met }
 }
 
 /// How much of the way from as good as it gets to the limit has been gone.

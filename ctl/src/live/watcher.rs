@@ -159,7 +159,7 @@ impl Watcher {
         let asked =
             steady.clone().flat_map(|row| row.checks.iter().map(|_| when.is_some_and(|when| row.when.contains(&when))));
         let results = steady.flat_map(|row| {
-            let shown = SteadyRow { when: vec![When::During], min_samples: Some(1), ..row.clone() };
+            let shown = SteadyRow { when: vec![When::During], min_samples: Some(1), lasting: None, ..row.clone() };
             judge::judge_rows(std::slice::from_ref(&shown), When::During, &self.recorder, &window, &self.baselines)
         });
         for ((row, result), asked) in self.model.probes.iter_mut().zip(results).zip(asked) {

@@ -84,7 +84,7 @@ pub struct ExpectDoc {
 }
 
 /// A probe: what is read, how often, and how long a reading may take. Exactly one of `http`, `tcp`,
-/// `metrics`, `command` and `agent`.
+/// `metrics`, `promql`, `sql`, `command` and `agent`.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProbeDoc {
@@ -94,6 +94,10 @@ pub struct ProbeDoc {
     pub tcp: Option<TcpProbeDoc>,
     /// A value of a Prometheus text endpoint.
     pub metrics: Option<MetricsProbeDoc>,
+    /// What a Prometheus server answers to a query.
+    pub promql: Option<PromqlProbeDoc>,
+    /// One value of a database.
+    pub sql: Option<SqlProbeDoc>,
     /// What a program says: its exit code, or a number that it prints.
     pub command: Option<CommandProbeDoc>,
     /// What a proxy itself saw.
@@ -168,6 +172,36 @@ pub struct MetricsProbeDoc {
     /// This quantile, from 0 to 1, of a histogram's growth since the reading before.
     #[schemars(range(min = 0, max = 1))]
     pub quantile: Option<f64>,
+}
+
+/// Asks a Prometheus server, or one that speaks its API, by an instant query: a scalar, or a vector of one element. No element,
+/// several of them and `NaN` are failed samples.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PromqlProbeDoc {
+    /// The server, `http://prometheus:9090`, with what stands before `/api/v1` where there is more.
+    #[schemars(required)]
+    pub url: Option<String>,
+    /// What is asked: `sum(rate(http_requests_total{code=~"5.."}[30s]))`.
+    #[schemars(required)]
+    pub query: Option<Text>,
+    /// Headers by name.
+    pub headers: Option<BTreeMap<String, Text>>,
+    /// A bearer token: `"${env:PROMETHEUS_TOKEN}"`.
+    pub token: Option<Text>,
+}
+
+/// Asks a database for one value, without changing anything: one row of one column, which is not null. A number is the
+/// probe's `value`, and every value its `body`. At the probe's time-out the statement is cancelled.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SqlProbeDoc {
+    /// `postgres://USER:PASSWORD@HOST/DATABASE`, or `sqlite:PATH`, relative to this file. What it holds is kept secret.
+    #[schemars(required)]
+    pub url: Option<Text>,
+    /// One statement: `select count(*) from orders where state = 'stuck'`.
+    #[schemars(required)]
+    pub query: Option<Text>,
 }
 
 /// Reads what a proxy of an agent saw.

@@ -12,8 +12,8 @@ mod steps;
 mod text;
 
 pub use measure::{
-    AgentProbeDoc, CommandProbeDoc, CommandReadDoc, ExpectDoc, HttpProbeDoc, MetricsProbeDoc, ProbeDoc, RequestDoc,
-    TcpProbeDoc, TrafficDoc,
+    AgentProbeDoc, CommandProbeDoc, CommandReadDoc, ExpectDoc, HttpProbeDoc, MetricsProbeDoc, ProbeDoc, PromqlProbeDoc,
+    RequestDoc, SqlProbeDoc, TcpProbeDoc, TrafficDoc,
 };
 pub use method::{AgentsDoc, InjectDoc, StepDoc};
 pub use rows::{AbortDoc, SteadyDoc};

@@ -42,6 +42,12 @@ macro_rules! row {
             pub value: Option<Text>,
             /// The text of each sample: `ready`, `"matches /^v1/"`.
             pub body: Option<Text>,
+            /// How many times faster than `objective` allows errors come, over both `windows`: `"< 14.4"`.
+            pub burn_rate: Option<Text>,
+            /// Of `burn_rate`: the share of samples that shall succeed, `99.9%`.
+            pub objective: Option<Text>,
+            /// Of `burn_rate`: the long window and the short one, `[30s, 5s]`. It counts only where both agree.
+            pub windows: Option<Vec<Span>>,
         }
 
         impl $name {
@@ -62,6 +68,7 @@ macro_rules! row {
                     Metric::Status => &self.status,
                     Metric::Value => &self.value,
                     Metric::Body => &self.body,
+                    Metric::BurnRate => &self.burn_rate,
                 };
                 Metric::ALL.into_iter().filter_map(|metric| Some((metric, of(metric).as_ref()?))).collect()
             }
@@ -71,7 +78,8 @@ macro_rules! row {
 
 row! {
     /// A row of the steady state: a series, and what must hold of it. A tolerance is `< 50ms`, `>= 99%`,
-    /// `between A and B`, `within N% of baseline`, `matches /re/`, or a value; joined by `and` and `or`.
+    /// `between A and B`, `within N% of baseline`, `no worse than control by N%`, `matches /re/`, or a value; joined by
+    /// `and` and `or`.
     SteadyDoc {
         /// The series: a probe's name, `traffic`, or `traffic.REQUEST`.
         #[schemars(required)]
@@ -81,6 +89,10 @@ row! {
         /// Fewer samples than this are no conclusion; 20 for ratios and percentiles when absent.
         #[schemars(range(min = 1))]
         min_samples: Option<u64>,
+        /// It is broken only when it is out of tolerance for so long without a break, and back only after it was in for as
+        /// long; at once when absent.
+        #[serde(rename = "for")]
+        lasting: Option<Span>,
     }
 }
 
@@ -89,7 +101,7 @@ row! {
     AbortDoc {
         /// The series: a probe's name, `traffic`, or `traffic.REQUEST`.
         probe: Option<String>,
-        /// How long it must last.
+        /// How long it must last; not for `burn_rate`, whose windows take its place.
         #[serde(rename = "for")]
         lasting: Option<Span>,
         /// Stands alone: some series has given no sample for so long.

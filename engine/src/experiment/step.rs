@@ -10,7 +10,6 @@ use squall_wire::{FaultSpec, Percent, ProxyName};
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 /// A step of the method.
-#[expect(clippy::large_enum_variant, reason = "a method has few steps, and they are not moved about")]
 #[derive(Debug, Clone)]
 pub enum Step {
     /// A fault is set, left for a while, and taken away.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-/// Why the journal could not be opened, written or read.
+/// Why the journal could not be opened, written or read. `place` is where it is, without a password.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     /// Its directory cannot be made.
@@ -18,52 +18,71 @@ pub enum JournalError {
     },
     /// The file cannot be opened and written.
     #[error(
-        "failed to open the journal `{}` for writing: {cause}; choose a journal where you may write, on a disk that is \
-         not full",
-        path.display()
+        "failed to open the journal `{place}` for writing: {cause}; choose a journal where you may write, on a disk that is \
+         not full"
     )]
     Unwritable {
         /// The file.
-        path: PathBuf,
+        place: String,
         /// Why.
         cause: String,
     },
-    /// The file is something else.
-    #[error("`{}` is not a journal of squall ({cause}); choose another file, this one was left as it is", path.display())]
+    /// The database cannot be reached or written.
+    #[error(
+        "failed to open the journal `{place}`: {cause}; check that the server runs, that the database is there and that \
+         this user may create tables in it (`?sslmode=…` says how TLS is used)"
+    )]
+    Unreachable {
+        /// The database.
+        place: String,
+        /// Why.
+        cause: String,
+    },
+    /// The file or database is something else.
+    #[error("`{place}` is not a journal of squall ({cause}); choose another one, this one was left as it is")]
     NotAJournal {
-        /// The file.
-        path: PathBuf,
+        /// The journal.
+        place: String,
         /// How that is known.
         cause: String,
     },
     /// A newer squall has written it.
     #[error(
-        "the journal `{}` was written by a newer squall (schema {version}); use that version, or another journal",
-        path.display()
+        "the journal `{place}` was written by a newer squall (schema {version}); use that version, or another journal"
     )]
     Newer {
-        /// The file.
-        path: PathBuf,
+        /// The journal.
+        place: String,
         /// The first migration that is not known here.
         version: i64,
     },
     /// Something could not be written.
-    #[error("failed to write {what} to the journal `{}`: {source}; check its disk", path.display())]
+    #[error("failed to write {what} to the journal `{place}`: {source}; check its disk or its server")]
     Write {
         /// What.
         what: &'static str,
-        /// The file.
-        path: PathBuf,
+        /// The journal.
+        place: String,
         /// Why.
         source: sqlx::Error,
     },
+    /// The journal is away, and so is the place where entries wait for it.
+    #[error("failed to keep {what} for the journal, which is away, in the spool `{}`: {cause}", path.display())]
+    Spool {
+        /// What.
+        what: &'static str,
+        /// The spool.
+        path: PathBuf,
+        /// Why.
+        cause: String,
+    },
     /// Something could not be read.
-    #[error("failed to read {what} from the journal `{}`: {source}", path.display())]
+    #[error("failed to read {what} from the journal `{place}`: {source}")]
     Read {
         /// What.
         what: &'static str,
-        /// The file.
-        path: PathBuf,
+        /// The journal.
+        place: String,
         /// Why.
         source: sqlx::Error,
     },
@@ -86,12 +105,12 @@ pub enum JournalError {
         text: String,
     },
     /// The run is not in the journal.
-    #[error("no run `{asked}` in the journal `{}`; `squall history` lists them", path.display())]
+    #[error("no run `{asked}` in the journal `{place}`; `squall history` lists them")]
     NotFound {
         /// What was asked for.
         asked: String,
-        /// The file.
-        path: PathBuf,
+        /// The journal.
+        place: String,
     },
     /// Several runs start with these letters.
     #[error("`{asked}` is the beginning of several runs ({}); write more of the id", candidates.join(", "))]

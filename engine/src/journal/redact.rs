@@ -7,9 +7,21 @@
 use crate::{
     event::{Event, What},
     experiment::Secrets,
-    record::{AbortRecord, AgentRecord, FaultRecord, RowResult, RunEnd, RunStart, SourceRecord},
+    record::{
+        AbortRecord, AgentRecord, ControlRecord, FaultRecord, RowResult, RunEnd, RunRecord, RunStart, SourceRecord,
+    },
 };
 use squall_wire::{FaultKind, fault::GarbageStyle};
+
+/// A whole run as the journal would give it back; the texts of its samples are clean already.
+pub(crate) fn redacted(secrets: &Secrets, record: &RunRecord) -> RunRecord {
+    RunRecord {
+        start: start(secrets, &record.start),
+        end: record.end.as_ref().map(|one| end(secrets, one)),
+        events: record.events.iter().map(|one| event(secrets, one)).collect(),
+        series: record.series.clone(),
+    }
+}
 
 /// The start of a run without secrets.
 pub(super) fn start(secrets: &Secrets, start: &RunStart) -> RunStart {
@@ -139,6 +151,7 @@ pub(super) fn end(secrets: &Secrets, end: &RunEnd) -> RunEnd {
             samples: _,
             outcome: _,
             limits,
+            control,
         } = row;
         clean(probe);
         clean(tolerance);
@@ -146,6 +159,13 @@ pub(super) fn end(secrets: &Secrets, end: &RunEnd) -> RunEnd {
         *measured = measured.filter(|value| value.is_finite());
         *baseline = baseline.filter(|value| value.is_finite());
         limits.retain(|limit| limit.is_finite());
+        if let Some(control) = control {
+            let ControlRecord { hit, spared, hit_samples: _, spared_samples: _, test: _, p_value, p_adjusted } =
+                control;
+            for number in [hit, spared, p_value, p_adjusted] {
+                *number = number.filter(|value| value.is_finite());
+            }
+        }
     }
     for fault in faults {
         let FaultRecord { step, agent, proxy, name, kind, shown, seed: _, from: _, to: _, hits: _ } = fault;

@@ -5,13 +5,15 @@
 //!   when the last was done at least `for` long, the last done within `for`. One sample alone suffices only if it
 //!   took that long itself. No answer is not 200: a reading that failed meets `status: "!= 200"`; it is passed over for
 //!   `value` and `body`, of which it says nothing, and neither ends a row nor makes one.
-//! - Nothing is met before the guard itself has watched for `for`.
+//! - Burn rates: over the samples done in the last long window and in the last short one, at least five in each; both must
+//!   meet the condition. They may reach back to before the first fault.
+//! - Nothing is met before the guard itself has watched for `for`, or for the short window.
 //!
 //! Neighbours: `run::guard` asks at each turn, and heals. Invariant: all checks of a row must be met at once.
 
-use super::{Baselines, Reading};
+use super::{Baselines, Reading, burn};
 use crate::{
-    experiment::{AbortRow, Check},
+    experiment::{AbortRow, Burn, Check},
     recorder::{Recorder, TRAFFIC},
     sample::{Metric, MetricKind},
     stats::measure,
@@ -53,12 +55,31 @@ pub fn breach(
             let sliding = Sliding { recorder, probe, lasting: *lasting, since, now };
             let met = |check: &Check| sliding.met(check, baselines.get(probe, check.metric));
             let measured: Option<Vec<String>> = checks.iter().map(met).collect();
-            let condition = |check: &Check| format!("{} {}", check.metric, check.tolerance);
-            let conditions = checks.iter().map(condition).collect::<Vec<_>>().join(" and ");
-            let condition = format!("{probe} {conditions} for {}", Span::from(*lasting));
+            let condition = format!("{probe} {}", condition(checks, *lasting));
             Some(Breach { condition, measured: measured?.join(" and ") })
         }
     }
+}
+
+/// The checks of a row and how long they must last, as text.
+#[must_use]
+pub fn condition(checks: &[Check], lasting: Duration) -> String {
+    let one = |check: &Check| match &check.burn {
+        Some(burn) => format!("{} {} {}", check.metric, check.tolerance, burn.shown()),
+        None => format!("{} {}", check.metric, check.tolerance),
+    };
+    let all = checks.iter().map(one).collect::<Vec<_>>().join(" and ");
+    if lasting.is_zero() { all } else { format!("{all} for {}", Span::from(lasting)) }
+}
+
+/// The burn rates over the long and the short window that end now, each with its number of samples; none while one has too few.
+#[must_use]
+pub fn burning(burn: &Burn, recorder: &Recorder, probe: &str, now: Duration) -> Option<[(f64, usize); 2]> {
+    let done_in = |length: Duration| {
+        let window = now.saturating_sub(length)..now + Duration::from_nanos(1);
+        recorder.window_by_done(probe, &window)
+    };
+    burn::now(burn, &done_in(burn.long), &done_in(burn.short), GUARD_MIN_SAMPLES)
 }
 
 fn silent(recorder: &Recorder, lasting: Duration, since: Duration, now: Duration) -> Option<Breach> {
@@ -90,6 +111,7 @@ impl Sliding<'_> {
             MetricKind::EachNumber | MetricKind::EachText => self.met_by_each(check, baseline),
             MetricKind::Ratio | MetricKind::Time => self.met_by_all(check, baseline, GUARD_MIN_SAMPLES),
             MetricKind::Rate => self.met_by_all(check, baseline, 0),
+            MetricKind::Multiple => check.burn.as_ref().and_then(|burn| self.met_by_burning(check, burn)),
         }
     }
 
@@ -99,6 +121,18 @@ impl Sliding<'_> {
         let value = measure(check.metric, &samples, self.lasting).filter(|_| samples.len() >= fewest)?;
         let met = check.tolerance.judge_number(check.metric, value, baseline) == Judgement::Met;
         met.then(|| format!("{} {} of {} samples", check.metric, check.metric.shown(value), samples.len()))
+    }
+
+    fn met_by_burning(&self, check: &Check, burn: &Burn) -> Option<String> {
+        if self.now < self.since + burn.short {
+            return None;
+        }
+        let [long, short] = burning(burn, self.recorder, self.probe, self.now)?;
+        let met = |rate| check.tolerance.judge_number(check.metric, rate, None) == Judgement::Met;
+        (met(long.0) && met(short.0)).then(|| {
+            let (long_shown, short_shown) = (burn::shown(burn.long, long.0), burn::shown(burn.short, short.0));
+            format!("{} {long_shown} ({} samples), {short_shown} ({} samples)", check.metric, long.1, short.1)
+        })
     }
 
     fn met_by_each(&self, check: &Check, baseline: Option<f64>) -> Option<String> {

@@ -5,22 +5,31 @@
 //!          └▶ breach (guard.rs): sliding windows, by when samples were done ─▶ Breach
 //! ```
 //!
-//! Ratios, times and rates are measured over the window; `status`, `value` and `body` must hold for each sample.
+//! Ratios, times and rates are measured over the window; `status`, `value` and `body` must hold for each sample. Rows with
+//! `for` are judged by `lasting`, burn rates by `burn`, those that compare with the control group by `control`.
 //! Neighbours: `stats` measures, `tolerance` compares, `run` asks at the end of each phase.
 //! Invariant: too little to go by is `Inconclusive`, never `Held`.
 
+mod burn;
+mod control;
 mod guard;
+mod lasting;
 
-pub use guard::{Breach, GUARD_MIN_SAMPLES, breach};
+pub use control::SIGNIFICANCE;
+pub use guard::{Breach, GUARD_MIN_SAMPLES, breach, burning, condition};
 
 use crate::{
     experiment::{Check, SteadyRow, When},
+    groups,
     record::{Outcome, RowResult},
     recorder::{Recorder, TRAFFIC},
     sample::{Metric, MetricKind, Sample},
     stats::measure,
     tolerance::{Judgement, Tolerance},
 };
+use control::Compared;
+use lasting::Lasting;
+use squall_wire::Span;
 use std::{collections::BTreeMap, ops::Range, time::Duration};
 
 /// Fewer samples than this are no ratio and no percentile, unless a row says otherwise.
@@ -79,7 +88,7 @@ pub fn baselines(rows: &[SteadyRow], recorder: &Recorder, window: &Range<Duratio
 /// Judges every check of every row that must hold at that time, over the samples that were due in the window.
 ///
 /// The window before the first fault is the baseline itself, so there `within N% of baseline` compares it with
-/// itself and is met.
+/// itself and is met. What compares those hit with those spared is judged during the faults only, all rows at once.
 #[must_use]
 pub fn judge_rows(
     rows: &[SteadyRow],
@@ -89,18 +98,35 @@ pub fn judge_rows(
     baselines: &Baselines,
 ) -> Vec<RowResult> {
     let mut results = Vec::new();
+    let mut compared = compare_all(rows, when, recorder, window).into_iter();
     for row in rows.iter().filter(|row| row.when.contains(&when)) {
-        let samples = recorder.window_by_start(&row.probe, window);
+        let mut samples = recorder.window_by_start(&row.probe, window);
         for check in &row.checks {
+            if check.tolerance.control().is_some() {
+                results.extend(compared.next().map(|compared| against_control(row, check, when, compared)));
+                continue;
+            }
             let baseline = match when {
                 When::Before => measure(check.metric, &samples, recorder.length(window)),
                 When::During | When::After => baselines.get(&row.probe, check.metric),
             };
-            let judged = judge_check(check, &samples, recorder.length(window), baseline, row.min_samples);
+            let judged = match (check.burn, row.lasting) {
+                (Some(burn), _) => {
+                    let mut history =
+                        recorder.window_by_start(&row.probe, &(window.start.saturating_sub(burn.long)..window.end));
+                    let began = recorder.watched_since(&row.probe);
+                    let fewest = needed(check.metric, row.min_samples);
+                    burn::judge((check, &burn), &mut history, window, began, fewest)
+                }
+                (None, Some(lasting)) => {
+                    Lasting { check, lasting, window, when, baseline, min_samples: row.min_samples }.judge(&mut samples)
+                }
+                (None, None) => judge_check(check, &samples, recorder.length(window), baseline, row.min_samples),
+            };
             results.push(RowResult {
                 probe: row.probe.clone(),
                 metric: check.metric,
-                tolerance: check.tolerance.to_string(),
+                tolerance: written(row, check),
                 when,
                 measured: judged.measured,
                 shown: judged.shown,
@@ -108,10 +134,55 @@ pub fn judge_rows(
                 samples: judged.samples,
                 outcome: judged.outcome,
                 limits: check.tolerance.limits(check.metric, baseline),
+                control: None,
             });
         }
     }
     results
+}
+
+/// The tolerance as it was written, with what stands beside it in the row.
+fn written(row: &SteadyRow, check: &Check) -> String {
+    match (check.burn, row.lasting) {
+        (Some(burn), _) => format!("{} {}", check.tolerance, burn.shown()),
+        (None, Some(lasting)) => format!("{} for {}", check.tolerance, Span::from(lasting)),
+        (None, None) => check.tolerance.to_string(),
+    }
+}
+
+/// Every comparison with the control group, in the order of rows and checks, corrected for their number.
+fn compare_all(rows: &[SteadyRow], when: When, recorder: &Recorder, window: &Range<Duration>) -> Vec<Compared> {
+    let mut all = Vec::new();
+    for row in rows.iter().filter(|row| when == When::During && row.when.contains(&when)) {
+        if row.checks.iter().any(|check| check.tolerance.control().is_some()) {
+            let (hit, spared) = groups::over(&recorder.groups(&row.probe), window);
+            let compare = |check| control::compare(check, &hit, &spared, row.min_samples);
+            all.extend(row.checks.iter().filter_map(compare));
+        }
+    }
+    control::correct(&mut all);
+    all
+}
+
+fn against_control(row: &SteadyRow, check: &Check, when: When, compared: Compared) -> RowResult {
+    // Other parts of such a tolerance are about those hit as well.
+    let hit = compared.record.hit;
+    let judged = hit.map_or(Judgement::NoControl, |hit| {
+        check.tolerance.judge_against(check.metric, hit, None, compared.judgement())
+    });
+    RowResult {
+        probe: row.probe.clone(),
+        metric: check.metric,
+        tolerance: check.tolerance.to_string(),
+        when,
+        measured: hit,
+        shown: compared.shown(check.metric),
+        baseline: None,
+        samples: compared.samples(),
+        outcome: outcome(judged),
+        limits: check.tolerance.limits(check.metric, None),
+        control: Some(compared.record),
+    }
 }
 
 /// Judges one metric over these samples of one series. Without `min_samples` the usual number is needed:
@@ -129,6 +200,8 @@ pub fn judge_check(
             judge_whole(check, samples, window, baseline, min_samples)
         }
         MetricKind::EachNumber | MetricKind::EachText => judge_each(check, samples, baseline, min_samples),
+        // It is more than these samples: see `judge_rows`.
+        MetricKind::Multiple => inconclusive(None, "a burn rate has windows of its own".to_owned(), samples.len()),
     }
 }
 
@@ -136,7 +209,7 @@ pub fn judge_check(
 fn needed(metric: Metric, min_samples: Option<usize>) -> usize {
     match metric.kind() {
         MetricKind::Rate => min_samples.unwrap_or(0),
-        MetricKind::Ratio | MetricKind::Time => min_samples.unwrap_or(MIN_SAMPLES).max(1),
+        MetricKind::Ratio | MetricKind::Time | MetricKind::Multiple => min_samples.unwrap_or(MIN_SAMPLES).max(1),
         MetricKind::EachNumber | MetricKind::EachText => min_samples.unwrap_or(1).max(1),
     }
 }
@@ -239,7 +312,7 @@ fn outcome(judgement: Judgement) -> Outcome {
     match judgement {
         Judgement::Met => Outcome::Held,
         Judgement::Unmet => Outcome::Broken,
-        Judgement::NoBaseline => Outcome::Inconclusive,
+        Judgement::NoBaseline | Judgement::NoControl => Outcome::Inconclusive,
     }
 }
 

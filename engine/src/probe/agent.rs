@@ -2,16 +2,18 @@
 //!
 //! What all connections did comes from the proxy's counters; rates are their growth between two readings, restarts of
 //! the agent included. What a group of them did, and how long things took, comes from the agent's traffic since the
-//! mark of the reading before. Neighbours: `squall-agent` answers, `growth` compares.
+//! mark of the reading before; where a row compares those hit with those spared, so do all times of both.
+//! Neighbours: `squall-agent` answers, `growth` compares, `judge::control` gets the groups.
 
 use super::{AgentAddress, Seen, Unread, growth::Growth};
 use crate::{
     experiment::{AgentGroup, AgentRead},
     fetch,
+    groups::Group,
 };
 use reqwest::{Client, StatusCode};
 use serde::{Deserialize, de::DeserializeOwned};
-use squall_wire::{ErrorBody, Mark, ProxyCounters, ProxyName, ProxyTraffic, Span, Traffic, TrafficGroup};
+use squall_wire::{ErrorBody, Mark, ProxyCounters, ProxyName, ProxyTraffic, Span, TimingInfo, Traffic, TrafficGroup};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
@@ -26,9 +28,20 @@ pub(super) struct AgentProbe {
     proxy: ProxyName,
     group: Option<AgentGroup>,
     read: AgentRead,
+    /// Whether both groups are wanted with each reading.
+    control: bool,
+    groups: Option<Groups>,
     growth: Growth<()>,
     /// Where the next reading of the traffic counts from, and when that was.
     mark: Option<(Mark, Instant)>,
+}
+
+/// Both groups since the reading before.
+pub(super) struct Groups {
+    pub(super) since: Instant,
+    pub(super) until: Instant,
+    pub(super) hit: Group,
+    pub(super) spared: Group,
 }
 
 /// All that is needed of a proxy's description, so that an agent of another version can be read.
@@ -51,14 +64,29 @@ impl AgentProbe {
         proxy: &ProxyName,
         group: Option<AgentGroup>,
         read: AgentRead,
+        control: bool,
     ) -> Self {
         let url = agent.url.trim_end_matches('/').to_owned();
         let (proxy, token) = (proxy.clone(), agent.token.clone());
-        Self { client, url, token, proxy, group, read, growth: Growth::default(), mark: None }
+        let growth = Growth::default();
+        Self { client, url, token, proxy, group, read, control, groups: None, growth, mark: None }
     }
 
     pub(super) async fn read(&mut self) -> Result<Seen, Unread> {
-        if self.group.is_none() && self.read.is_counter() { self.counters().await } else { self.traffic().await }
+        self.groups = None;
+        let counter = self.group.is_none() && self.read.is_counter();
+        if !counter {
+            return self.traffic().await;
+        }
+        if self.control {
+            self.traffic().await?;
+        }
+        self.counters().await
+    }
+
+    /// What the last reading saw of both groups, once.
+    pub(super) fn take_groups(&mut self) -> Option<Groups> {
+        self.groups.take()
     }
 
     async fn counters(&mut self) -> Result<Seen, Unread> {
@@ -91,7 +119,8 @@ impl AgentProbe {
 
     async fn traffic(&mut self) -> Result<Seen, Unread> {
         let since = self.mark.as_ref().map(|(mark, _)| format!("&since={mark}")).unwrap_or_default();
-        let path = format!("/v1/traffic?proxy={}{since}", self.proxy);
+        let times = if self.control { "&times=true" } else { "" };
+        let path = format!("/v1/traffic?proxy={}{since}{times}", self.proxy);
         let (status, Traffic { mark, proxies }) = match self.get(&path).await? {
             Answer::Value(status, traffic) => (status, traffic),
             Answer::Forgotten(status) => {
@@ -100,9 +129,17 @@ impl AgentProbe {
                 return Ok(Seen { status: Some(status), value: None, text, failed: None });
             }
         };
-        let before = self.mark.replace((mark, Instant::now())).map(|(_, at)| at);
-        let seen = proxies.iter().find(|seen| seen.proxy == self.proxy).map(|seen| group(seen, self.group));
+        let now = Instant::now();
+        let before = self.mark.replace((mark, now)).map(|(_, at)| at);
+        let seen = proxies.iter().find(|seen| seen.proxy == self.proxy);
         let seen = seen.ok_or_else(|| Unread::new(format!("the agent says nothing of proxy `{}`", self.proxy)))?;
+        if self.control
+            && let Some(since) = before
+        {
+            let (hit, spared) = (told(&seen.hit, self.read)?, told(&seen.spared, self.read)?);
+            self.groups = Some(Groups { since, until: now, hit, spared });
+        }
+        let seen = group(seen, self.group);
         let value = figure(self.read, seen, before.map(|before| before.elapsed()));
         let why = if before.is_none() { FIRST } else { "nothing of it since the reading before" };
         Ok(Seen { status: Some(status), value, text: value.is_none().then(|| why.to_owned()), failed: None })
@@ -137,6 +174,35 @@ fn group(seen: &ProxyTraffic, group: Option<AgentGroup>) -> &TrafficGroup {
     }
 }
 
+/// What a group did, with the times that the reading is about; where it is not about times, those to the first byte.
+fn told(group: &TrafficGroup, read: AgentRead) -> Result<Group, Unread> {
+    let (ended, errors) = match &group.requests {
+        Some(requests) => (requests.ended, requests.errors),
+        None => (group.ended, group.errors),
+    };
+    let timing = match read {
+        AgentRead::ConnectP50 | AgentRead::ConnectP90 | AgentRead::ConnectP99 => &group.connect,
+        AgentRead::DurationP50 | AgentRead::DurationP90 | AgentRead::DurationP99 => duration(group),
+        _ => first_byte(group),
+    };
+    let times = match &timing.times {
+        Some(times) => times.iter().copied().collect(),
+        None if timing.count == 0 => BTreeMap::new(),
+        None => return Err(Unread::new("the agent does not tell single times: it is older than this squall")),
+    };
+    Ok(Group { ended, errors, times })
+}
+
+/// On an `http` proxy a request's, of which a connection may carry many; else a connection's.
+fn first_byte(group: &TrafficGroup) -> &TimingInfo {
+    group.requests.as_ref().map_or(&group.first_byte, |requests| &requests.first_byte)
+}
+
+/// The same.
+fn duration(group: &TrafficGroup) -> &TimingInfo {
+    group.requests.as_ref().map_or(&group.duration, |requests| &requests.duration)
+}
+
 /// The value that is read: connections, so many a second, a share of 1, or seconds. What is counted since a reading
 /// has none at the first.
 fn figure(read: AgentRead, seen: &TrafficGroup, over: Option<Duration>) -> Option<f64> {
@@ -149,18 +215,24 @@ fn figure(read: AgentRead, seen: &TrafficGroup, over: Option<Duration>) -> Optio
     match read {
         AgentRead::ConnectionRate => rate(seen.ended),
         AgentRead::ErrorRate => rate(seen.errors),
+        AgentRead::RequestRate => rate(seen.requests.as_ref()?.ended),
+        AgentRead::RequestErrorRate => rate(seen.requests.as_ref()?.errors),
         AgentRead::UpstreamRate => rate(seen.bytes_upstream),
         AgentRead::DownstreamRate => rate(seen.bytes_downstream),
-        AgentRead::ErrorRatio => (seen.ended > 0).then(|| seen.errors as f64 / seen.ended as f64),
+        AgentRead::ErrorRatio => {
+            let of_connections = (seen.ended, seen.errors);
+            let (ended, errors) = seen.requests.as_ref().map_or(of_connections, |seen| (seen.ended, seen.errors));
+            (ended > 0).then(|| errors as f64 / ended as f64)
+        }
         AgentRead::ConnectP50 => seconds(seen.connect.p50),
         AgentRead::ConnectP90 => seconds(seen.connect.p90),
         AgentRead::ConnectP99 => seconds(seen.connect.p99),
-        AgentRead::FirstByteP50 => seconds(seen.first_byte.p50),
-        AgentRead::FirstByteP90 => seconds(seen.first_byte.p90),
-        AgentRead::FirstByteP99 => seconds(seen.first_byte.p99),
-        AgentRead::DurationP50 => seconds(seen.duration.p50),
-        AgentRead::DurationP90 => seconds(seen.duration.p90),
-        AgentRead::DurationP99 => seconds(seen.duration.p99),
+        AgentRead::FirstByteP50 => seconds(first_byte(seen).p50),
+        AgentRead::FirstByteP90 => seconds(first_byte(seen).p90),
+        AgentRead::FirstByteP99 => seconds(first_byte(seen).p99),
+        AgentRead::DurationP50 => seconds(duration(seen).p50),
+        AgentRead::DurationP90 => seconds(duration(seen).p90),
+        AgentRead::DurationP99 => seconds(duration(seen).p99),
         // Counters have them; see `AgentRead::is_counter`.
         _ => None,
     }

@@ -53,7 +53,7 @@ impl HttpProbe {
     }
 }
 
-fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), Unread> {
+pub(super) fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), Unread> {
     let named = name.parse().map_err(|_| Unread::new(format!("`{name}` is not a header's name")))?;
     // The value may be a secret, and is not shown.
     let value = value.parse().map_err(|_| Unread::new(format!("the value of header `{name}` cannot be sent")))?;

@@ -1,13 +1,13 @@
 //! Probes: what is read from the system beside the traffic, each on its own clock.
 //!
 //! ```text
-//! every `every`: http | tcp | metrics | command | agent ─▶ Seen or Unread ─▶ Sample ─▶ recorder
+//! every `every`: http | tcp | metrics | promql | sql | command | agent ─▶ Seen or Unread ─▶ Sample ─▶ recorder
 //! ```
 //!
 //! One reading at a time: turns that fall due while one is under way are left out, and the next is on the clock
 //! again. A reading that fails, or is not there after `timeout`, is a sample that failed. The first reading of a
 //! rate or a quantile is one that succeeded and has no value yet. Every reading makes a new connection, as load
-//! balancers do, so that one that can no longer be made is noticed. Redirects are an answer and not followed.
+//! balancers do, so that one that can no longer be made is noticed; `sql` alone keeps one, as services do. Redirects are an answer and not followed.
 //! Neighbours: `run` spawns one `watch` a probe, the `recorder` takes the samples.
 //! Invariant: no secret is in a sample's text.
 
@@ -16,16 +16,20 @@ mod command;
 mod growth;
 mod http;
 mod metrics;
-mod prom;
+pub(crate) mod prom;
+mod promql;
+mod sql;
 mod tcp;
 
 pub(crate) use command::CommandProbe;
+pub(crate) use sql::check_url as sql_url;
 
 use crate::{
     agent_tls::AgentTls,
     experiment::{ProbeKind, ProbePlan, Secrets},
     fetch::{FetchError, shortened},
-    recorder::Recorder,
+    groups::GroupReading,
+    recorder::{Recorder, SeriesId},
     sample::Sample,
 };
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
@@ -95,13 +99,13 @@ pub async fn watch(
         tracing::error!(probe = name, "the recorder has no series for this probe, so it is not read");
         return;
     };
-    let mut source = Source::new(&plan.kind, &agents);
+    let mut source = Source::new(&plan, &agents);
     let start = Instant::now();
     let mut due = start;
     loop {
         let turn = async {
             tokio::time::sleep_until(due).await;
-            read(&mut source, plan.timeout, &secrets, &recorder).await
+            read(&mut source, plan.timeout, &secrets, series, &recorder).await
         };
         let sample = tokio::select! {
             () = stop.cancelled() => return,
@@ -113,11 +117,21 @@ pub async fn watch(
 }
 
 /// One reading. Its time counts from when it really began: a probe is no load, whose lateness would matter.
-async fn read(source: &mut Source, timeout: Duration, secrets: &Secrets, recorder: &Recorder) -> Sample {
+async fn read(
+    source: &mut Source,
+    timeout: Duration,
+    secrets: &Secrets,
+    series: SeriesId,
+    recorder: &Recorder,
+) -> Sample {
     let at = recorder.now();
     let _started = recorder.under_way().start(at);
     let reading = tokio::time::timeout(timeout, source.read()).await;
     let took = recorder.now().saturating_sub(at);
+    if let Some(agent::Groups { since, until, hit, spared }) = source.groups() {
+        let time = |instant: Instant| instant.saturating_duration_since(recorder.started());
+        recorder.push_groups(series, GroupReading { from: time(since), to: time(until), hit, spared });
+    }
     // Before it is shortened: half a secret would not be found any more.
     let text = |text: String| Arc::from(shortened(&secrets.redact(&text)));
     match reading.unwrap_or_else(|_| Err(FetchError::TimedOut(timeout).into())) {
@@ -144,17 +158,19 @@ enum Source {
     Tcp(tcp::TcpProbe),
     Command(command::CommandProbe),
     Metrics(metrics::MetricsProbe),
+    Promql(promql::PromqlProbe),
+    Sql(Box<sql::SqlProbe>),
     Agent(agent::AgentProbe),
     /// It can't be read at all, and says so each time.
     Unreadable(Unread),
 }
 
 impl Source {
-    fn new(kind: &ProbeKind, agents: &BTreeMap<String, AgentAddress>) -> Self {
-        Self::open(kind, agents).unwrap_or_else(Self::Unreadable)
+    fn new(plan: &ProbePlan, agents: &BTreeMap<String, AgentAddress>) -> Self {
+        Self::open(&plan.kind, plan.timeout, agents).unwrap_or_else(Self::Unreadable)
     }
 
-    fn open(kind: &ProbeKind, agents: &BTreeMap<String, AgentAddress>) -> Result<Self, Unread> {
+    fn open(kind: &ProbeKind, timeout: Duration, agents: &BTreeMap<String, AgentAddress>) -> Result<Self, Unread> {
         let client = crate::fetch::client(0)?;
         Ok(match kind {
             ProbeKind::Http { url, method, headers, body } => {
@@ -165,10 +181,12 @@ impl Source {
             ProbeKind::Metrics { url, select, read } => {
                 Self::Metrics(metrics::MetricsProbe::new(client, url, select.clone(), *read))
             }
-            ProbeKind::Agent { agent, proxy, group, read } => {
+            ProbeKind::Promql(plan) => Self::Promql(promql::PromqlProbe::new(client, plan, timeout)?),
+            ProbeKind::Sql(plan) => Self::Sql(Box::new(sql::SqlProbe::new(plan, timeout)?)),
+            ProbeKind::Agent { agent, proxy, group, read, control } => {
                 let agent = address(agent.as_deref(), agents)?;
                 let client = crate::fetch::agent_client(&agent.tls)?;
-                Self::Agent(agent::AgentProbe::new(client, agent, proxy, *group, *read))
+                Self::Agent(agent::AgentProbe::new(client, agent, proxy, *group, *read, *control))
             }
         })
     }
@@ -179,9 +197,16 @@ impl Source {
             Self::Tcp(probe) => probe.read().await,
             Self::Command(probe) => probe.read().await,
             Self::Metrics(probe) => probe.read().await,
+            Self::Promql(probe) => probe.read().await,
+            Self::Sql(probe) => probe.read().await,
             Self::Agent(probe) => probe.read().await,
             Self::Unreadable(why) => Err(why.clone()),
         }
+    }
+
+    /// What the last reading saw of those hit and those spared, if it looked for them.
+    fn groups(&mut self) -> Option<agent::Groups> {
+        if let Self::Agent(probe) = self { probe.take_groups() } else { None }
     }
 }
 

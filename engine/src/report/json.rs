@@ -82,7 +82,7 @@ pub fn render(record: &RunRecord, with_samples: bool) -> Value {
 }
 
 fn row(row: &RowResult) -> Value {
-    json!({
+    let mut told = json!({
         "probe": row.probe,
         "metric": row.metric,
         "tolerance": row.tolerance,
@@ -92,7 +92,12 @@ fn row(row: &RowResult) -> Value {
         "shown": row.shown,
         "baseline": row.baseline,
         "samples": row.samples,
-    })
+    });
+    // Only where something is compared, as few rows are.
+    if let Some(control) = &row.control {
+        told["control"] = json!(control);
+    }
+    told
 }
 
 fn fault(fault: &FaultRecord) -> Value {

@@ -17,6 +17,7 @@
 pub mod ablation;
 pub mod case;
 mod chart;
+pub mod compare;
 pub mod gate;
 pub mod github;
 pub mod grid;

@@ -17,7 +17,9 @@ pub fn summary(record: &RunRecord) -> String {
             let mut text = conclusion(&record.start, end);
             let ramps =
                 record.events.iter().map(|event| &event.what).filter(|what| matches!(what, What::Ramped { .. }));
-            for told in ramps.filter_map(in_words) {
+            // Most verdicts tell it among their reasons.
+            let is_new = |told: &String| !end.reasons.iter().any(|reason| reason.contains(told.as_str()));
+            for told in ramps.filter_map(in_words).filter(is_new) {
                 line(&mut text, &format!("  {told}"));
             }
             text

@@ -41,11 +41,11 @@ pub fn choose(wanted: &AgentsChoice, known: &Labels, seed: u64) -> Result<Choice
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to the number of agents")]
     let count = (exact + 1e-8).floor() as usize;
     let with = if described.is_empty() { String::new() } else { format!(" with {described}") };
-    let noun = if all == 1 { "agent" } else { "agents" };
+    let (noun, verb) = if all == 1 { ("agent", "is") } else { ("agents", "are") };
     if count == 0 {
         let least = (100.0 / all as f64 * 100.0).ceil() / 100.0;
         return Err(format!(
-            "{percent} % of {all} {noun}{with} are {}, rounded down to none; write {least} or more, or `agent:` with one of {}",
+            "{percent} % of {all} {noun}{with} {verb} {}, rounded down to none; write {least} or more, or `agent:` with one of {}",
             two_decimals(exact),
             matching.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ")
         ));
@@ -55,9 +55,9 @@ pub fn choose(wanted: &AgentsChoice, known: &Labels, seed: u64) -> Result<Choice
     let mut agents: Vec<String> = ranked.into_iter().take(count).map(|(_, name)| name.clone()).collect();
     agents.sort();
     let rounded = if (exact - count as f64).abs() < 1e-6 {
-        format!("are {count}")
+        format!("{verb} {count}")
     } else {
-        format!("are {}, rounded down to {count}", two_decimals(exact))
+        format!("{verb} {}, rounded down to {count}", two_decimals(exact))
     };
     Ok(Choice { agents, rule: Some(format!("{percent} % of {all} {noun}{with} {rounded}; chosen by seed {seed}")) })
 }

@@ -75,13 +75,15 @@ enum HealError {
     Agent(#[from] AgentError),
     #[error("fault `{fault}` is still on proxy `{proxy}`")]
     StillThere { proxy: String, fault: String },
+    #[error("proxy `{proxy}` is not back to what it was before the lease")]
+    NotBack { proxy: String },
 }
 
 /// One attempt: end the lease, then look whether anything of ours is left.
 async fn try_heal(run: &Run, held: &HeldLease) -> Result<(), HealError> {
     let agent = held.client.name();
     match held.client.end_lease(&held.id).await {
-        Ok(Healed { removed }) => {
+        Ok(Healed { removed, restored: _ }) => {
             for fault in removed {
                 run.removed(agent, &fault, "healed").await;
             }
@@ -100,6 +102,9 @@ async fn confirm(held: &HeldLease) -> Result<(), HealError> {
     for proxy in held.client.proxies().await? {
         if let Some(fault) = proxy.faults.iter().find(|fault| fault.lease.as_ref() == Some(&held.id)) {
             return Err(HealError::StillThere { proxy: proxy.name.to_string(), fault: fault.name.to_string() });
+        }
+        if proxy.changed_under.as_ref() == Some(&held.id) {
+            return Err(HealError::NotBack { proxy: proxy.name.to_string() });
         }
     }
     Ok(())

@@ -67,7 +67,8 @@ pub async fn take(experiment: &Experiment, plan: &Plan, run: &str, host: &str) -
         if let Err(error) = take_one(agent, &request, name, &mut leases).await {
             leases.give_back().await;
             return Err(match error.code() {
-                Some(code) if is_refusal(code) => Refusal(error.to_string()).into(),
+                // A conflict: a proxy has faults already that no lease holds.
+                Some(code) if is_refusal(code) || code == ErrorCode::Conflict => Refusal(error.to_string()).into(),
                 _ => PlanError::Failed(error.to_string()),
             });
         }

@@ -1,9 +1,9 @@
 //! What happened, in order: into memory, into the journal, to whoever listens. One writer, many listeners.
 //!
-//! A journal can be slow: another process may have it locked for seconds. A run that has been asked to stop does not wait
-//! for it, since healing would wait as well; what is left is written meanwhile, and `written` waits for that.
+//! A journal can be slow, or away: only an intent (to inject, or to do what is owed to be undone) waits for it, and not when the run has been asked to stop.
+//! Everything else is written meanwhile, in order, so that no healing is late for it; `written` waits for that.
 //!
-//! Invariant: an event is in the journal when `tell` says so. A journal that fails stops the run.
+//! Invariant: an intent is in the journal, or durably in its spool, when `tell` says so. A journal that fails stops the run.
 
 use super::stop::{Stop, StopReason};
 use crate::{
@@ -80,10 +80,12 @@ impl Log {
         self.shared.started.elapsed()
     }
 
-    /// Writes it down and tells the listeners. False when it is not known to be in the journal, because that failed or
-    /// because the run has been asked to stop: then nothing may be injected on the strength of it.
+    /// Tells the listeners, and writes it down; only an intent waits for that. False when an intent is not known to be
+    /// written, because that failed or because the run has been asked to stop: then nothing may be injected on the
+    /// strength of it.
     pub async fn tell(&self, what: What) -> bool {
         let Shared { stop, events, listeners, writing, secrets, .. } = &*self.shared;
+        let is_waited_for = matches!(what, What::Intent { .. } | What::UndoOwed { .. });
         let event = Event { at: self.now(), what: redacted(what, secrets) };
         let so_far = {
             let mut events = events.lock();
@@ -98,6 +100,9 @@ impl Log {
             while writing.try_join_next().is_some() {}
             writing.spawn(self.clone().write(so_far, done));
         }
+        if !is_waited_for {
+            return true;
+        }
         tokio::select! {
             biased;
             () = stop.stopped() => false,
@@ -105,7 +110,7 @@ impl Log {
         }
     }
 
-    /// Waits until everything that was told is in the journal, or has failed to get there.
+    /// Waits until everything that was told is written, or has failed to be.
     pub async fn written(&self) {
         let mut writing = std::mem::take(&mut *self.shared.writing.lock());
         while writing.join_next().await.is_some() {}
@@ -158,6 +163,7 @@ mod tests {
         record::RunStart,
     };
     use sqlx::{Connection, SqliteConnection};
+    use squall_wire::FaultSpec;
     use std::{path::Path, time::Duration};
     use tokio::time::{Instant, timeout};
 
@@ -174,6 +180,11 @@ mod tests {
         (Log::new("one".into(), Instant::now(), journal.clone(), Secrets::default(), stop.clone()), journal)
     }
 
+    fn intent() -> What {
+        let fault = FaultSpec::of(serde_json::from_str(r#"{"latency": {"delay": "1s"}}"#).unwrap());
+        What::Intent { step: "first".into(), agent: "main".into(), proxy: "payment".parse().unwrap(), fault }
+    }
+
     #[tokio::test]
     async fn a_run_that_stops_does_not_wait_for_a_locked_journal_and_nothing_is_lost() {
         let directory = tempfile::tempdir().unwrap();
@@ -184,16 +195,17 @@ mod tests {
         let lock = other.begin_with("BEGIN IMMEDIATE").await.unwrap();
         let telling = tokio::spawn({
             let log = log.clone();
-            async move { log.tell(What::StepEnded { step: "first".into() }).await }
+            async move { log.tell(intent()).await }
         });
         while log.events().is_empty() {
             tokio::task::yield_now().await;
         }
-        stop.stop(StopReason::Failed("enough".into()));
         let quickly = Duration::from_secs(1);
-        assert!(!timeout(quickly, telling).await.unwrap().unwrap(), "it is not in the journal");
         let heal = What::Phase { phase: Phase::Heal, lasting: None };
-        assert!(!timeout(quickly, log.tell(heal)).await.unwrap(), "it is not in the journal");
+        assert!(timeout(quickly, log.tell(heal)).await.unwrap(), "only an intent waits");
+        stop.stop(StopReason::Failed("enough".into()));
+        assert!(!timeout(quickly, telling).await.unwrap().unwrap(), "it is not in the journal");
+        assert!(!timeout(quickly, log.tell(intent())).await.unwrap(), "it is not in the journal");
         lock.rollback().await.unwrap();
         log.written().await;
         assert_eq!(journal.load("one").await.unwrap().events, log.events());

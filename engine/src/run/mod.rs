@@ -18,6 +18,7 @@ pub mod heal;
 mod inject;
 pub mod lease;
 pub mod log;
+pub mod memory;
 pub mod method;
 mod outputs;
 pub mod person;
@@ -40,6 +41,7 @@ use crate::{
     judge,
     record::{FaultRecord, RunEnd, RunStart},
     recorder::Recorder,
+    telemetry::{Sampled, Traceparent},
     traffic::Rate,
 };
 use baseline::Baseline;
@@ -80,6 +82,8 @@ pub struct Setup {
     pub stop: Stop,
     /// The machine's name, for leases and the journal.
     pub host: String,
+    /// Whether its requests say to which trace they belong.
+    pub traceparent: Option<Sampled>,
 }
 
 /// Why a run did not start.
@@ -141,13 +145,16 @@ pub struct Run {
 /// # Errors
 /// Refused, failed, or the journal cannot be written; nothing is held then.
 pub async fn prepare(setup: Setup) -> Result<Run, PrepareError> {
-    let Setup { experiment, environment, agents, proxies, journal, seed, person, stop, host } = setup;
+    let Setup { mut experiment, environment, agents, proxies, journal, seed, person, stop, host, traceparent } = setup;
     let mut start = record::start(&experiment, &environment, &host);
     let plan = match plan::plan(Inputs { experiment: &experiment, agents: &agents, proxies: &proxies, seed }).await {
         Ok(plan) => plan,
         Err(error) => return Err(record::unprepared(&journal, start, &agents, error).await),
     };
     start.agents = record::agents(&plan);
+    if let Some(sampled) = traceparent {
+        Traceparent::of(&start.id).mark(&mut experiment, sampled);
+    }
     let mut keeper = match lease::take(&experiment, &plan, &start.id, &host).await {
         Ok(keeper) => keeper,
         Err(error) => return Err(record::unprepared(&journal, start, &agents, error).await),

@@ -19,12 +19,15 @@ pub struct Question {
     pub default: Answer,
 }
 
+/// Questions, and where each one's answer goes.
+type Waiting = VecDeque<(Question, oneshot::Sender<Answer>)>;
+
 /// Who may be asked; clones share the questions.
 #[derive(Debug, Clone)]
 pub struct Person {
     is_there: bool,
     /// One a `pause` that runs at this moment.
-    asked: Arc<Mutex<VecDeque<(Question, oneshot::Sender<Answer>)>>>,
+    asked: Arc<Mutex<Waiting>>,
 }
 
 impl Person {

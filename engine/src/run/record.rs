@@ -17,6 +17,9 @@ use crate::{
 };
 use std::time::Duration;
 
+/// How long a journal that is away is waited for when everything else is done.
+const LAST_LOOK: Duration = Duration::from_secs(2);
+
 /// What is known before the agents are reached.
 pub(super) fn start(experiment: &Experiment, environment: &str, host: &str) -> RunStart {
     RunStart {
@@ -92,7 +95,13 @@ async fn write_failure(journal: &Journal, start: &RunStart, message: &str) -> Re
 pub(super) async fn end(run: &Run, facts: Facts) -> RunEnd {
     let decision = decide::decide(&facts);
     let secrets = &run.experiment.secrets;
-    let reasons: Vec<String> = decision.reasons.iter().map(|reason| secrets.redact(reason)).collect();
+    let mut reasons: Vec<String> = decision.reasons.iter().map(|reason| secrets.redact(reason)).collect();
+    let dropped = run.journal.dropped(&run.start.id).await;
+    if dropped > 0 {
+        reasons.push(format!(
+            "the journal was away and its spool full: {dropped} samples were judged but are not in the journal"
+        ));
+    }
     run.log.tell(What::Verdict { verdict: decision.verdict, reasons: reasons.clone() }).await;
     run.log.written().await;
     let mut end = RunEnd {
@@ -110,6 +119,8 @@ pub(super) async fn end(run: &Run, facts: Facts) -> RunEnd {
         }
         end.reasons.push(format!("the journal cannot be written: {error}"));
     }
+    // Nothing hurts any more, so there is a little time for a journal that is just coming back.
+    run.journal.settle(&run.start.id, LAST_LOOK).await;
     end
 }
 
@@ -121,14 +132,13 @@ fn aborts(row: &AbortRow) -> Vec<AbortRecord> {
             limits: Vec::new(),
         }],
         AbortRow::Breach { probe, checks, lasting } => {
-            let texts: Vec<_> = checks.iter().map(|check| format!("{} {}", check.metric, check.tolerance)).collect();
             let limits = |check: &crate::experiment::Check| -> Vec<(Metric, f64)> {
                 let limits = check.tolerance.limits(check.metric, None);
                 limits.into_iter().map(|limit| (check.metric, limit)).collect()
             };
             vec![AbortRecord {
                 probe: probe.clone(),
-                condition: format!("{} for {}", texts.join(" and "), squall_wire::Span::from(*lasting)),
+                condition: crate::judge::condition(checks, *lasting),
                 limits: checks.iter().flat_map(limits).collect(),
             }]
         }

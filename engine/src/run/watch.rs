@@ -2,10 +2,12 @@
 
 use super::{
     LAST_ANSWERS, Run,
+    log::Log,
     stop::{Stop, StopReason},
 };
 use crate::{
     agent_client::AgentTarget,
+    event::What,
     experiment::Experiment,
     journal::Journal,
     probe::{self, AgentAddress},
@@ -62,6 +64,7 @@ pub(super) fn start(run: &Run) -> Watching {
         run.start.id.clone(),
         run.journal.clone(),
         run.recorder.clone(),
+        run.log.clone(),
         run.stop.clone(),
         stop_writing.clone(),
     ));
@@ -99,9 +102,10 @@ impl Watching {
     }
 }
 
-/// Brings new samples into the journal until it is cancelled, and once more then. A journal that does not take them
-/// stops the run: what it concluded could not be checked.
-async fn write(run: String, journal: Journal, recorder: Arc<Recorder>, stop: Stop, done: CancellationToken) {
+/// Brings new samples into the journal until it is cancelled, and once more then; beside that, what waits for a journal
+/// that was away. A journal that does not take them, and no spool either, stops the run: what it concluded could not be
+/// checked.
+async fn write(run: String, journal: Journal, recorder: Arc<Recorder>, log: Log, stop: Stop, done: CancellationToken) {
     let mut cursor = Cursor::default();
     loop {
         let last = tokio::select! {
@@ -109,9 +113,14 @@ async fn write(run: String, journal: Journal, recorder: Arc<Recorder>, stop: Sto
             () = tokio::time::sleep(WRITE_PACE) => false,
         };
         let samples = recorder.since(&mut cursor);
-        if let Err(error) = journal.samples(&run, &samples).await {
+        let written = journal.samples(&run, &samples).await;
+        let caught_up = journal.catch_up(&run).await;
+        if let Err(error) = written.and(caught_up) {
             tracing::error!(%error, samples = samples.len(), "failed to write samples to the journal");
             stop.stop(StopReason::Failed(format!("the journal cannot be written: {error}")));
+        }
+        for text in journal.news(&run).await {
+            log.tell(What::Note { text }).await;
         }
         if last {
             return;

@@ -190,6 +190,7 @@ pub(crate) fn example() -> Course {
             samples: 200,
             outcome: if held { Outcome::Held } else { Outcome::Broken },
             limits: vec![limit],
+            control: None,
         };
         let rows =
             [row(Metric::SuccessRatio, 1.0, ">= 99%", true, 0.99), row(Metric::P99, p99, "< 2s", p99 < 2.0, 2.0)];

@@ -5,6 +5,7 @@
 //! both   := single ("and" single)*       binds tighter than `or`
 //! single := "(" either ")" | ("<" | "<=" | ">" | ">=" | "==" | "!=") value | value
 //!         | "between" value "and" value | "within" N "%" "of" "baseline" | "matches" "/" regex "/"
+//!         | "no" "worse" "than" "control" ("by" (N "%" | time))?
 //! ```
 //!
 //! Parsed once, against the metric that it will judge, into base units: shares of 1, seconds, a second, bytes.
@@ -36,6 +37,29 @@ pub enum Judgement {
     Unmet,
     /// It compares with the baseline, of which there is none, and no other part of it decides.
     NoBaseline,
+    /// It compares with the control group, of which too little is known, and no other part of it decides.
+    NoControl,
+}
+
+/// How much worse than the control group is not yet worse.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Margin {
+    /// What counts where nothing is said: of times [`Margin::TIME_SHARE`] and at least [`Margin::TIME_LEAST`], of ratios
+    /// [`Margin::RATIO`].
+    Usual,
+    /// Of times a share of the control's, of ratios percentage points.
+    Share(f64),
+    /// Seconds.
+    Seconds(f64),
+}
+
+impl Margin {
+    /// 10 %.
+    pub const TIME_SHARE: f64 = 0.1;
+    /// A millisecond, in seconds: less says more about the machine than about the system.
+    pub const TIME_LEAST: f64 = 0.001;
+    /// One percentage point.
+    pub const RATIO: f64 = 0.01;
 }
 
 #[derive(Debug, Clone)]
@@ -46,6 +70,8 @@ enum Expr {
     Between(f64, f64),
     /// A share of the baseline: 0.2 for `within 20% of baseline`.
     Within(f64),
+    /// No worse than the control group.
+    Control(Margin),
     Text {
         equal: bool,
         text: String,
@@ -100,7 +126,28 @@ impl Tolerance {
     /// measurement, of which such a part is always met.
     #[must_use]
     pub fn judge_number(&self, metric: Metric, value: f64, baseline: Option<f64>) -> Judgement {
-        self.root.judge(&|leaf| leaf.judge_number(metric, value, baseline))
+        self.judge_against(metric, value, baseline, Judgement::NoControl)
+    }
+
+    /// The same for a tolerance that compares with the control group, given how that comparison came out.
+    #[must_use]
+    pub fn judge_against(&self, metric: Metric, value: f64, baseline: Option<f64>, control: Judgement) -> Judgement {
+        self.root.judge(&|leaf| match leaf {
+            Expr::Control(_) => control,
+            leaf => leaf.judge_number(metric, value, baseline),
+        })
+    }
+
+    /// The margin, if a part of it compares with the control group.
+    #[must_use]
+    pub fn control(&self) -> Option<Margin> {
+        let mut found = None;
+        self.root.each_leaf(&mut |leaf| {
+            if let Expr::Control(margin) = leaf {
+                found = Some(*margin);
+            }
+        });
+        found
     }
 
     /// Judges a text.
@@ -142,12 +189,13 @@ impl Tolerance {
 }
 
 impl Expr {
-    /// Three-valued logic: what has no baseline is neither true nor false.
+    /// Three-valued logic: what has no baseline or no control is neither true nor false.
     fn judge(&self, leaf: &dyn Fn(&Self) -> Judgement) -> Judgement {
         let fold = |parts: &[Self], decisive: Judgement, otherwise: Judgement| {
             parts.iter().map(|part| part.judge(leaf)).fold(otherwise, |sofar, next| match (sofar, next) {
                 (a, b) if a == decisive || b == decisive => decisive,
-                (Judgement::NoBaseline, _) | (_, Judgement::NoBaseline) => Judgement::NoBaseline,
+                (unknown @ (Judgement::NoBaseline | Judgement::NoControl), _)
+                | (_, unknown @ (Judgement::NoBaseline | Judgement::NoControl)) => unknown,
                 _ => otherwise,
             })
         };
@@ -192,6 +240,14 @@ fn within(metric: Metric, share: f64, baseline: f64) -> (Option<f64>, Option<f64
         (Metric::ErrorRatio, _) | (_, MetricKind::Time) => (None, Some(high)),
         _ => (Some(low), Some(high)),
     }
+}
+
+/// A share as it is written: `99.9%` or `0.999`.
+///
+/// # Errors
+/// What would be right.
+pub(crate) fn share(text: &str) -> Result<f64, String> {
+    value::ratio(text.trim())
 }
 
 fn decided(met: bool) -> Judgement {

@@ -2,9 +2,10 @@
 //!
 //! Invariant: it ends for every text, and does not panic; depth and length are bounded.
 
-use super::{Comparison, Expr, value};
+use super::{Comparison, Expr, Margin, value};
 use crate::sample::{Metric, MetricKind};
 use regex::RegexBuilder;
+use squall_wire::Span;
 
 /// Longer texts are refused unread.
 const LONGEST: usize = 2000;
@@ -12,8 +13,7 @@ const LONGEST: usize = 2000;
 const DEEPEST: usize = 20;
 /// A compiled expression may take so many bytes.
 const REGEX_BYTES: usize = 1 << 20;
-const FORMS: &str =
-    "write one such as `< 50ms`, `>= 99%`, `between 1 and 5`, `within 20% of baseline` or `matches /re/`";
+const FORMS: &str = "write one such as `< 50ms`, `>= 99%`, `between 1 and 5`, `within 20% of baseline`, `no worse than control` or `matches /re/`";
 
 /// Why a text is not a tolerance.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -26,7 +26,7 @@ pub struct ToleranceError {
 }
 
 pub(super) fn parse(text: &str, metric: Metric) -> Result<Expr, ToleranceError> {
-    let mut parser = Parser { text, at: 0, depth: 0, metric };
+    let mut parser = Parser { text, at: 0, depth: 0, metric, compared: false };
     if text.len() > LONGEST {
         return Err(parser.wrong_at(0, format!("a tolerance has at most {LONGEST} characters")));
     }
@@ -46,6 +46,8 @@ struct Parser<'a> {
     at: usize,
     depth: usize,
     metric: Metric,
+    /// Whether it has compared with the control group.
+    compared: bool,
 }
 
 impl<'a> Parser<'a> {
@@ -74,6 +76,7 @@ impl<'a> Parser<'a> {
             Some(_) if self.word("between") => self.between(start),
             Some(_) if self.word("within") => self.within(start),
             Some(_) if self.word("matches") => self.matches(start),
+            Some(_) if !self.is_text() && self.word("no") => self.control(start),
             Some(_) => self.operand(Comparison::Equal),
         }
     }
@@ -143,6 +146,10 @@ impl<'a> Parser<'a> {
 
     fn within(&mut self, start: usize) -> Result<Expr, ToleranceError> {
         self.not_for_text(start, "within")?;
+        if self.metric == Metric::BurnRate {
+            let message = "a burn rate is held against its objective, and has no baseline: write one such as `< 14.4`";
+            return Err(self.wrong_at(start, message.into()));
+        }
         let at = self.skip();
         let text = self.value_text();
         let share = value::percent(&text).filter(|share| *share >= 0.0);
@@ -155,6 +162,34 @@ impl<'a> Parser<'a> {
             let at = self.skip();
             Err(self.wrong_at(at, "expected `of baseline` here: write `within 20% of baseline`".into()))
         }
+    }
+
+    fn control(&mut self, start: usize) -> Result<Expr, ToleranceError> {
+        if !(self.word("worse") && self.word("than") && self.word("control")) {
+            let message = "expected `no worse than control` here, or `no worse than control by 20%`";
+            return Err(self.wrong_at(start, message.into()));
+        }
+        if let Some(why) = not_comparable(self.metric) {
+            return Err(self.wrong_at(start, format!("`{}` cannot be compared with the control: {why}", self.metric)));
+        }
+        if std::mem::replace(&mut self.compared, true) {
+            return Err(self.wrong_at(start, "a tolerance compares with the control once".into()));
+        }
+        if !self.word("by") {
+            return Ok(Expr::Control(Margin::Usual));
+        }
+        let at = self.skip();
+        let text = self.value_text();
+        if let Some(share) = value::percent(&text).filter(|share| *share >= 0.0) {
+            return Ok(Expr::Control(Margin::Share(share)));
+        }
+        let seconds = text.parse::<Span>().ok().filter(|_| self.metric.kind() == MetricKind::Time);
+        let right = match self.metric.kind() {
+            MetricKind::Time => "expected a percentage or a time here: write `by 20%` or `by 5ms`",
+            _ => "expected percentage points here: write `by 2%`",
+        };
+        let seconds = seconds.ok_or_else(|| self.wrong_at(at, right.into()))?;
+        Ok(Expr::Control(Margin::Seconds(seconds.get().as_secs_f64())))
     }
 
     fn matches(&mut self, start: usize) -> Result<Expr, ToleranceError> {
@@ -288,6 +323,18 @@ impl<'a> Parser<'a> {
 
     fn wrong_at(&self, offset: usize, message: String) -> ToleranceError {
         ToleranceError { offset, message }
+    }
+}
+
+/// Why a metric of those hit has no fair counterpart among those spared; none: it has one.
+fn not_comparable(metric: Metric) -> Option<&'static str> {
+    match metric {
+        Metric::Max => Some("the longest of more is longer; use `p99` or `p999`"),
+        Metric::Mean => Some("a rank test has no means; use `p50`"),
+        _ => match metric.kind() {
+            MetricKind::Time | MetricKind::Ratio => None,
+            _ => Some("use `p50` to `p999`, `error_ratio` or `success_ratio`"),
+        },
     }
 }
 

@@ -15,6 +15,7 @@ pub(super) fn number(text: &str, metric: Metric) -> Result<f64, String> {
         (_, MetricKind::Ratio) => ratio(text),
         (_, MetricKind::Time) => text.parse::<Span>().map(|span| span.get().as_secs_f64()).map_err(|e| e.to_string()),
         (_, MetricKind::Rate) => rate(text),
+        (_, MetricKind::Multiple) => multiple(text),
         (Metric::Status, _) => status(text),
         _ => any(text),
     }
@@ -31,7 +32,7 @@ fn plain(text: &str) -> Option<f64> {
     (number.is_finite() && text.contains(|c: char| c.is_ascii_digit())).then_some(number)
 }
 
-fn ratio(text: &str) -> Result<f64, String> {
+pub(super) fn ratio(text: &str) -> Result<f64, String> {
     let Some(share) = percent(text).or_else(|| plain(text)) else {
         return Err(format!("`{text}` is not a share: write one such as `99%` or `0.99`"));
     };
@@ -50,6 +51,12 @@ fn rate(text: &str) -> Result<f64, String> {
         .or_else(|| plain(text))
         .filter(|rate| *rate >= 0.0)
         .ok_or_else(|| format!("`{text}` is not a rate: write so many a second, such as `40/s`"))
+}
+
+fn multiple(text: &str) -> Result<f64, String> {
+    plain(text.strip_suffix('x').unwrap_or(text))
+        .filter(|times| *times >= 0.0)
+        .ok_or_else(|| format!("`{text}` is not so many times: write one such as `14.4`"))
 }
 
 fn status(text: &str) -> Result<f64, String> {

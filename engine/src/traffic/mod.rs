@@ -7,12 +7,15 @@
 //!
 //! `at` is the time on the schedule and `took` counts from it, so a request that waits for one of the `clients`
 //! counts the wait (no coordinated omission). `timeout` counts from there as well.
-//! Neighbours: `run` spawns `run`, `template` makes the texts, the `recorder` takes the samples.
+//! Neighbours: `run` spawns `run`, `punctual` says how well the schedule was kept, `template` makes the texts, the `recorder` takes the samples.
 //! Invariant: every request that was due is one sample, except for those that the end of the load cuts off.
 
 mod client;
 mod pacer;
+mod punctual;
 mod schedule;
+
+pub use punctual::Punctuality;
 
 use crate::{
     experiment::{RequestPlan, TrafficPlan},
@@ -55,14 +58,41 @@ pub async fn run(plan: TrafficPlan, seed: u64, recorder: Arc<Recorder>, stop: Ca
 ///
 /// # Panics
 /// As [`run`].
-pub async fn run_at(mut plan: TrafficPlan, rate: Rate, seed: u64, recorder: Arc<Recorder>, stop: CancellationToken) {
+pub async fn run_at(plan: TrafficPlan, rate: Rate, seed: u64, recorder: Arc<Recorder>, stop: CancellationToken) {
+    carry_out(plan, rate, seed, recorder, stop, (Arc::default(), LAST_ANSWERS)).await;
+}
+
+/// As [`run`], and it also says how well it keeps its schedule, and waits so long for the last answers.
+///
+/// # Panics
+/// As [`run`].
+pub async fn run_watched(
+    plan: TrafficPlan,
+    seed: u64,
+    recorder: Arc<Recorder>,
+    stop: CancellationToken,
+    punctuality: Arc<Punctuality>,
+    last_answers: Duration,
+) {
+    let rate = Rate::new(plan.rate, plan.rate);
+    carry_out(plan, rate, seed, recorder, stop, (punctuality, last_answers)).await;
+}
+
+async fn carry_out(
+    mut plan: TrafficPlan,
+    rate: Rate,
+    seed: u64,
+    recorder: Arc<Recorder>,
+    stop: CancellationToken,
+    (punctuality, last_answers): (Arc<Punctuality>, Duration),
+) {
     // What waits is bounded by the most that comes.
     plan.rate = rate.most();
     let Some(schedule) = Schedule::new(rate, &plan.requests, seed) else {
         tracing::warn!("the traffic has nothing to send: its rate or all its weights are 0");
         return;
     };
-    let Some(load) = Load::new(plan, &recorder) else {
+    let Some(load) = Load::new(plan, &recorder, punctuality) else {
         tracing::error!("the recorder has no series for one of the traffic's requests, so none is sent");
         return;
     };
@@ -79,10 +109,12 @@ pub async fn run_at(mut plan: TrafficPlan, rate: Rate, seed: u64, recorder: Arc<
             let load = Arc::clone(&load);
             move |due: Due| load.recorder.under_way().start(load.at(start + due.after))
         };
+        let punctuality = Arc::clone(&load.punctuality);
+        let has_come_due = move || punctuality.has_come_due();
         let turned_away = move |turn| load.turned_away(start, turn);
-        move || pacer::pace(schedule, start.into_std(), &sender, &stop, under_way, turned_away)
+        move || pacer::pace(schedule, start.into_std(), &sender, &stop, under_way, has_come_due, turned_away)
     });
-    dispatch(&load, Context::new(seed), start, queue, &stop).await;
+    dispatch(&load, Context::new(seed), start, queue, &stop, last_answers).await;
     while pacer.join_next().await.is_some() {}
 }
 
@@ -93,12 +125,21 @@ async fn dispatch(
     start: Instant,
     mut queue: mpsc::Receiver<Turn>,
     stop: &CancellationToken,
+    last_answers: Duration,
 ) {
     let clients = Arc::new(Semaphore::new(load.plan.clients.clamp(1, Semaphore::MAX_PERMITS)));
     let mut under_way = JoinSet::new();
+    // Since then a client has been free: what is late after that is late by itself.
+    let mut free_since = start;
     loop {
         let next = async {
             let turn = queue.recv().await?;
+            if clients.available_permits() == 0 {
+                load.punctuality.has_waited();
+                let client = Arc::clone(&clients).acquire_owned().await.ok()?;
+                free_since = Instant::now();
+                return Some((turn, client));
+            }
             // The semaphore is never closed, and `ok` ends the load if it were.
             Some((turn, Arc::clone(&clients).acquire_owned().await.ok()?))
         };
@@ -109,12 +150,13 @@ async fn dispatch(
         };
         let Some((turn, client)) = next else { break };
         let rendered = Rendered::new(load.request(turn.0), &mut context);
+        load.punctuality.sent(Instant::now().saturating_duration_since(free_since.max(start + turn.0.after)));
         under_way.spawn(Arc::clone(load).send(start, turn, rendered, client));
         while under_way.try_join_next().is_some() {}
     }
     drop(queue);
     let answered = async { while under_way.join_next().await.is_some() {} };
-    if tokio::time::timeout(LAST_ANSWERS, answered).await.is_err() {
+    if tokio::time::timeout(last_answers, answered).await.is_err() {
         tracing::debug!("some requests were still without an answer when the load ended");
     }
     under_way.shutdown().await;
@@ -126,15 +168,16 @@ struct Load {
     series: Vec<SeriesId>,
     client: Result<reqwest::Client, String>,
     recorder: Arc<Recorder>,
+    punctuality: Arc<Punctuality>,
 }
 
 impl Load {
-    fn new(plan: TrafficPlan, recorder: &Arc<Recorder>) -> Option<Self> {
+    fn new(plan: TrafficPlan, recorder: &Arc<Recorder>, punctuality: Arc<Punctuality>) -> Option<Self> {
         let series = plan.requests.iter().map(|request| recorder.series(&format!("traffic.{}", request.name)));
         let series = series.collect::<Option<_>>()?;
         // Every request then fails with it, which is no less visible than an error here.
         let client = fetch::client(plan.clients).map_err(|error| format!("not sent: {error}"));
-        Some(Self { plan, series, client, recorder: Arc::clone(recorder) })
+        Some(Self { plan, series, client, recorder: Arc::clone(recorder), punctuality })
     }
 
     fn request(&self, due: Due) -> &RequestPlan {

@@ -25,6 +25,7 @@ pub(super) fn pace(
     queue: &Sender<Turn>,
     stop: &CancellationToken,
     under_way: impl Fn(Due) -> Started,
+    has_come_due: impl Fn(),
     turned_away: impl Fn(Turn),
 ) {
     for due in schedule {
@@ -39,6 +40,7 @@ pub(super) fn pace(
                 _ => break,
             }
         }
+        has_come_due();
         match queue.try_send((due, started)) {
             Ok(()) => {}
             Err(TrySendError::Full(turn)) => turned_away(turn),

@@ -11,7 +11,9 @@ mod probes;
 mod radius;
 mod ramp;
 mod rows;
+mod spans;
 mod steps;
+mod stores;
 mod traffic;
 mod windows;
 
@@ -21,7 +23,7 @@ pub(crate) use windows::windows;
 use crate::{
     diagnostic::Reporter,
     document::Document,
-    experiment::{Experiment, Recovery, Source},
+    experiment::{Experiment, ProbeKind, ProbePlan, Recovery, Source},
     variables::Outcome,
     yaml::{Node, Spot},
 };
@@ -57,7 +59,7 @@ pub(crate) fn validate(
     let mut check = Check { doc, root: Spot::root(tree), directory, outputs: &resolved.outputs, report };
     check.head();
     let traffic = check.traffic();
-    let probes = check.probes();
+    let mut probes = check.probes();
     let steady_state = check.steady_state();
     let abort_when = check.abort_when();
     let method = check.method();
@@ -65,6 +67,12 @@ pub(crate) fn validate(
     let baseline = check.within("baseline", doc.baseline, DEFAULT_BASELINE, Duration::from_secs(1)..=LONGEST);
     let lease = check.within("lease", doc.lease, DEFAULT_LEASE, Duration::from_secs(2)..=Duration::from_secs(5 * 60));
     let recovery = check.recovery();
+    check.lasting_fits(baseline, recovery);
+    for row in steady_state.iter().filter(|row| row.checks.iter().any(|check| check.tolerance.control().is_some())) {
+        if let Some(ProbePlan { kind: ProbeKind::Agent { control, .. }, .. }) = probes.get_mut(&row.probe) {
+            *control = true;
+        }
+    }
     let windows = windows(doc.windows.as_deref(), check.root.key("windows"), "the experiment", check.report);
     if !check.report.is_clean() {
         return None;

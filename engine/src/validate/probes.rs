@@ -14,7 +14,7 @@ const LONGEST_DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
 const SHORTEST: Duration = Duration::from_millis(10);
 const LONGEST: Duration = Duration::from_secs(600);
 const METHODS: [&str; 7] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
-const KINDS: [&str; 5] = ["http", "tcp", "metrics", "command", "agent"];
+const KINDS: [&str; 7] = ["http", "tcp", "metrics", "promql", "sql", "command", "agent"];
 
 impl Check<'_, '_, '_> {
     pub(super) fn probes(&mut self) -> BTreeMap<String, ProbePlan> {
@@ -65,6 +65,10 @@ impl Check<'_, '_, '_> {
             self.tcp(tcp, spot.key("tcp"))
         } else if let Some(metrics) = &doc.metrics {
             self.metrics(metrics, spot.key("metrics"))
+        } else if let Some(promql) = &doc.promql {
+            self.promql(promql, spot.key("promql"))
+        } else if let Some(sql) = &doc.sql {
+            self.sql(sql, spot.key("sql"))
         } else if let Some(command) = &doc.command {
             self.command(command, spot.key("command"))
         } else {
@@ -80,7 +84,7 @@ impl Check<'_, '_, '_> {
             self.report.error(spot.key("group").key_mark(), message).related(related, "it is read here");
             return None;
         }
-        Some(ProbeKind::Agent { agent, proxy, group, read })
+        Some(ProbeKind::Agent { agent, proxy, group, read, control: false })
     }
 
     fn tcp(&mut self, doc: &TcpProbeDoc, spot: Spot<'_>) -> Option<ProbeKind> {
@@ -187,7 +191,7 @@ impl Check<'_, '_, '_> {
         Some(ProbeKind::Metrics { url: url?, select: selected?, read })
     }
 
-    fn url(&mut self, url: Option<&str>, spot: Spot<'_>) -> Option<String> {
+    pub(super) fn url(&mut self, url: Option<&str>, spot: Spot<'_>) -> Option<String> {
         let Some(url) = url else {
             self.missing(spot, "url", "say where: `url: \"${shop}/health\"`");
             return None;

@@ -11,7 +11,7 @@ use crate::{
 use squall_wire::Span;
 use std::time::Duration;
 
-const SHORTEST: Duration = Duration::from_millis(100);
+pub(super) const SHORTEST: Duration = Duration::from_millis(100);
 
 impl Check<'_, '_, '_> {
     pub(super) fn steady_state(&mut self) -> Vec<SteadyRow> {
@@ -32,7 +32,10 @@ impl Check<'_, '_, '_> {
             let spot = list.item(index);
             let probe = self.series(row.probe.as_deref(), spot);
             let when = self.when(row.when.as_deref(), spot);
-            let checks = self.checks(row.probe.as_deref(), &row.tolerances(), spot);
+            let mut checks = self.checks(row.probe.as_deref(), &row.tolerances(), spot);
+            self.burn(&mut checks, (row.objective.as_ref(), row.windows.as_deref()), spot);
+            self.control(&checks, row.probe.as_deref(), spot);
+            let lasting = self.lasting(row.lasting, &checks, spot);
             if when == [When::Before] {
                 self.refuse_baseline(&checks, spot);
             }
@@ -42,7 +45,8 @@ impl Check<'_, '_, '_> {
                     .expected("1 or more");
             }
             let min_samples = row.min_samples.map(|least| usize::try_from(least).unwrap_or(usize::MAX));
-            found.extend(probe.map(|probe| SteadyRow { probe, checks, when, min_samples }));
+            self.control_applies(&checks, &when, spot);
+            found.extend(probe.map(|probe| SteadyRow { probe, checks, when, min_samples, lasting }));
         }
         found
     }
@@ -63,7 +67,15 @@ impl Check<'_, '_, '_> {
                 continue;
             }
             let probe = self.series(row.probe.as_deref(), spot);
-            let checks = self.checks(row.probe.as_deref(), &row.tolerances(), spot);
+            let mut checks = self.checks(row.probe.as_deref(), &row.tolerances(), spot);
+            self.burn(&mut checks, (row.objective.as_ref(), row.windows.as_deref()), spot);
+            self.refuse_control(&checks, spot);
+            let written = row.tolerances();
+            let only_burns = !written.is_empty() && written.iter().all(|(metric, _)| *metric == Metric::BurnRate);
+            if only_burns && !spot.node().had("for") {
+                found.extend(probe.map(|probe| AbortRow::Breach { probe, checks, lasting: Duration::ZERO }));
+                continue;
+            }
             let Some(lasting) = row.lasting else {
                 self.missing(spot, "for", "say how long it must last: `for: 2s`");
                 continue;
@@ -151,7 +163,7 @@ impl Check<'_, '_, '_> {
                 told.expected(crate::diagnostic::one_of(&words));
             }
             match Tolerance::parse(text.as_str(), metric) {
-                Ok(tolerance) => checks.push(Judged { metric, tolerance }),
+                Ok(tolerance) => checks.push(Judged::new(metric, tolerance)),
                 Err(error) => {
                     let mark = self.inside(at, text.as_str(), error.offset);
                     self.report.error(mark, error.message);
@@ -163,7 +175,8 @@ impl Check<'_, '_, '_> {
 
     /// What a series is, and which metrics it has; `None` where the series is not known.
     fn measured_of(&self, series: &str) -> Option<(String, Vec<Metric>)> {
-        let shared = |metric: &Metric| matches!(metric.kind(), MetricKind::Ratio | MetricKind::Time);
+        let shared =
+            |metric: &Metric| matches!(metric.kind(), MetricKind::Ratio | MetricKind::Time | MetricKind::Multiple);
         let with = |more: &[Metric]| Metric::ALL.into_iter().filter(|m| shared(m) || more.contains(m)).collect();
         if series == "traffic" || series.starts_with("traffic.") {
             return Some(("traffic".into(), with(&[Metric::Rate, Metric::Status])));
@@ -177,6 +190,8 @@ impl Check<'_, '_, '_> {
             ProbeDoc { tcp: Some(_), .. } => ("a `tcp` probe".into(), with(&[])),
             ProbeDoc { command: Some(_), .. } => ("a `command` probe".into(), with(&[Metric::Value])),
             ProbeDoc { metrics: Some(_), .. } => ("a `metrics` probe".into(), with(&[Metric::Value])),
+            ProbeDoc { promql: Some(_), .. } => ("a `promql` probe".into(), with(&[Metric::Value])),
+            ProbeDoc { sql: Some(_), .. } => ("an `sql` probe".into(), with(&[Metric::Value, Metric::Body])),
             ProbeDoc { agent: Some(_), .. } => ("an `agent` probe".into(), with(&[Metric::Value])),
             _ => return None,
         })

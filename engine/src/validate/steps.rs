@@ -13,8 +13,8 @@ use crate::{
         UndoDoc,
     },
     experiment::{
-        Action, Answer, CheckStep, Inside, Late, LatePiece, OnFailure, Pause, Repeat, Rounds, RunExpect, RunStep, Step,
-        Undo, When,
+        Action, Answer, CheckStep, Inside, Late, LatePiece, OnFailure, Pause, Repeat, Rounds, RunExpect, RunStep, Undo,
+        When,
     },
     variables::SIGN,
     yaml::Spot,
@@ -334,8 +334,7 @@ impl Check<'_, '_, '_> {
             }
         };
         let rounds = self.rounds(doc, at)?;
-        let all: Vec<&str> = steps.iter().map(Step::name).collect();
-        let name = self.step_name(step, spot, before, || format!("repeat {}", all.join(", ")));
+        let name = self.step_name(step, spot, before, || "repeat".to_owned());
         let repeat = Repeat { name, steps, rounds };
         if matches!(rounds, Rounds::Lasting(_)) && !repeat.steps.is_empty() && repeat.round() < SHORTEST_ROUND {
             let told = self.report.error(list.key_mark(), "a round takes no time, so there would be no end of rounds");

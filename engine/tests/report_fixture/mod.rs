@@ -290,6 +290,7 @@ fn row(
         samples,
         outcome,
         limits: limits.to_vec(),
+        control: None,
     }
 }
 

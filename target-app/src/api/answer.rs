@@ -3,7 +3,7 @@
 //! Errors are `{"error": {"code", "message"}}`. An answer is a value, so that several requests with one idempotency
 //! key can share it and the database can store it.
 
-use crate::{error::RequestError, failure::CallError, store::StoreError};
+use crate::{error::RequestError, failure::CallError, resilience::supervision::text_of, store::StoreError};
 use axum::{
     body::Body,
     http::{HeaderName, HeaderValue, StatusCode, header},
@@ -44,7 +44,8 @@ impl Answer {
         }
     }
 
-    fn error(status: StatusCode, code: &str, message: &str) -> Self {
+    /// An error that is none of a request's.
+    pub(super) fn error(status: StatusCode, code: &str, message: &str) -> Self {
         Self::json(status, json!({"error": {"code": code, "message": message}}).to_string())
     }
 
@@ -63,7 +64,9 @@ impl From<RequestError> for Answer {
         }
         let (status, code) = status(&error);
         let retry_after = match &error {
-            RequestError::Call(CallError::Open { retry_after, .. }) => Some(*retry_after),
+            RequestError::Call(CallError::Open { retry_after, .. }) | RequestError::Limited { retry_after, .. } => {
+                Some(*retry_after)
+            }
             _ if status == StatusCode::SERVICE_UNAVAILABLE => Some(Duration::from_secs(1)),
             _ => None,
         };
@@ -78,6 +81,7 @@ fn status(error: &RequestError) -> (StatusCode, &'static str) {
         | RequestError::Call(CallError::Timeout { .. }) => (StatusCode::GATEWAY_TIMEOUT, "deadline_exceeded"),
         RequestError::Call(CallError::Open { .. }) => (StatusCode::SERVICE_UNAVAILABLE, "circuit_open"),
         RequestError::Call(CallError::PoolFull { .. }) => (StatusCode::SERVICE_UNAVAILABLE, "pool_full"),
+        RequestError::Call(CallError::Withheld { .. }) => (StatusCode::SERVICE_UNAVAILABLE, "withheld"),
         RequestError::Call(
             CallError::Unreachable { .. }
             | CallError::Broken { .. }
@@ -98,6 +102,7 @@ fn status(error: &RequestError) -> (StatusCode, &'static str) {
         RequestError::SoldOut => (StatusCode::CONFLICT, "sold_out"),
         RequestError::Declined => (StatusCode::PAYMENT_REQUIRED, "declined"),
         RequestError::Shed => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
+        RequestError::Limited { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
     }
 }
 
@@ -126,7 +131,6 @@ impl IntoResponse for RequestError {
 
 /// A panic in a request is a 500 and no more.
 pub(super) fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-    tracing::error!(panic = text.unwrap_or("of unknown type"), "a request panicked");
+    tracing::error!(panic = text_of(&*panic), "a request panicked");
     Answer::error(StatusCode::INTERNAL_SERVER_ERROR, "internal", "a bug in the shop, which was logged").into_response()
 }

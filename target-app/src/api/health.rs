@@ -44,20 +44,30 @@ fn described(app: &App, report: &Report) -> Value {
     let breakers: Value = app
         .upstreams
         .values()
-        .map(|upstream| (format!("{}/{}", upstream.service, upstream.operation), json!(upstream.state().name())))
+        .flat_map(|upstream| upstream.endpoints().map(|endpoint| (upstream.service, endpoint)))
+        .map(|(service, endpoint)| (format!("{service}/{}", endpoint.operation), json!(endpoint.state().name())))
         .collect();
     let mut pools = serde_json::Map::new();
     for (pool, (in_use, size)) in app.pools() {
         pools.insert(pool.to_owned(), json!({"in_use": in_use, "size": size}));
     }
+    let (running, limit, waiting) = app.door.usage();
     json!({
         "status": report.status,
         "version": env!("CARGO_PKG_VERSION"),
+        // Whoever builds what is shipped says it: `SQUALL_COMMIT=$(git rev-parse HEAD) cargo build …`.
+        "commit": option_env!("SQUALL_COMMIT").unwrap_or("unknown"),
+        "host": rustix::system::uname().nodename().to_string_lossy(),
         "uptime_s": app.started.elapsed().as_secs(),
         "without": app.without.names(),
         "checks": report.checks,
         "breakers": breakers,
         "pools": pools,
+        "requests": {"running": running, "limit": limit, "waiting": waiting},
+        "degraded": app.flags.as_ref().is_some_and(|flags| flags.is_degraded()),
+        "flags": app.flags.as_ref().map(|flags| flags.report()),
+        "workers": app.supervisor.workers(),
+        "timeout_advice": app.timeouts(),
         "caches": {
             "recommendations": app.pages.known_recommendations.entries(),
             "reviews": app.pages.known_reviews.entries(),

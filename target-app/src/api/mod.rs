@@ -1,15 +1,18 @@
 //! The shop over HTTP: routes, and what stands around them.
 //!
 //! ```text
-//! request ─▶ counted ─▶ panics contained ─▶ slot or 503 ─▶ handler       (customers)
-//!                                        └▶ handler                      (health, metrics, admin)
+//! request ─▶ counted ─▶ panics contained ─▶ rate or 429 ─▶ slot or 503 ─▶ chaos, if any ─▶ handler   (customers)
+//!                                        ├▶ handler                                               (health, metrics)
+//!                                        └▶ guard ─▶ handler                                      (admin)
 //! ```
 //!
 //! Neighbours: handlers turn requests into calls of `pages.rs` and `orders.rs`; `answer.rs` turns results into answers.
 //!
 //! Invariant: what watches the shop needs no slot, so it is answered when customers are not.
 
+pub(crate) mod admin;
 pub(crate) mod answer;
+mod door;
 mod health;
 mod observe;
 mod shop;
@@ -17,15 +20,22 @@ mod storage;
 
 use crate::{
     dependency::DependencyKind,
+    door::Door,
     error::RequestError,
     events::Events,
     metrics::Metrics,
     orders::Orders,
     pages::Pages,
-    pattern::Without,
+    pattern::{Pattern, Without},
     reports::Reports,
     resilience::{
-        graceful_shutdown::Lifecycle, health_checks::Health, load_shedding::Shedder, message_dedupe::MessageDedupe,
+        chaos::{Chaos, ChaosLayer},
+        feature_flags::FeatureFlags,
+        graceful_shutdown::Lifecycle,
+        health_checks::Health,
+        message_dedupe::MessageDedupe,
+        rate_limiting::RateLimits,
+        supervision::Supervisor,
         timeout_budget::TimeoutBudget,
     },
     store::Store,
@@ -34,9 +44,8 @@ use crate::{
 use answer::Answer;
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, Request, State},
-    middleware::{self, Next},
-    response::{IntoResponse, Response},
+    extract::{DefaultBodyLimit, State},
+    middleware,
     routing::{get, post},
 };
 use std::{
@@ -44,6 +53,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
+use tower::util::option_layer;
 use tower_http::{catch_panic::CatchPanicLayer, timeout::RequestBodyTimeoutLayer};
 
 /// An order is a line of JSON.
@@ -61,7 +71,15 @@ pub(crate) struct App {
     pub(crate) store: Arc<Store>,
     pub(crate) upstreams: BTreeMap<DependencyKind, Arc<Upstream>>,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) shedder: Shedder,
+    pub(crate) door: Arc<Door>,
+    /// Absent when the pattern is switched off.
+    pub(crate) limits: Option<RateLimits>,
+    /// Absent when the pattern is switched off.
+    pub(crate) chaos: Option<Arc<Chaos>>,
+    /// Absent when graceful degradation is switched off.
+    pub(crate) flags: Option<Arc<FeatureFlags>>,
+    pub(crate) guard: admin::Guard,
+    pub(crate) supervisor: Arc<Supervisor>,
     pub(crate) budget: TimeoutBudget,
     pub(crate) order_budget: Duration,
     pub(crate) page_budget: Duration,
@@ -88,28 +106,19 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/reports/sales", get(storage::sales))
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .layer(RequestBodyTimeoutLayer::new(BODY_LIMIT))
-        .layer(middleware::from_fn_with_state(Arc::clone(&app), slot));
+        .layer(option_layer(app.chaos.clone().map(ChaosLayer)))
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), door::enter))
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), door::limit));
     let watching = Router::new()
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
         .route("/health", get(health::deep))
         .route("/metrics", get(observe::metrics))
-        .route("/admin/shutdown", post(health::shutdown));
-    customers
+        .merge(admin::routes(&app));
+    let routes = customers
         .merge(watching)
-        .fallback(async || Answer::from(RequestError::NotFound("there is nothing at this path".to_owned())))
-        .layer(CatchPanicLayer::custom(answer::panicked))
-        .layer(middleware::from_fn_with_state(Arc::clone(&app), observe::count))
-        .with_state(app)
-}
-
-/// Gives a request a slot, or sends it away before any work.
-async fn slot(State(app): Shared, request: Request, next: Next) -> Response {
-    match app.shedder.enter().await {
-        Ok(_slot) => next.run(request).await,
-        Err(_) => {
-            app.metrics.shed("shop", "slots");
-            Answer::from(RequestError::Shed).into_response()
-        }
-    }
+        .fallback(async || Answer::from(RequestError::NotFound("there is nothing at this path".to_owned())));
+    let contained = app.without.has(Pattern::LetItCrash);
+    let routes = if contained { routes.layer(CatchPanicLayer::custom(answer::panicked)) } else { routes };
+    routes.layer(middleware::from_fn_with_state(Arc::clone(&app), observe::count)).with_state(app)
 }

@@ -4,12 +4,15 @@
 
 use super::{Shared, answer::Answer};
 use crate::{
-    error::RequestError, events::EventRequest, resilience::idempotency::is_valid_key, store::messages::Processed,
+    error::RequestError,
+    events::EventRequest,
+    resilience::{idempotency::is_valid_key, timeout_budget::Deadline},
+    store::messages::Processed,
 };
 use axum::{
-    Json,
+    Extension, Json,
     extract::{State, rejection::JsonRejection},
-    http::{HeaderMap, StatusCode},
+    http::StatusCode,
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -19,11 +22,10 @@ const MOST_CENTS: i64 = 1_000_000_000_000;
 
 pub(super) async fn event(
     State(app): Shared,
-    headers: HeaderMap,
+    Extension(deadline): Extension<Deadline>,
     request: Result<Json<EventRequest>, JsonRejection>,
 ) -> Result<Answer, RequestError> {
     let Json(request) = request.map_err(|rejection| RequestError::Invalid(rejection.body_text()))?;
-    let deadline = app.budget.deadline(app.event_budget, &headers);
     let id = deadline.run(app.events.accept(request)).await.map_err(|_| RequestError::Late)??;
     Ok(Answer::with(StatusCode::ACCEPTED, &json!({"id": id, "status": "stored"})))
 }
@@ -57,12 +59,11 @@ impl Message {
 
 pub(super) async fn payment(
     State(app): Shared,
-    headers: HeaderMap,
+    Extension(deadline): Extension<Deadline>,
     message: Result<Json<Message>, JsonRejection>,
 ) -> Result<Answer, RequestError> {
     let Json(message) = message.map_err(|rejection| RequestError::Invalid(rejection.body_text()))?;
     message.check()?;
-    let deadline = app.budget.deadline(app.event_budget, &headers);
     let id = app.dedupe.remembered(&message.id);
     let processed = app.store.settle_payment(id, &message.order, message.amount_cents);
     let (result, status) = match deadline.run(processed).await.map_err(|_| RequestError::Late)?? {
@@ -78,7 +79,10 @@ pub(super) async fn payment(
     Ok(Answer::ok(&json!({"status": status})))
 }
 
-pub(super) async fn sales(State(app): Shared, headers: HeaderMap) -> Result<Answer, RequestError> {
-    let report = app.reports.sales(app.budget.deadline(app.report_budget, &headers)).await?;
+pub(super) async fn sales(
+    State(app): Shared,
+    Extension(deadline): Extension<Deadline>,
+) -> Result<Answer, RequestError> {
+    let report = app.reports.sales(deadline).await?;
     Ok(Answer::ok(&report))
 }

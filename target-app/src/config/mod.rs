@@ -16,10 +16,10 @@ use crate::{
     resilience::{
         bulkhead::BulkheadConfig, circuit_breaker::BreakerConfig, failover_cache::CacheConfig,
         graceful_shutdown::ShutdownConfig, health_checks::HealthConfig, retry::RetryConfig,
-        retry_budget::RetryBudgetConfig,
+        retry_budget::RetryBudgetConfig, supervision::SupervisionConfig, timeout_advice::AdviceConfig,
     },
 };
-pub use front::FrontConfig;
+pub use front::{AdminToken, FrontConfig, WeakToken};
 pub use origin::{InvalidOrigin, Origin};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -57,6 +57,10 @@ pub struct ShopConfig {
     pub health: HealthConfig,
     /// The end.
     pub shutdown: ShutdownConfig,
+    /// Restarts of background workers.
+    pub supervision: SupervisionConfig,
+    /// What time-outs are advised from.
+    pub advice: AdviceConfig,
 }
 
 impl Default for ShopConfig {
@@ -75,6 +79,8 @@ impl Default for ShopConfig {
             cache: CacheConfig::default(),
             health: HealthConfig::default(),
             shutdown: ShutdownConfig::default(),
+            supervision: SupervisionConfig::default(),
+            advice: AdviceConfig::default(),
         }
     }
 }

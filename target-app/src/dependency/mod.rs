@@ -17,7 +17,7 @@ use crate::{
     ShopError,
     metrics::CONTENT_TYPE,
     resilience::timeout_budget,
-    server::{self, End, Limits},
+    server::{self, End, Limits, Over},
 };
 use axum::{
     Json, Router,
@@ -183,7 +183,8 @@ impl Dependency {
     /// Serves until cancelled; answers that have begun get a second to finish.
     pub async fn serve(self, shutdown: CancellationToken) {
         let end = End { drain: shutdown.clone(), abort: CancellationToken::new() };
-        let limits = Limits { connections: CONNECTIONS, requests_per_connection: self.requests_per_connection };
+        let requests_per_connection = self.requests_per_connection;
+        let limits = Limits { connections: CONNECTIONS, over: Over::Waits, requests_per_connection };
         let abort = end.abort.clone();
         let serving = server::serve(self.listener, self.app, limits, end);
         let enough = async {

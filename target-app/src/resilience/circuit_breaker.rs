@@ -235,19 +235,22 @@ impl Core {
     }
 }
 
-/// Told of each change of state.
-pub(crate) type OnChange = Box<dyn Fn(State) + Send + Sync>;
+/// Told of each change of state; of a closing, with the time since the breaker opened.
+pub(crate) type OnChange = Box<dyn Fn(State, Option<Duration>) + Send + Sync>;
 
 /// One breaker, shared by the calls to one endpoint.
 pub(crate) struct CircuitBreaker {
     core: Mutex<Core>,
+    /// Since when there has been trouble.
+    opened: Mutex<Option<Instant>>,
     on_change: OnChange,
 }
 
 impl CircuitBreaker {
     pub(crate) fn new(config: BreakerConfig, on_change: OnChange) -> Arc<Self> {
-        on_change(State::Closed);
-        Arc::new(Self { core: Mutex::new(Core::new(config, Instant::now())), on_change })
+        on_change(State::Closed, None);
+        let core = Mutex::new(Core::new(config, Instant::now()));
+        Arc::new(Self { core, opened: Mutex::new(None), on_change })
     }
 
     pub(crate) fn state(&self) -> State {
@@ -272,7 +275,15 @@ impl CircuitBreaker {
         let after = core.state();
         // Told under the lock, so that the changes are seen in their order.
         if before != after {
-            (self.on_change)(after);
+            let mut opened = self.opened.lock();
+            let recovered = match after {
+                State::Closed => opened.take().map(|at| at.elapsed()),
+                State::Open | State::HalfOpen => {
+                    opened.get_or_insert_with(Instant::now);
+                    None
+                }
+            };
+            (self.on_change)(after, recovered);
         }
         result
     }

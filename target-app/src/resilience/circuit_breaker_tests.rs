@@ -124,7 +124,7 @@ async fn each_change_is_told_once_and_in_order_and_a_dropped_call_returns_its_tr
     let seen = Arc::new(Mutex::new(Vec::new()));
     let told = Arc::clone(&seen);
     let config = BreakerConfig { minimum: 1, trials: 1, ..BreakerConfig::default() };
-    let breaker = CircuitBreaker::new(config, Box::new(move |state| told.lock().push(state)));
+    let breaker = CircuitBreaker::new(config, Box::new(move |state, _| told.lock().push(state)));
     breaker.admit().map(|call| call.settle(FAILURE)).unwrap();
     tokio::time::advance(config.open_for).await;
     let trial: Admitted = breaker.admit().unwrap();

@@ -46,6 +46,11 @@ impl Lifecycle {
         self.requested.cancel();
     }
 
+    /// Cancelling it is asking the process to leave.
+    pub(crate) fn on_request(&self) -> CancellationToken {
+        self.requested.clone()
+    }
+
     pub(crate) fn is_leaving(&self) -> bool {
         self.requested.is_cancelled()
     }

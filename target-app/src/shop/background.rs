@@ -4,7 +4,7 @@
 //! requests end ─▶ stop ─▶ events that were accepted are written, orders that failed are undone ─▶ gone
 //! ```
 //! Neighbours: `storage.rs` says what there is, `mod.rs` starts it with the server and finishes it after. Invariant: each
-//! task is in one `JoinSet`; dropped, all of them end.
+//! task is in one `JoinSet` or under the supervisor, and is waited for.
 
 use crate::{
     events::EventWriter,
@@ -13,6 +13,7 @@ use crate::{
         compensation::Compensator,
         migrations::{MigrationConfig, Migrations},
         steady_state::{self, RetentionConfig},
+        supervision::{Importance, Supervisor},
     },
     store::Store,
 };
@@ -34,25 +35,40 @@ pub(super) struct Working {
     stop: CancellationToken,
     tasks: JoinSet<()>,
     compensator: Option<Arc<Compensator>>,
+    supervisor: Arc<Supervisor>,
 }
 
 impl Background {
-    pub(super) fn start(self) -> Working {
+    /// What begins anew from the database after a crash is supervised; at `abort` it is dropped where it is.
+    pub(super) fn start(self, supervisor: &Arc<Supervisor>, abort: &CancellationToken) -> Working {
         let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
         if let Some(events) = self.events {
             tasks.spawn(events.run(stop.clone()));
         }
         if let Some(compensator) = &self.compensator {
             let (compensator, stop) = (Arc::clone(compensator), stop.clone());
-            tasks.spawn(async move { compensator.run(stop).await });
+            let abort = abort.clone();
+            supervisor.start("outbox", Importance::Vital, move |_| {
+                let (compensator, stop, abort) = (Arc::clone(&compensator), stop.clone(), abort.clone());
+                async move {
+                    abort.run_until_cancelled(compensator.run(stop)).await;
+                }
+            });
         }
         if let Some((config, store, metrics)) = self.retention {
-            tasks.spawn(steady_state::run(config, store, metrics, stop.clone()));
+            let (stop, abort) = (stop.clone(), abort.clone());
+            supervisor.start("retention", Importance::Helpful, move |_| {
+                let purging = steady_state::run(config, Arc::clone(&store), Arc::clone(&metrics), stop.clone());
+                let abort = abort.clone();
+                async move {
+                    abort.run_until_cancelled(purging).await;
+                }
+            });
         }
         if let Some((migrations, config)) = self.migrations {
             tasks.spawn(migrations.run(config, stop.clone()));
         }
-        Working { stop, tasks, compensator: self.compensator }
+        Working { stop, tasks, compensator: self.compensator, supervisor: Arc::clone(supervisor) }
     }
 }
 
@@ -65,6 +81,7 @@ impl Working {
                 tracing::error!(%error, "a background task failed");
             }
         }
+        self.supervisor.end().await;
         if let Some(compensator) = self.compensator {
             compensator.finish().await;
         }

@@ -8,12 +8,17 @@ use crate::{
     metrics::Metrics,
     pattern::{Pattern, Without},
     resilience::{
-        bulkhead::Bulkhead, circuit_breaker::CircuitBreaker, retry::Retry, retry_budget::RetryBudget,
+        bulkhead::Bulkhead,
+        circuit_breaker::{CircuitBreaker, State},
+        leaky_bucket::LeakyBucket,
+        retry::Retry,
+        retry_budget::RetryBudget,
+        timeout_advice::TimeoutAdvice,
         timeout_budget::OrderShares,
     },
-    upstream::Upstream,
+    upstream::{Endpoint, Upstream},
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// Every dependency.
 pub(super) type Upstreams = BTreeMap<DependencyKind, Arc<Upstream>>;
@@ -41,16 +46,22 @@ fn upstream(
     metrics: &Arc<Metrics>,
 ) -> Upstream {
     let shares = OrderShares::of(config.order_budget);
-    let (operation, share) = match kind {
-        Inventory => ("reservations", shares.inventory),
-        Payment => ("charges", shares.payment),
-        Recommendations | Reviews | Facets => ("get", config.front.optional_share),
+    let (does, undoes, share) = match kind {
+        Inventory => ("reservations", Some("releases"), shares.inventory),
+        Payment => ("charges", Some("voids"), shares.payment),
+        Recommendations | Reviews | Facets => ("get", None, config.front.optional_share),
     };
     let service = kind.name();
-    let breaker = without.has(Pattern::CircuitBreaker).then(|| breaker(service, operation, config, metrics));
+    let endpoint = |operation| Endpoint {
+        operation,
+        breaker: without.has(Pattern::CircuitBreaker).then(|| breaker(service, operation, config, metrics)),
+        advice: without.has(Pattern::TimeoutAdvice).then(|| TimeoutAdvice::new(config.advice)),
+    };
+    let paced = kind == Payment && without.has(Pattern::RateLimiting);
     Upstream {
         service,
-        operation,
+        does: endpoint(does),
+        undoes: undoes.map(endpoint),
         client: HttpClient::new(service, origin, bulkhead.size()),
         retry: if without.has(Pattern::Retry) { Retry::On(config.retry) } else { Retry::Off },
         retry_budget: if without.has(Pattern::RetryBudget) {
@@ -58,7 +69,7 @@ fn upstream(
         } else {
             RetryBudget::Off
         },
-        breaker,
+        pace: LeakyBucket::new(if paced { config.front.rate.payment } else { 0 }, config.bulkhead.wait),
         slow: share.mul_f64(config.breaker.slow.clamp(0.0, 1.0)),
         bulkhead,
         metrics: Arc::clone(metrics),
@@ -72,9 +83,12 @@ fn breaker(
     metrics: &Arc<Metrics>,
 ) -> Arc<CircuitBreaker> {
     let metrics = Arc::clone(metrics);
-    let told = move |state: crate::resilience::circuit_breaker::State| {
-        tracing::info!(service, operation, state = state.name(), "circuit breaker");
+    let told = move |state: State, recovered: Option<Duration>| {
+        tracing::info!(service, operation, state = state.name(), ?recovered, "circuit breaker");
         metrics.breaker(service, operation, state.name(), state.gauge());
+        if let Some(took) = recovered {
+            metrics.front.recovered(service, operation, took);
+        }
     };
     CircuitBreaker::new(config.breaker, Box::new(told))
 }

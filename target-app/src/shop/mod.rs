@@ -1,25 +1,28 @@
 //! The shop: bound from a configuration, served until it is told to leave.
 //!
-//! Here the patterns are put together, each in its form for on or off: `calls.rs` for the dependencies, `storage.rs` for
-//! the database and `background.rs` for what works beside the requests, `watching.rs` for health. Neighbours: `config/` above, `api/` and everything that it shares below.
+//! Here the patterns are put together, each in its form for on or off: `calls.rs` for the dependencies, `front.rs` for
+//! requests, `storage.rs` for the database, `background.rs` for what works beside the requests, `watching.rs` for health.
+//! Neighbours: `config/` above, `api/` and everything that it shares below.
 //!
 //! Invariant: when `serve` returns, no task, connection or file of this shop is left.
 
 mod background;
 mod calls;
+mod front;
 mod storage;
 mod watching;
 
 use crate::{
-    api::{self, App},
+    api::{self, App, admin::Guard},
     config::ShopConfig,
     error::ShopError,
     metrics::Metrics,
     pattern::{Pattern, Without},
     resilience::{
+        chaos::Chaos,
         graceful_shutdown::{Lifecycle, ShutdownConfig},
-        load_shedding::Shedder,
         message_dedupe::MessageDedupe,
+        rate_limiting::RateLimits,
         timeout_budget::TimeoutBudget,
     },
     server::{self, End, Limits},
@@ -59,7 +62,7 @@ impl Shop {
         let listener = TcpListener::bind(config.listen).await.map_err(cannot)?;
         let address = listener.local_addr().map_err(cannot)?;
         let shutdown = without.has(Pattern::GracefulShutdown).then_some(config.shutdown);
-        let limits = Limits { connections: config.front.connections, requests_per_connection: 0 };
+        let limits = front::limits(&config, &without, &metrics);
         let life = Lifecycle::new(CancellationToken::new());
         let mut background = Background::default();
         let app = app(&config, without, metrics, upstreams, store, life, &mut background);
@@ -77,7 +80,8 @@ impl Shop {
         let Self { listener, app, background, limits, shutdown: grace, .. } = self;
         let life = app.life.clone();
         let end = End { drain: life.drain.clone(), abort: life.abort.clone() };
-        let background = background.start();
+        front::start_workers(&app);
+        let background = background.start(&app.supervisor, &life.abort);
         let serving = async {
             server::serve(listener, api::router(Arc::clone(&app)), limits, end).await;
             // What is left after that is on disk, for whoever opens the database next.
@@ -101,6 +105,7 @@ impl Shop {
             () = serving => {}
             () = ending => {}
         }
+        app.supervisor.end().await;
         app.store.close().await;
     }
 }
@@ -115,15 +120,20 @@ fn app(
     background: &mut Background,
 ) -> App {
     let has = |pattern| without.has(pattern);
-    let slots = config.front.request_slots;
+    let flags = has(Pattern::Degradation).then(|| front::flags(&upstreams, &metrics));
     App {
-        pages: storage::pages(config, &without, &metrics, &upstreams, &store),
+        pages: storage::pages(config, &without, &metrics, &upstreams, &store, flags.as_ref()),
         orders: storage::orders(config, &without, &metrics, &upstreams, &store, background),
         events: storage::events(config, &without, &metrics, &store, background),
         dedupe: if has(Pattern::MessageDedupe) { MessageDedupe::On } else { MessageDedupe::Off },
         reports: storage::reports(config, &without, &metrics, &upstreams, &store),
         health: has(Pattern::HealthChecks).then(|| watching::health(config, &store)),
-        shedder: if has(Pattern::LoadShedding) { Shedder::on(slots) } else { Shedder::off(slots) },
+        door: front::door(config, &without, &metrics),
+        limits: has(Pattern::RateLimiting).then(|| RateLimits::new(config.front.rate)),
+        chaos: has(Pattern::Chaos).then(|| Chaos::new(&config.front.chaos, Arc::clone(&metrics))),
+        flags,
+        guard: Guard::new(config.front.admin_token.clone(), has(Pattern::RateLimiting)),
+        supervisor: front::supervisor(config, &without, &life, &metrics),
         budget: if has(Pattern::TimeoutBudget) { TimeoutBudget::On } else { TimeoutBudget::Off },
         order_budget: config.order_budget,
         page_budget: config.front.page_budget,

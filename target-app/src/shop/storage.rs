@@ -15,6 +15,7 @@ use crate::{
         degradation::Degradation,
         failover_cache::FailoverCache,
         fan_out::FanOut,
+        feature_flags::FeatureFlags,
         idempotency::InFlight,
         migrations::Migrations,
         pipeline::Pipeline,
@@ -60,6 +61,7 @@ pub(super) fn pages(
     metrics: &Arc<Metrics>,
     upstreams: &Upstreams,
     store: &Arc<Store>,
+    flags: Option<&Arc<FeatureFlags>>,
 ) -> Pages {
     let upstream = |kind: DependencyKind| Arc::clone(&upstreams[&kind]);
     let degrades = without.has(Pattern::Degradation);
@@ -71,6 +73,7 @@ pub(super) fn pages(
         known_recommendations: cache("recommendations", config, without, metrics),
         known_reviews: cache("reviews", config, without, metrics),
         degradation: if degrades { Degradation::On(Arc::clone(metrics)) } else { Degradation::Off },
+        flags: flags.cloned(),
         optional_share: config.front.optional_share,
     }
 }

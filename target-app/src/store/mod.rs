@@ -45,6 +45,9 @@ use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 use url::Place;
 
+/// All connections may take so long to be closed.
+const CLOSE_LIMIT: Duration = Duration::from_secs(4);
+
 /// Does the same with whichever pool there is.
 macro_rules! on_pool {
     ($store:expr, |$pool:ident| $body:expr) => {
@@ -177,7 +180,10 @@ impl Store {
     }
 
     pub(crate) async fn close(&self) {
-        on_pool!(self, |pool| pool.close().await);
+        // A connection that the network has swallowed does not keep the shop from ending.
+        if on_pool!(self, |pool| tokio::time::timeout(CLOSE_LIMIT, pool.close()).await).is_err() {
+            tracing::warn!("a connection to the database could not be closed in time");
+        }
     }
 }
 

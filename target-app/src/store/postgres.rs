@@ -17,6 +17,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Where statements have no limit, a transaction that is left open still has one.
 const IDLE_LIMIT: Duration = Duration::from_secs(10);
 
+/// A statement that was dropped ends within its limit; a connection that is not back so long after it never will be.
+const RELEASE_GRACE: Duration = Duration::from_secs(1);
+
 static MIGRATIONS: Migrations = Migrations(sqlx::migrate!("./migrations/postgres"));
 
 pub(super) async fn connect(to: &PgConnectOptions, config: &DatabaseConfig) -> Result<PgPool, sqlx::Error> {
@@ -28,6 +31,7 @@ pub(super) async fn connect(to: &PgConnectOptions, config: &DatabaseConfig) -> R
         ("idle_in_transaction_session_timeout", milliseconds(config.statement_limit.unwrap_or(IDLE_LIMIT))),
         ("client_connection_check_interval", milliseconds(LOOK_EVERY)),
     ]);
+    let release_limit = config.statement_limit.unwrap_or(IDLE_LIMIT) + RELEASE_GRACE;
     PgPoolOptions::new()
         .max_connections(config.connections)
         .acquire_timeout(config.acquire_limit)
@@ -37,6 +41,16 @@ pub(super) async fn connect(to: &PgConnectOptions, config: &DatabaseConfig) -> R
                 if about.idle_for > TRUSTED_FOR {
                     connection.ping().await?;
                 }
+                Ok(true)
+            })
+        })
+        .after_release(move |connection, _| {
+            // Where the network has swallowed a statement there is no answer to it, ever. Without a limit the pool would lose
+            // the place of each such connection for good.
+            Box::pin(async move {
+                tokio::time::timeout(release_limit, connection.ping())
+                    .await
+                    .map_err(|_| sqlx::Error::PoolTimedOut)??;
                 Ok(true)
             })
         })

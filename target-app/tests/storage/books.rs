@@ -30,7 +30,12 @@ pub(crate) struct Told {
 }
 
 /// Buys until told to stop; each order is asked for until it is answered, every fifth twice at once.
-pub(crate) async fn customer(shop: watch::Receiver<SocketAddr>, seed: i64, stop: CancellationToken) -> Told {
+pub(crate) async fn customer(
+    shop: watch::Receiver<SocketAddr>,
+    seed: i64,
+    answered: watch::Sender<u64>,
+    stop: CancellationToken,
+) -> Told {
     let mut told = Told::default();
     let mut nth = seed;
     while !stop.is_cancelled() {
@@ -42,6 +47,7 @@ pub(crate) async fn customer(shop: watch::Receiver<SocketAddr>, seed: i64, stop:
         } else {
             until_answered(&shop, "/orders", &key, &body).await
         };
+        answered.send_modify(|answered| *answered += 1);
         told.orders.insert(key.clone(), order["id"].as_str().expect("an order has an id").to_owned());
         until_answered(&shop, "/events", &key, &json!({"id": key, "kind": "bought"})).await;
         told.events.push(key);

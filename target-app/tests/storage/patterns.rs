@@ -2,7 +2,10 @@
 
 use crate::{
     kinds::{Database, on_both},
-    support::{Customer, MS, World, eventually, series, tap::Mode},
+    support::{
+        Customer, MS, World, eventually, series,
+        tap::{Mode, Tap},
+    },
 };
 use serde_json::{Value, json};
 use squall_shop::{
@@ -363,4 +366,24 @@ async fn a_shop_refuses_a_table_that_it_does_not_understand_and_says_what_to_do(
         assert_eq!(step(Step::Contract).await.unwrap(), "contracted: there is only the new shape");
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_behind_a_proxy_that_goes_away_is_busy_for_a_bounded_time_and_then_back() {
+    let test = "a_database_behind_a_proxy_that_goes_away_is_busy_for_a_bounded_time_and_then_back";
+    let Some(url) = crate::postgres::database_for(test).await else { return };
+    let (mut tasks, stop) = (tokio::task::JoinSet::new(), tokio_util::sync::CancellationToken::new());
+    let server = url.split(['@', '/']).nth(3).unwrap().parse().unwrap();
+    let tap = Tap::bind(server, &mut tasks, stop.clone()).await;
+    let behind = Database(url.replace(&server.to_string(), &tap.address().to_string()));
+    let world = behind.world(&[]).await;
+    assert_eq!(world.customer.get("/products/7").await.status, 200);
+    tap.set(Mode::Blackhole);
+    let late = world.customer.get("/products/7").await;
+    assert!([503, 504].contains(&late.status) && late.took < 3000 * MS, "{} {:?}", late.body, late.took);
+    tap.set(Mode::Pass);
+    eventually("the database is back", async || world.customer.order(Some("k"), one_of(7)).await.status == 201).await;
+    world.gone().await;
+    stop.cancel();
+    tasks.shutdown().await;
 }

@@ -46,7 +46,11 @@ impl From<Refusal> for ToxiproxyError {
             Refusal::NotFound { .. } | Refusal::Proxy(ProxyError::Stopped) => return Self::no_proxy(),
             Refusal::Taken { .. } => (StatusCode::CONFLICT, "proxy already exists".to_owned()),
             Refusal::NoToxic => (StatusCode::NOT_FOUND, message),
-            Refusal::ToxicExists | Refusal::Leased { .. } | Refusal::Halted { .. } => (StatusCode::CONFLICT, message),
+            Refusal::ToxicExists
+            | Refusal::Leased { .. }
+            | Refusal::Hurt { .. }
+            | Refusal::NotBack { .. }
+            | Refusal::Halted { .. } => (StatusCode::CONFLICT, message),
             Refusal::Limit { .. } | Refusal::Role { .. } | Refusal::Policy { .. } => (StatusCode::FORBIDDEN, message),
             Refusal::Proxy(error) => (StatusCode::INTERNAL_SERVER_ERROR, of_proxy(&error)),
             Refusal::Unhealed { .. } | Refusal::NotSaved(_) | Refusal::Stuck { .. } => {

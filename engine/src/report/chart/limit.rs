@@ -40,7 +40,8 @@ impl<'a> Limits<'a> {
     pub(crate) fn of_series(series: &str, rows: &'a [RowResult], aborts: &'a [AbortRecord]) -> Self {
         let of_all = |probe: &str| probe == "traffic" && series.starts_with("traffic.");
         Self {
-            rows: rows.iter().filter(|row| row.probe == series).collect(),
+            // What compares those hit with those spared is not about the readings, which are what charts show.
+            rows: rows.iter().filter(|row| row.probe == series && row.control.is_none()).collect(),
             aborts: aborts.iter().filter(|abort| abort.probe == series || of_all(&abort.probe)).collect(),
         }
     }
@@ -131,6 +132,7 @@ mod tests {
             samples: 0,
             outcome: Outcome::Held,
             limits: limits.to_vec(),
+            control: None,
         }
     }
 

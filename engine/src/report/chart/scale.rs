@@ -28,7 +28,7 @@ impl Scale {
                 high = 1.0;
                 low = low.min(0.99);
             }
-            MetricKind::Time | MetricKind::Rate => low = 0.0,
+            MetricKind::Time | MetricKind::Rate | MetricKind::Multiple => low = 0.0,
             MetricKind::EachNumber | MetricKind::EachText if low > 0.0 && low < high * 0.6 => low = 0.0,
             MetricKind::EachNumber | MetricKind::EachText => {}
         }

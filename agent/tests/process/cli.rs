@@ -1,0 +1,188 @@
+//! The program itself: what it prints, where it listens, how it ends.
+//!
+//! Each test starts its own process and stops that one. Ports are always 0 and told by the ready file.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
+
+use crate::process_support::{LONG, Process, get, log, output, text};
+use serde_json::Value;
+use std::{
+    net::{Shutdown, TcpListener, TcpStream},
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+#[test]
+fn help_names_every_option_and_its_variable() {
+    let help = output(&["--help"]);
+    assert!(help.status.success());
+    let help = text(&help.stdout);
+    for option in [
+        "listen",
+        "toxiproxy",
+        "config",
+        "tokens",
+        "tls-cert",
+        "tls-key",
+        "client-ca",
+        "state",
+        "proxy",
+        "name",
+        "label",
+        "drain",
+        "max-fault-duration",
+        "max-lease",
+        "log",
+    ] {
+        assert!(help.contains(&format!("--{option}")), "--{option} is not in the help");
+        let variable = format!("SQUALL_AGENT_{}", option.to_uppercase().replace('-', "_"));
+        assert!(help.contains(&variable), "{variable} is not in the help");
+    }
+}
+
+#[test]
+fn check_tells_every_mistake_and_exits_with_2() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("agent.yaml");
+    let check = |yaml: &str| {
+        std::fs::write(&path, yaml).unwrap();
+        let output = output(&["check", "--config", path.to_str().unwrap()]);
+        (output.status.code(), text(&output.stderr))
+    };
+    assert_eq!(check("listen: 127.0.0.1:0\nproxies: [{name: a, upstream: 'b:1'}]\n").0, Some(0));
+    let (code, told) = check("max_lease: 0s\nlisten: 0.0.0.0:1\nproxies: [{name: a, upstream: b}]\n");
+    assert_eq!(code, Some(2));
+    for part in ["3 mistakes", "max_lease:", "--insecure", "proxies[0].upstream:"] {
+        assert!(told.contains(part), "{part} is not in: {told}");
+    }
+    let (code, told) = check("drian: 5s\n");
+    assert_eq!(code, Some(2));
+    assert!(told.contains("line 1") && told.contains("did you mean `drain`?"), "{told}");
+    let missing = output(&["check", "--config", "/nowhere/agent.yaml"]);
+    assert_eq!(missing.status.code(), Some(2));
+    assert!(text(&missing.stderr).contains("failed to read /nowhere/agent.yaml"));
+}
+
+#[test]
+fn an_address_beyond_the_loopback_is_refused_with_what_to_type() {
+    let refused = output(&["--listen", "0.0.0.0:0"]);
+    assert_eq!(refused.status.code(), Some(2));
+    let told = text(&refused.stderr);
+    assert!(told.contains("not a loopback address") && told.contains("type --insecure"), "{told}");
+}
+
+#[test]
+fn arguments_that_make_no_sense_are_refused_before_anything_is_bound() {
+    for arguments in [&["--drain", "10"][..], &["--proxy", "a"], &["--label", "zone"], &["--lisen", "127.0.0.1:0"]] {
+        assert_eq!(output(arguments).status.code(), Some(2), "{arguments:?}");
+    }
+}
+
+#[test]
+fn an_address_that_is_taken_exits_with_1_and_names_it() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let failed = output(&["--listen", &address]);
+    assert_eq!(failed.status.code(), Some(1));
+    assert!(text(&failed.stderr).contains(&format!("API on {address}")), "{}", text(&failed.stderr));
+}
+
+#[test]
+fn the_ready_file_tells_every_address_and_sigterm_ends_in_order() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut agent = Process::start(directory.path(), |command| {
+        command.args(["--proxy", "db=127.0.0.1:0->127.0.0.1:9", "--name", "edge", "--label", "zone=a"]);
+        command.env("SQUALL_AGENT_MAX_LEASE", "77s").args(["--log", "json"]);
+    });
+    let answer = get(agent.api(), "/v1/agent");
+    for part in ["HTTP/1.1 200 OK", "\"name\":\"edge\"", "\"zone\":\"a\"", "\"max_lease\":\"77s\""] {
+        assert!(answer.contains(part), "{part} is not in: {answer}");
+    }
+    let proxy = agent.ready["proxies"]["db"].as_str().unwrap().to_owned();
+    TcpStream::connect(&proxy).unwrap();
+    assert_eq!(agent.ready["pid"], agent.child.id());
+
+    agent.signal("TERM");
+    assert_eq!(agent.wait().code(), Some(0));
+    assert!(TcpStream::connect(&proxy).is_err());
+    let log = log(&mut agent.child);
+    for line in log.lines() {
+        let _: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}"));
+    }
+    assert!(log.contains(&proxy) && log.contains(agent.api()), "every address is in the log: {log}");
+    let created = log.lines().find(|line| line.contains("proxy created")).expect("changes are in the audit trail");
+    let created: Value = serde_json::from_str(created).unwrap();
+    assert_eq!((&created["fields"]["proxy"], &created["fields"]["from"]), (&"db".into(), &"agent".into()));
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
+    let proxy = format!("db=127.0.0.1:0->{}", upstream.local_addr().unwrap());
+    let mut agent = Process::start(directory.path(), |command| {
+        command.args(["--drain", "10m", "--proxy", &proxy]);
+    });
+    let listen = agent.ready["proxies"]["db"].as_str().unwrap().to_owned();
+    let open = TcpStream::connect(&listen).unwrap();
+    let (_accepted, _) = upstream.accept().unwrap();
+    agent.signal("INT");
+    // The listener is closed first: then the first signal has been taken.
+    let start = Instant::now();
+    while TcpStream::connect(&listen).is_ok() {
+        assert!(start.elapsed() < LONG, "it still accepts");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(agent.child.try_wait().unwrap().is_none(), "it must be draining");
+    agent.signal("INT");
+    assert_eq!(agent.wait().code(), Some(130));
+    let _ = open.shutdown(Shutdown::Both);
+}
+
+#[test]
+fn toxiproxys_own_file_is_read_and_its_api_can_be_switched_off() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("toxiproxy.json");
+    let list = r#"[{"name": "db", "listen": "127.0.0.1:0", "upstream": "127.0.0.1:9", "enabled": true,
+        "toxics": [{"type": "latency", "attributes": {"latency": 5}}]}]"#;
+    std::fs::write(&file, list).unwrap();
+    let agent = Process::start(directory.path(), |command| {
+        command.arg("-config").arg(&file);
+    });
+    assert!(agent.ready["proxies"]["db"].as_str().unwrap().starts_with("127.0.0.1:"));
+    let answer = get(agent.api(), "/proxies/db/toxics");
+    assert!(answer.contains(r#"[{"attributes":{"latency":5,"jitter":0},"name":"latency_downstream""#), "{answer}");
+    drop(agent);
+
+    std::fs::remove_file(directory.path().join("ready.json")).unwrap();
+    let agent = Process::start(directory.path(), |command| {
+        command.env("SQUALL_AGENT_TOXIPROXY", "off");
+    });
+    assert!(get(agent.api(), "/proxies").starts_with("HTTP/1.1 404"));
+    assert!(get(agent.api(), "/v1/proxies").starts_with("HTTP/1.1 200"));
+}
+
+#[test]
+fn an_address_off_the_loopback_needs_insecure_also_with_toxiproxys_flags() {
+    let refused = output(&["-host=0.0.0.0", "-port=0"]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(text(&refused.stderr).contains("--insecure"), "{}", text(&refused.stderr));
+}
+
+#[test]
+fn proxies_survive_a_kill_and_come_back_healed() {
+    let directory = tempfile::tempdir().unwrap();
+    let state: PathBuf = directory.path().join("state.json");
+    let mut first = Process::start(directory.path(), |command| {
+        command.args(["--proxy", "db=127.0.0.1:0->127.0.0.1:9", "--state"]).arg(&state);
+    });
+    let before = first.ready["proxies"].clone();
+    first.signal("KILL");
+    first.wait();
+    std::fs::remove_file(directory.path().join("ready.json")).unwrap();
+    let second = Process::start(directory.path(), |command| {
+        command.arg("--state").arg(&state);
+    });
+    assert_eq!(second.ready["proxies"], before);
+    assert!(get(second.api(), "/v1/proxies/db").contains("\"faults\":[]"));
+}
