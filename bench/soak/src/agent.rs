@@ -19,6 +19,12 @@ const START: Duration = Duration::from_secs(10);
 /// A call that takes longer than this hangs, which is a finding.
 const CALL: Duration = Duration::from_secs(10);
 
+/// Descriptors are counted again so many times, so far apart: the least counts.
+const RECOUNTS: usize = 5;
+const RECOUNT: Duration = Duration::from_millis(50);
+/// Ends of the 16 pipes that an agent keeps for the next streams, and of the few that are not for streams.
+const SPARE_PIPES: u64 = 2 * 16 + 8;
+
 /// A running agent.
 pub(crate) struct Agent {
     child: Child,
@@ -45,8 +51,10 @@ pub(crate) struct Held {
     pub(crate) tasks: u64,
     /// Bytes in delay lines.
     pub(crate) bytes: u64,
-    /// Open descriptors.
+    /// Open descriptors, but for pipes.
     pub(crate) descriptors: u64,
+    /// Whether more ends of pipes are open than an agent may keep for the next streams.
+    pub(crate) too_many_pipes: bool,
 }
 
 impl Agent {
@@ -125,16 +133,31 @@ impl Agent {
         let one = |name: &str| {
             sum(text, name).ok_or_else(|| SoakError::new("read the agent's metrics", format!("there is no {name}")))
         };
-        let descriptors = std::fs::read_dir(format!("/proc/{}/fd", self.child.id()))
-            .map_err(|e| SoakError::new("count the agent's descriptors", e))?
-            .count() as u64;
+        let (mut descriptors, mut pipes) = self.descriptors()?;
+        for _ in 0..RECOUNTS {
+            // The connection of the call above may be closing still.
+            sleep(RECOUNT).await;
+            let (fewer, now) = self.descriptors()?;
+            (descriptors, pipes) = (descriptors.min(fewer), pipes.min(now));
+        }
         Ok(Held {
+            too_many_pipes: pipes > SPARE_PIPES,
             connections: one("squall_proxy_open_connections")?,
             faults: one("squall_proxy_faults")?,
             tasks: one("squall_tasks")?,
             bytes: one("squall_held_bytes")?,
             descriptors,
         })
+    }
+
+    /// Its open descriptors: those that are no pipes, and the ends of pipes.
+    fn descriptors(&self) -> Result<(u64, u64), SoakError> {
+        let cannot = |e| SoakError::new("count the agent's descriptors", e);
+        let directory = std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).map_err(cannot)?;
+        // One that is closed meanwhile is none.
+        let opened: Vec<_> = directory.flatten().filter_map(|entry| std::fs::read_link(entry.path()).ok()).collect();
+        let pipes = opened.iter().filter(|to| to.to_string_lossy().starts_with("pipe:")).count();
+        Ok(((opened.len() - pipes) as u64, pipes as u64))
     }
 
     /// Memory that it holds, in KiB.
