@@ -171,7 +171,7 @@ enum Over {
     /// It never began; the journal has why.
     Before { id: String },
     /// It has ended so.
-    After { memory: Memory, end: RunEnd },
+    After { memory: Box<Memory>, end: Box<RunEnd> },
 }
 
 impl Over {
@@ -188,16 +188,16 @@ impl Over {
                 journal.place(),
                 spool.display()
             ));
-            return Ok(memory.record(Some(end)));
+            return Ok(memory.record(Some(*end)));
         }
         match journal.load(memory.id()).await {
             Ok(mut record) => {
-                record.end = record.end.or(Some(end));
+                record.end = record.end.or(Some(*end));
                 Ok(record)
             }
             Err(error) => {
                 output::error(&error.to_string());
-                Ok(memory.record(Some(end)))
+                Ok(memory.record(Some(*end)))
             }
         }
     }
@@ -253,9 +253,9 @@ async fn run_on(
         Err(PrepareError::Journal(error)) => return Err(error.into()),
     };
     variant.tell(&format!("run {}: {} on {}", run.start.id, run.experiment.name, scene.name()));
-    let memory = run.memory();
+    let memory = Box::new(run.memory());
     if variant.quiet {
-        return Ok(Over::After { memory, end: run.execute().await });
+        return Ok(Over::After { memory, end: Box::new(run.execute().await) });
     }
     let drawn = args.live.is_drawn().unwrap_or(false);
     let (live, done) = (Live::of(&run, drawn), CancellationToken::new());
@@ -265,7 +265,7 @@ async fn run_on(
     if let Err(error) = showing.await {
         tracing::warn!(%error, "the live view ended early");
     }
-    Ok(Over::After { memory, end })
+    Ok(Over::After { memory, end: Box::new(end) })
 }
 
 /// Below 2^53, so that JSON carries it exactly.

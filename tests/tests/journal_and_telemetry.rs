@@ -1,7 +1,5 @@
 //! The real `squall` with its journal on a real PostgreSQL that goes away, and with listeners that hang: the run goes on.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot start must fail loudly")]
-
 #[path = "../../engine/tests/journal_places/mod.rs"]
 mod journal_places;
 
@@ -46,12 +44,13 @@ fn a_database_that_crashes_in_the_middle_changes_no_verdict_and_has_everything_a
     let Some(mut server) = server("a_database_that_crashes_in_the_middle") else { return };
     let world = World::start();
     let journal = server.database().to_string();
-    let file = world.experiment("small.yaml", &[("for: 2s", "for: 4s")]);
+    let file = world.experiment("small.yaml", &[("for: 2s", "for: 6s")]);
     let mut command = run(&world, &journal, &file);
     command.args(["--output", "json"]);
     let mut running = Running::spawn(command, &world.path("run.log"));
     world.wait_for_fault();
     server.tell("stop");
+    squall_tests::wait_for("the note", || running.log().contains("the journal is away").then_some(()));
     assert_eq!(running.wait(END).code(), Some(0), "{}", running.log());
     assert!(world.proxy().faults.is_empty());
     let log = running.log();

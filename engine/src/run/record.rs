@@ -96,6 +96,9 @@ pub(super) async fn end(run: &Run, facts: Facts) -> RunEnd {
     let decision = decide::decide(&facts);
     let secrets = &run.experiment.secrets;
     let mut reasons: Vec<String> = decision.reasons.iter().map(|reason| secrets.redact(reason)).collect();
+    for text in run.journal.news(&run.start.id).await {
+        run.log.tell(What::Note { text }).await;
+    }
     let dropped = run.journal.dropped(&run.start.id).await;
     if dropped > 0 {
         reasons.push(format!(
