@@ -137,7 +137,7 @@ fn a_program_and_a_port_are_probes_of_a_real_run() {
     world.write("number", "7");
     let address = world.web.address().to_string();
     let probes = format!(
-        "probes:\n  port: {{tcp: {{address: \"{address}\"}}, every: 50ms}}\n  count: {{command: {{run: [cat, number], read: \
+        "probes:\n  port: {{tcp: {{address: \"{address}\"}}, every: 20ms}}\n  count: {{command: {{run: [cat, number], read: \
          number}}, every: 200ms, timeout: 5s}}\nsteady_state:\n  - {{probe: port, success_ratio: \">= 99%\", when: [before, \
          during]}}\n  - {{probe: count, value: \"== 7\", when: [before, during]}}\n"
     );

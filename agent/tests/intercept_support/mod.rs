@@ -43,9 +43,9 @@ impl Net {
             eprintln!("SKIPPED {test}: {reason}");
             return None;
         }
-        let name = |side| format!("squall-{side}-{}-{}", std::process::id(), NEXT.load(Relaxed));
+        let number = NEXT.fetch_add(1, Relaxed);
+        let name = |side| format!("squall-{side}-{}-{number}", std::process::id());
         let (client, server) = (name("client"), name("server"));
-        NEXT.fetch_add(1, Relaxed);
         // From here on its drop takes everything away again.
         let mut net = Self { client, server, port: 0, directory: tempfile::tempdir().unwrap() };
         for namespace in [&net.client, &net.server] {
