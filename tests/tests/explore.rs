@@ -1,5 +1,7 @@
 //! Questions that take many runs, end to end: matrices, limits, comparisons, the load alone, a first experiment.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use squall_tests::{World, printed, squall_in};
 use std::{path::Path, process::Output};
 
