@@ -105,7 +105,8 @@ mod tests {
     use std::collections::BTreeMap;
 
     fn agents(number: usize) -> Labels {
-        let zone = |n: usize| BTreeMap::from([("zone".to_owned(), if n.is_multiple_of(2) { "a" } else { "b" }.to_owned())]);
+        let zone =
+            |n: usize| BTreeMap::from([("zone".to_owned(), if n.is_multiple_of(2) { "a" } else { "b" }.to_owned())]);
         (0..number).map(|n| (format!("agent-{n:03}"), zone(n))).collect()
     }
 
