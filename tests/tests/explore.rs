@@ -189,9 +189,12 @@ fn the_limit_of_a_delay_is_found_and_the_runs_at_its_two_sides_differ_by_more_th
     assert!(stdout(&worse).contains("variable delay: 10ms, then 140ms"), "{}", printed(&worse));
     let page = std::fs::read_to_string(world.path("compare.html")).unwrap();
     assert!(page.contains("latency · web") && page.contains("Over each other"));
+    // Only what the fault does is sure: a busy machine may slow the recovery of either run.
     let better = compare(run(2), run(0));
-    assert_eq!(better.status.code(), Some(0), "{}", printed(&better));
-    assert!(stdout(&better).contains("✓ better"), "{}", printed(&better));
+    let text = stdout(&better);
+    let during: Vec<&str> = text.lines().filter(|line| line.contains(" during ")).collect();
+    assert!(during.iter().any(|line| line.contains("✓ better")), "{}", printed(&better));
+    assert!(!during.iter().any(|line| line.contains("✕ worse")), "{}", printed(&better));
     let same = compare(run(0), run(0));
     assert_eq!(same.status.code(), Some(2), "{}", printed(&same));
 }
