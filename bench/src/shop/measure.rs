@@ -184,6 +184,8 @@ async fn shedding(scale: Scale, outcomes: &mut Outcomes) -> Result<(), BenchErro
     for _ in 0..scale.rounds {
         let mut config = ShopConfig::default();
         config.front.request_slots = 4;
+        // Shorter than the line of customers, so that there is always one too many.
+        config.front.shedding.queue = 2;
         let stage = Stage::open(config, Some(Duration::from_millis(20))).await?;
         let page = |nth: u64| get(&format!("/products/{}", nth % 500 + 1));
         let (answers, _busy) =
