@@ -122,7 +122,7 @@ async fn reports(site: &Site, scale: Scale, outcomes: &mut Outcomes) -> Result<(
 }
 
 /// What would turn customers away where it is the writing that is measured.
-const OPEN_DOOR: [Pattern; 3] = [Pattern::LoadShedding, Pattern::AdaptiveConcurrency, Pattern::RateLimiting];
+const OPEN_DOOR: [Pattern; 2] = [Pattern::LoadShedding, Pattern::AdaptiveConcurrency];
 
 /// Events a second, in batches and one by one.
 async fn events(url: DatabaseUrl, on: &str, scale: Scale, outcomes: &mut Outcomes) -> Result<(), BenchError> {

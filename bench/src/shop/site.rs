@@ -52,6 +52,8 @@ impl Stage {
             config.dependencies.insert(kind, Origin::from(dependency.local_addr()));
             dependencies.spawn(dependency.serve(after.clone()));
         }
+        // All customers come from one address, and none of them is to be turned away for that.
+        config.front.rate.address = 1_000_000;
         config.shutdown = ShutdownConfig { pause: Duration::ZERO, ..ShutdownConfig::default() };
         let shop = Shop::bind(config).await.map_err(failed)?;
         let (address, stop, mut serving) = (shop.local_addr(), CancellationToken::new(), JoinSet::new());
