@@ -273,3 +273,18 @@ baseline: 1s
 recovery: {within: 3s, hold: 1s}
 lease: 2s
 "#;
+
+/// Runs a file that must be refused as invalid, with all of these words and nothing touched; answers what was printed.
+pub fn refused(world: &World, file: &std::path::Path, expected: &[&str]) -> String {
+    let before = world.proxy().counters;
+    let output = world.run(file);
+    let text = printed(&output);
+    assert_eq!(output.status.code(), Some(3), "{text}");
+    for part in expected {
+        assert!(text.contains(part), "no `{part}` in\n{text}");
+    }
+    assert!(!text.contains("panicked"), "{text}");
+    assert_eq!(world.proxy().counters, before, "something was touched:\n{text}");
+    assert!(world.proxy().lease.is_none() && world.proxy().faults.is_empty());
+    text
+}

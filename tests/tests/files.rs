@@ -1,21 +1,6 @@
 //! Bad files: a clear message that points at the place, exit 3, and nothing is touched.
 
-use squall_tests::{World, printed};
-use std::{path::Path, process::Output};
-
-fn refused(world: &World, file: &Path, expected: &[&str]) -> String {
-    let before = world.proxy().counters;
-    let output: Output = world.run(file);
-    let text = printed(&output);
-    assert_eq!(output.status.code(), Some(3), "{text}");
-    for part in expected {
-        assert!(text.contains(part), "no `{part}` in\n{text}");
-    }
-    assert!(!text.contains("panicked"), "{text}");
-    assert_eq!(world.proxy().counters, before, "something was touched:\n{text}");
-    assert!(world.proxy().lease.is_none() && world.proxy().faults.is_empty());
-    text
-}
+use squall_tests::{World, printed, refused};
 
 #[test]
 fn every_mistake_is_told_at_once() {

@@ -27,24 +27,10 @@
 //! Cases of proxies are in the agent's own tests. Neighbours: `method.rs` has the steps, `files.rs` more of bad files.
 
 use rustix::process::Signal;
-use squall_tests::{Agent, LONG, World, everything_written, printed, steady_output};
-use std::{path::Path, process::Output, time::Duration};
+use squall_tests::{Agent, LONG, World, everything_written, printed, refused, steady_output};
+use std::{process::Output, time::Duration};
 
 const END: Duration = Duration::from_secs(20);
-
-fn refused(world: &World, file: &Path, expected: &[&str]) -> String {
-    let before = world.proxy().counters;
-    let output: Output = world.run(file);
-    let text = printed(&output);
-    assert_eq!(output.status.code(), Some(3), "{text}");
-    for part in expected {
-        assert!(text.contains(part), "no `{part}` in\n{text}");
-    }
-    assert!(!text.contains("panicked"), "{text}");
-    assert_eq!(world.proxy().counters, before, "something was touched:\n{text}");
-    assert!(world.proxy().lease.is_none() && world.proxy().faults.is_empty());
-    text
-}
 
 #[test]
 fn every_sample_is_out_of_tolerance_during_the_fault_and_well_before_and_after() {
