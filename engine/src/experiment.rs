@@ -9,7 +9,7 @@ mod step;
 pub use late::{Inside, Late, LatePiece};
 pub use step::{
     Action, AgentsChoice, Answer, CheckStep, Inject, Level, OnFailure, Pause, Ramp, RampExpect, Repeat, Rounds,
-    RunExpect, RunStep, Step, Undo,
+    RunExpect, RunStep, Step, Surge, Undo,
 };
 
 use crate::{sample::Metric, tolerance::Tolerance, window::Windows};
@@ -40,6 +40,8 @@ pub struct Experiment {
     pub probes: BTreeMap<String, ProbePlan>,
     /// What must hold.
     pub steady_state: Vec<SteadyRow>,
+    /// What is done before the baseline, and taken back after recovery: `run` and `wait` steps.
+    pub setup: Vec<Step>,
     /// What is done to the system, in order.
     pub method: Vec<Step>,
     /// What may be touched.

@@ -18,7 +18,7 @@ pub use measure::{
 pub use method::{AgentsDoc, InjectDoc, StepDoc};
 pub use rows::{AbortDoc, SteadyDoc};
 pub use steps::{
-    ActionHttpDoc, CheckDoc, CheckWhen, PauseDoc, RampDoc, RepeatDoc, RunDoc, RunExpectDoc, UndoDoc, WindowDoc,
+    ActionHttpDoc, CheckDoc, CheckWhen, PauseDoc, RampDoc, RepeatDoc, RunDoc, RunExpectDoc, SurgeDoc, UndoDoc, WindowDoc,
 };
 pub use text::{OneOrMore, RequestRate, Text};
 
@@ -55,6 +55,8 @@ pub struct Document {
     /// What holds before, during and after the faults, unless a row says otherwise.
     #[schemars(required, length(min = 1))]
     pub steady_state: Option<Vec<SteadyDoc>>,
+    /// `run` and `wait` steps before the load and the baseline; what they did is taken back after recovery.
+    pub setup: Option<Vec<StepDoc>>,
     /// What is done to the system, in order.
     #[schemars(required, length(min = 1))]
     pub method: Option<Vec<StepDoc>>,
@@ -89,8 +91,7 @@ pub struct VariableDoc {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BlastRadiusDoc {
-    /// The only proxies that may be named.
-    #[schemars(required, length(min = 1))]
+    /// The only proxies that may be named; may be left out where the method sets no fault.
     pub proxies: Option<Vec<ProxyName>>,
     /// The largest share of units that may be hit; 100 when absent.
     pub percent: Option<Percent>,
