@@ -81,7 +81,9 @@ mod tests {
         assert!(worse(Metric::SuccessRatio, 1.0, 0.79) && !worse(Metric::SuccessRatio, 1.0, 0.81));
         assert!(worse(Metric::ErrorRatio, 0.0, 0.21) && !worse(Metric::ErrorRatio, 0.0, 0.19));
         assert!(!worse(Metric::P50, 0.0002, 0.0009), "less than can be noticed");
-        assert!(!worse(Metric::Rate, 1.0, 9.0) && worse(Metric::Goodput, 100.0, 79.0) && !worse(Metric::Value, 1.0, 9.0));
+        assert!(
+            !worse(Metric::Rate, 1.0, 9.0) && worse(Metric::Goodput, 100.0, 79.0) && !worse(Metric::Value, 1.0, 9.0)
+        );
     }
 
     #[test]

@@ -67,13 +67,16 @@ fn what_is_wrong_with_a_ramp_is_told() {
 
 #[test]
 fn a_surge_is_another_load_for_a_while_and_needs_no_proxy() {
-    let text = format!("{HEAD}blast_radius: {{duration: 1m}}\nmethod:\n  - surge: {{rate: 600/s}}\n    for: 20s\n  - {{surge: {{rate: 30/m}}, for: 5s, name: lull}}\n");
+    let text = format!(
+        "{HEAD}blast_radius: {{duration: 1m}}\nmethod:\n  - surge: {{rate: 600/s}}\n    for: 20s\n  - {{surge: {{rate: 30/m}}, for: 5s, name: lull}}\n"
+    );
     let experiment = loaded(&text);
     let [Step::Surge(surge), Step::Surge(lull)] = experiment.method.as_slice() else { panic!() };
     assert_eq!((surge.name.as_str(), surge.rate, surge.lasting), ("surge of 600/s", 600.0, Duration::from_secs(20)));
     assert_eq!((lull.name.as_str(), lull.rate), ("lull", 0.5));
     assert!(experiment.blast_radius.proxies.is_empty());
-    let with_fault = text.replace("  - {surge", "  - {inject: {proxy: payment, fault: {reset: {}}}, for: 1s}\n  - {surge");
+    let with_fault =
+        text.replace("  - {surge", "  - {inject: {proxy: payment, fault: {reset: {}}}, for: 1s}\n  - {surge");
     assert!(told(&with_fault).contains("`proxies` is missing here"));
 }
 

@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot start must fail loudly")]
 
-use squall_tests::{printed, squall_in};
+use squall_tests::{has_postgres, printed, squall_in};
 use std::{
     path::{Path, PathBuf},
     process::Output,
@@ -84,6 +84,15 @@ fn reviews_drip_is_about_the_timeout_budget() {
 #[test]
 fn recommendations_queued_is_about_the_failover_cache() {
     both_ways("recommendations-queued", "failover-cache");
+}
+
+#[test]
+fn database_gone_is_about_the_timeout_budget() {
+    if !has_postgres() {
+        eprintln!("SKIPPED database_gone…: PostgreSQL is not installed (Debian's package postgresql)");
+        return;
+    }
+    both_ways("database-gone", "timeout-budget");
 }
 
 #[test]

@@ -18,10 +18,12 @@ pub use measure::{
 pub use method::{AgentsDoc, InjectDoc, StepDoc};
 pub use rows::{AbortDoc, SteadyDoc};
 pub use steps::{
-    ActionHttpDoc, CheckDoc, CheckWhen, PauseDoc, RampDoc, RepeatDoc, RunDoc, RunExpectDoc, SurgeDoc, UndoDoc, WindowDoc,
+    ActionHttpDoc, CheckDoc, CheckWhen, PauseDoc, RampDoc, RepeatDoc, RunDoc, RunExpectDoc, SurgeDoc, UndoDoc,
+    WindowDoc,
 };
 pub use text::{OneOrMore, RequestRate, Text};
 
+use crate::environment::SandboxDoc;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use squall_wire::{Percent, ProxyName, Span};
@@ -46,6 +48,8 @@ pub struct Document {
     pub owner: Option<String>,
     /// For choosing and listing.
     pub tags: Option<Vec<String>>,
+    /// What it needs where the built-in sandbox is the environment.
+    pub sandbox: Option<SandboxDoc>,
     /// Values that `${name}` stands for; `--set name=value` and the environment change them.
     pub variables: Option<BTreeMap<String, VariableDoc>>,
     /// Squall's own load.

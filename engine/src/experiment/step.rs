@@ -63,9 +63,9 @@ impl Step {
     #[must_use]
     pub fn duration(&self) -> Duration {
         match self {
-            Self::Inject(Inject { lasting, .. })
-            | Self::Surge(Surge { lasting, .. })
-            | Self::Wait { lasting, .. } => *lasting,
+            Self::Inject(Inject { lasting, .. }) | Self::Surge(Surge { lasting, .. }) | Self::Wait { lasting, .. } => {
+                *lasting
+            }
             Self::Parallel { steps, .. } => steps.iter().map(Self::duration).max().unwrap_or_default(),
             Self::Ramp(ramp) => ramp.duration(),
             Self::Run(run) => run.timeout,
@@ -93,9 +93,7 @@ impl Step {
     pub fn load(&self) -> Option<f64> {
         match self {
             Self::Surge(surge) => Some(surge.rate),
-            Self::Ramp(ramp) if ramp.inject.is_none() => {
-                ramp.levels.iter().map(|level| level.value).reduce(f64::max)
-            }
+            Self::Ramp(ramp) if ramp.inject.is_none() => ramp.levels.iter().map(|level| level.value).reduce(f64::max),
             _ => None,
         }
     }

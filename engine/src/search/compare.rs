@@ -243,7 +243,11 @@ impl Window {
             let from = window.start + width * number;
             let moment = from..from + width;
             let inside: Vec<Sample> = samples.iter().filter(|sample| moment.contains(&sample.at)).cloned().collect();
-            if inside.is_empty() && !matches!(metric, Metric::Rate | Metric::Goodput) { None } else { measure(metric, &inside, width) }
+            if inside.is_empty() && !matches!(metric, Metric::Rate | Metric::Goodput) {
+                None
+            } else {
+                measure(metric, &inside, width)
+            }
         });
         Some(Self { whole, moments: moments.collect(), samples: samples.len() })
     }

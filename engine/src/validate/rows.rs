@@ -175,8 +175,10 @@ impl Check<'_, '_, '_> {
 
     /// What a series is, and which metrics it has; `None` where the series is not known.
     fn measured_of(&self, series: &str) -> Option<(String, Vec<Metric>)> {
-        let shared =
-            |metric: &Metric| matches!(metric.kind(), MetricKind::Ratio | MetricKind::Time | MetricKind::Multiple) && *metric != Metric::AcceptedP99;
+        let shared = |metric: &Metric| {
+            matches!(metric.kind(), MetricKind::Ratio | MetricKind::Time | MetricKind::Multiple)
+                && *metric != Metric::AcceptedP99
+        };
         let with = |more: &[Metric]| Metric::ALL.into_iter().filter(|m| shared(m) || more.contains(m)).collect();
         if series == "traffic" || series.starts_with("traffic.") {
             let own = [Metric::Rate, Metric::Goodput, Metric::AcceptedP99, Metric::Status];
