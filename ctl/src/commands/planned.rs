@@ -133,7 +133,7 @@ pub fn text(experiment: &Experiment, environment: &str, plan: &Plan) -> String {
         experiment.name,
         experiment.hypothesis.trim(),
         known.join(", "),
-        proxies.join(", "),
+        if proxies.is_empty() { "no proxy,".to_owned() } else { proxies.join(", ") },
         radius.percent,
         Span::from(radius.duration),
         windows.concat(),

@@ -123,7 +123,10 @@ fn a_fault_is_set_and_one_promise_is_broken() {
 #[test]
 fn a_surge_of_the_load_is_shown_with_the_time_that_it_has_left() {
     let mut model = model();
-    model.hear(&event(9_100, serde_json::json!({"step_started": {"step": "rush", "lasting": {"secs": 60, "nanos": 0}}})));
+    model.hear(&event(
+        9_100,
+        serde_json::json!({"step_started": {"step": "rush", "lasting": {"secs": 60, "nanos": 0}}}),
+    ));
     model.hear(&event(9_100, serde_json::json!({"surged": {"step": "rush", "rate": "600/s", "normal": "150/s"}})));
     let screen = drawn(&model, 120, 40);
     assert!(screen.contains("▼ load 600/s, normally 150/s"), "{screen}");
