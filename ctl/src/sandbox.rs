@@ -14,8 +14,8 @@ use database::Database;
 use squall_agent::{Agent, AgentConfig};
 use squall_engine::{agent_client::AgentTarget, agent_tls::AgentTls, environment::ShopDatabase, experiment::Secrets};
 use squall_shop::{
-    DatabaseConfig, DatabaseUrl, Dependency, DependencyConfig, DependencyKind, Origin, Pattern, Shop, ShopConfig,
-    ShutdownConfig, StorageConfig,
+    DatabaseConfig, DatabaseUrl, Dependency, DependencyConfig, DependencyKind, FrontConfig, Origin, Pattern,
+    RateConfig, RetryBudgetConfig, Shop, ShopConfig, ShutdownConfig, StorageConfig,
 };
 use squall_wire::ProxySpec;
 use std::{
@@ -31,6 +31,12 @@ use tokio_util::sync::CancellationToken;
 pub const NAME: &str = "sandbox";
 /// The shop's budget for an order: short, so that an experiment of seconds can see what time-outs do.
 const ORDER_BUDGET: Duration = Duration::from_secs(3);
+/// The retries a second that are never refused: few, so that an experiment below the breakers' least number of calls can see
+/// what the budget does.
+const RETRY_RESERVE: u32 = 1;
+/// Requests a second, and at once, of a client that says who it is: so few that a small load shows what the limit does. Others
+/// are limited by their address, as everywhere.
+const CLIENT_RATE: u32 = 20;
 /// How long the parts may take to end.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 /// Its directories are `squall-sandbox-PROCESS-…`, so that those of dead processes can be told.
@@ -62,6 +68,8 @@ pub struct Sandbox {
     shop: SocketAddr,
     agent: SocketAddr,
     proxies: BTreeMap<String, String>,
+    /// The dependencies themselves, behind their proxies: what they keep is looked at there.
+    dependencies: BTreeMap<DependencyKind, SocketAddr>,
     /// Ended one after the other: first who asks, then who answers.
     layers: Vec<(CancellationToken, JoinSet<()>)>,
     database: Database,
@@ -110,8 +118,8 @@ impl Sandbox {
         shops.1.spawn(shop.serve(token));
         let layers = vec![shops, agents, dependencies];
         let shown_database = !matches!(wanted.database, ShopDatabase::At(_));
-        let (shop, agent) = (shop_address, agent_address);
-        Ok(Self { shop, agent, proxies, layers, database, shown_database, _directory: directory })
+        let (shop, agent, dependencies) = (shop_address, agent_address, upstreams);
+        Ok(Self { shop, agent, proxies, dependencies, layers, database, shown_database, _directory: directory })
     }
 
     /// Its agent.
@@ -125,17 +133,19 @@ impl Sandbox {
         }
     }
 
-    /// What experiments call its parts: `shop`, `agent`, and `database` as it is without a proxy.
+    /// What experiments call its parts: `shop`, `agent`, each dependency by its name, and `database` as it is without a proxy.
     pub fn variables(&self) -> BTreeMap<String, String> {
-        let url = |address: SocketAddr| format!("http://{address}");
-        let database = ("database".to_owned(), self.database.url().to_owned());
-        [("shop".to_owned(), url(self.shop)), ("agent".to_owned(), url(self.agent)), database].into()
+        let dependencies = self.dependencies.iter().map(|(kind, address)| (kind.name(), *address));
+        let parts = [("shop", self.shop), ("agent", self.agent)].into_iter().chain(dependencies);
+        let parts = parts.map(|(name, address)| (name.to_owned(), format!("http://{address}")));
+        parts.chain([(database::PROXY.to_owned(), self.database.url().to_owned())]).collect()
     }
 
     /// The same names with addresses where nothing listens: enough to check a file by.
     pub fn variables_before_start() -> BTreeMap<String, String> {
-        let nowhere = [("shop", "http://127.0.0.1:9"), ("agent", "http://127.0.0.1:9"), ("database", "sqlite:shop.db")];
-        nowhere.into_iter().map(|(name, url)| (name.to_owned(), url.to_owned())).collect()
+        let names = ["shop", "agent"].into_iter().chain(DependencyKind::ALL.map(DependencyKind::name));
+        let parts = names.map(|name| (name.to_owned(), "http://127.0.0.1:9".to_owned()));
+        parts.chain([(database::PROXY.to_owned(), "sqlite:shop.db".to_owned())]).collect()
     }
 
     /// Those that may be shown.
@@ -246,6 +256,11 @@ async fn bind_shop(
         },
         without,
         order_budget: ORDER_BUDGET,
+        front: FrontConfig {
+            rate: RateConfig { client: CLIENT_RATE, client_burst: CLIENT_RATE, ..RateConfig::default() },
+            ..FrontConfig::default()
+        },
+        retry_budget: RetryBudgetConfig { reserve: RETRY_RESERVE, ..RetryBudgetConfig::default() },
         // No load balancer has to notice that this shop goes.
         shutdown: ShutdownConfig { pause: Duration::ZERO, ..ShutdownConfig::default() },
         ..ShopConfig::default()

@@ -51,9 +51,9 @@ impl Check<'_, '_, '_> {
             self.missing(self.root, "blast_radius", &help);
             return None;
         };
-        // A load, a program and a request touch no proxy.
-        let injects = self.doc.method.iter().flatten().any(injects);
-        if injects && radius.proxies.as_ref().is_none_or(Vec::is_empty) {
+        // Steps that touch no proxy, such as `run` and `surge`, need none.
+        let touches = method.is_empty() || self.doc.method.iter().flatten().any(injects);
+        if touches && radius.proxies.as_ref().is_none_or(Vec::is_empty) {
             match &radius.proxies {
                 None => self.missing(spot, "proxies", "name the proxies that may be touched: `proxies: [payment]`"),
                 Some(_) if spot.key("proxies").node().has_lost() => {}
