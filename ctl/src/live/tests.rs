@@ -130,7 +130,7 @@ fn a_surge_of_the_load_is_shown_with_the_time_that_it_has_left() {
     model.hear(&event(9_100, serde_json::json!({"surged": {"step": "rush", "rate": "600/s", "normal": "150/s"}})));
     let screen = drawn(&model, 120, 40);
     assert!(screen.contains("▼ load 600/s, normally 150/s"), "{screen}");
-    assert!(screen.contains("59.1s left"), "{screen}");
+    assert!(screen.contains("60 s left"), "{screen}");
     model.hear(&event(9_900, serde_json::json!({"subsided": {"step": "rush", "rate": "150/s"}})));
     let screen = drawn(&model, 120, 40);
     assert!(!screen.contains("▼ load"), "{screen}");
