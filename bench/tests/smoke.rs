@@ -188,3 +188,41 @@ fn every_claim_about_the_shop_has_its_figure() {
     assert!(ids.contains("events.gain.PostgreSQL") != named, "{json}");
     assert!(std::fs::read_to_string(document).unwrap().contains("these figures mean nothing"));
 }
+
+#[test]
+fn every_promise_of_the_runner_has_its_figure_and_the_load_tells_the_truth_of_a_server_that_freezes() {
+    let directory = tempfile::tempdir().unwrap();
+    let (file, document) = (directory.path().join("new/runner.json"), directory.path().join("runner.md"));
+    let output =
+        bench(&["runner", "--quick", "--to", file.to_str().unwrap(), "--markdown", document.to_str().unwrap()]);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{told}");
+    let json: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    let rows = json["rows"].as_array().unwrap();
+    let of = |figure: &str, who: &str| {
+        let mut found = rows.iter().filter(|row| row["figure"].as_str().unwrap().starts_with(figure));
+        found.find(|row| row["of"] == who).unwrap_or_else(|| panic!("{figure} of {who}: {json:#}"))
+    };
+    for figure in ["start: --help", "start: validate", "abort: ", "healed after kill -9", "load: how far off that p99"]
+    {
+        let row = of(figure, "squall");
+        assert!(row["promise"]["at_most"].is_number() && row["met"].is_boolean(), "{row}");
+    }
+    for row in rows {
+        let values = row["values"].as_array().unwrap();
+        assert!(!values.is_empty() && values.iter().all(|value| value.as_f64().is_some_and(f64::is_finite)), "{row}");
+    }
+    // At 500/s a closed loop of 64 would show a p99 of a few milliseconds in place of 970.
+    let said = of("load: p99 of 3 s", "squall")["values"][0].as_f64().unwrap();
+    assert!(said > 800.0, "{said} ms");
+    // Whoever is not here is named, in the table and while it runs.
+    let left_out = json["left_out"].as_array().unwrap();
+    for who in ["wrk", "oha", "chaos"] {
+        let why = left_out.iter().filter_map(Value::as_str).find(|why| why.starts_with(who));
+        let is_here = rows.iter().any(|row| row["of"].as_str().unwrap().starts_with(who));
+        assert!(is_here != why.is_some(), "{who}: {json:#}");
+        assert!(why.is_none_or(|why| told.contains(why)), "{told}");
+    }
+    assert!(told.contains("healing after kill -9"), "{told}");
+    assert!(std::fs::read_to_string(document).unwrap().contains("A quick run"));
+}

@@ -39,9 +39,9 @@ impl Listening {
         self.current.lock().next()
     }
 
-    /// Whether a signal has come.
-    pub fn has_caught(&self) -> bool {
-        self.current.lock().caught.is_some()
+    /// The first signal that has come.
+    pub fn caught(&self) -> Option<Signal> {
+        self.current.lock().caught
     }
 }
 

@@ -13,6 +13,7 @@ use crate::{
 use squall_engine::{
     record::RunRecord,
     report::case::{Case, Ending, heavier},
+    run::stop::Signal,
     search::cell::CellEnd,
 };
 use std::{path::Path, time::Duration};
@@ -41,9 +42,10 @@ impl Tries {
         self.ending.cancel();
     }
 
-    /// The heaviest exit code among the runs that ended everything, if one did.
+    /// The heaviest exit code among the runs that ended everything, if one did; that of a signal which came between two.
     pub fn ended(&self) -> Option<u8> {
-        *self.ended.lock()
+        let ended = *self.ended.lock();
+        ended.or_else(|| self.listening.caught().map(Signal::exit_code))
     }
 
     /// Runs the file, or this text in its place, to an answer; none when everything is to end. `label` is what it is called
@@ -57,7 +59,7 @@ impl Tries {
     ) -> Option<(CellEnd, Option<RunRecord>)> {
         let mut tries = 0;
         loop {
-            if self.listening.has_caught() || self.ending.is_cancelled() {
+            if self.listening.caught().is_some() || self.ending.is_cancelled() {
                 return None;
             }
             tries += 1;

@@ -230,6 +230,7 @@ mod tests {
             outcome,
             limits: vec![1.0],
             control: None,
+            burn: None,
         }
     }
 

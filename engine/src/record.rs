@@ -117,6 +117,20 @@ pub struct RowResult {
     /// What the comparison with the control group gave, where there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub control: Option<ControlRecord>,
+    /// Of a burn rate: over which windows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub burn: Option<BurnRecord>,
+}
+
+/// What a burn rate was of.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct BurnRecord {
+    /// The share of samples that shall succeed.
+    pub objective: f64,
+    /// The long window.
+    pub long: Duration,
+    /// The short one.
+    pub short: Duration,
 }
 
 /// Those that a fault hit against those that it spared.

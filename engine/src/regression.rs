@@ -66,6 +66,7 @@ mod tests {
             outcome: Outcome::Held,
             limits: vec![],
             control: None,
+            burn: None,
         }
     }
 

@@ -190,13 +190,20 @@ fn checks_questions_and_rounds_are_read() {
         - {wait: 1s}
   - check: {over: 5s, when: after, on_failure: stop}
   - repeat: {for: 10s, steps: [{wait: 3s}]}
+  - check: {over: 5s, rows: [{probe: traffic, p99: '< 1s', min_samples: 5}]}
 ";
     let experiment = loaded(&method(steps));
     let Step::Repeat(repeat) = &experiment.method[0] else { panic!() };
     assert_eq!((repeat.rounds, repeat.duration()), (Rounds::Times(3), Duration::from_secs(9)));
     let Step::Check(check) = &experiment.method[1] else { panic!() };
     assert_eq!((check.when, check.on_failure), (When::After, OnFailure::Stop));
+    assert!(check.rows.is_empty());
     assert_eq!(experiment.method[2].duration(), Duration::from_secs(13));
+    let Step::Check(own) = &experiment.method[3] else { panic!() };
+    assert_eq!(
+        (own.rows.len(), own.rows[0].when.as_slice(), own.rows[0].min_samples),
+        (1, &[When::During][..], Some(5))
+    );
 }
 
 #[test]
@@ -219,6 +226,15 @@ fn what_is_wrong_with_checks_questions_and_rounds_is_told() {
     let never = long.replace("success_ratio: '>= 99%'}", "success_ratio: '>= 99%', when: [before]}");
     let never = never.replace("times: 1000, steps: [", "times: 2, steps: [{check: {over: 1s}}, ");
     assert_snapshot!("no_row_for_a_check", told(&never));
+}
+
+#[test]
+fn what_is_wrong_with_the_rows_of_a_check_is_told() {
+    let steps = "
+  - check: {over: 5s, rows: []}
+  - check: {over: 5s, rows: [{probe: nowhere, p99: '< 1s'}, {probe: traffic, p99: fast, when: [after]}]}
+";
+    assert_snapshot!(told(&method(steps)));
 }
 
 #[test]

@@ -69,6 +69,7 @@ fn pages() -> Vec<(&'static str, PathBuf)> {
         ("held", html::render(&held())),
         ("deviated", html::render(&fixture::record())),
         ("aborted", html::render(&aborted())),
+        ("everything", html::render(&fixture::record_of_everything())),
         ("gate", gate::render(&cases(), Path::new("runs"))),
         ("limit", pages::limit().render()),
         ("matrix", pages::matrix().render()),

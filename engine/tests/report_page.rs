@@ -61,6 +61,24 @@ fn every_part_of_a_run_is_on_its_page() {
 }
 
 #[test]
+fn ramps_burn_rates_and_those_hit_beside_those_spared_have_charts() {
+    let page = page("everything", &fixture::record_of_everything());
+    let part = |from: &str, to: &str| &page[page.find(from).unwrap()..page.find(to).unwrap()];
+    let ramps = part("<h2 id=\"ramps\">", "<h2 id=\"faults\">");
+    assert!(ramps.contains("how late may payment be: delay"), "{ramps}");
+    // For each metric of the steady state that is a number: a point for each level, with how it was judged.
+    assert_eq!(count(ramps, "<figure class=\"chart line\">"), 5);
+    assert_eq!([count(ramps, "<b class=\"dot good\""), count(ramps, "<b class=\"dot bad\"")], [10, 5], "{ramps}");
+    assert!(ramps.contains("at 800ms · the level broken\""), "{ramps}");
+    let compared = part("<h2 id=\"compared\">", "<h2 id=\"ramps\">");
+    assert!(compared.contains("<i class=\"bar hit\" style=\"width:100.0%\">"), "{compared}");
+    assert!(compared.contains("<i class=\"bar spared\" style=\"width:24.8%\">"), "{compared}");
+    let checkout = part("<h3>traffic.checkout", "<h3>ready");
+    let burn = &checkout[checkout.find("<h4>Burn rate</h4>").unwrap()..];
+    assert!(burn.contains("over 5s") && burn.contains("promised: burn rate &lt; 14.4 of 99%"), "{burn}");
+}
+
+#[test]
 fn a_chart_shows_limits_and_fault_windows_where_they_were() {
     let page = page("report", &fixture::record());
     let checkout = &page[page.find("<h3>traffic.checkout").unwrap()..page.find("<h3>ready").unwrap()];

@@ -2,8 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use squall_tests::{World, printed, squall_in};
-use std::{path::Path, process::Output};
+use rustix::process::Signal;
+use squall_tests::{LONG, Running, World, printed, squall_in, wait_for};
+use std::{path::Path, process::Output, time::Duration};
 
 /// Recommendations are an optional part of a page; when they answer garbage, degradation leaves them out. Slow and tolerant,
 /// so that a busy machine is no reason to fail.
@@ -251,6 +252,98 @@ fn a_first_experiment_is_written_from_what_was_seen_and_can_be_planned_as_it_is(
     assert_eq!(std::fs::read_to_string(world.path("first.yaml")).unwrap(), "mine");
     let nobody = init(&["--get", "/nowhere\u{7f}", "--name", "second"]);
     assert_ne!(nobody.status.code(), Some(0), "{}", printed(&nobody));
+}
+
+#[test]
+fn a_first_experiment_of_the_sandbox_is_written_validated_and_run_to_its_verdict() {
+    let directory = tempfile::tempdir().unwrap();
+    let squall = |arguments: &[&str]| squall_in(directory.path()).args(arguments).output().unwrap();
+    // A baseline is measured on a machine that is as busy as it will be; it may be measured again, as a person would.
+    let held = (0..3).any(|_| {
+        let written = squall(&["init", "--for", "4s", "--force"]);
+        assert_eq!(written.status.code(), Some(0), "{}", printed(&written));
+        let valid = squall(&["validate", "first.yaml"]);
+        assert_eq!(valid.status.code(), Some(0), "{}", printed(&valid));
+        let run = squall(&["run", "first.yaml"]);
+        eprintln!("{}", printed(&run));
+        assert!(matches!(run.status.code(), Some(0 | 1 | 4 | 6 | 9)), "{}", printed(&run));
+        run.status.code() == Some(0)
+    });
+    assert!(held, "three times it did not hold");
+    let last = squall(&["show", "last", "--output", "json"]);
+    let last: serde_json::Value = serde_json::from_slice(&last.stdout).unwrap();
+    assert_eq!(last["verdict"], "held");
+    assert!(last["faults"].as_array().unwrap().iter().all(|fault| fault["hits"].as_u64().unwrap() > 0), "{last}");
+}
+
+/// Interrupts it once its log has this, and gives the log of how it ended.
+fn interrupted(world: &World, mut command: std::process::Command, seen: &str) -> String {
+    command.arg("--env").arg(world.path("world.yaml"));
+    let mut running = Running::spawn(command, &world.path("many.log"));
+    wait_for(seen, || running.log().contains(seen).then_some(()));
+    world.wait_for_fault();
+    running.signal(Signal::INT);
+    let status = running.wait(Duration::from_secs(30));
+    assert_eq!(status.code(), Some(130), "{}", running.log());
+    let proxy = world.proxy();
+    assert!(proxy.faults.is_empty() && proxy.lease.is_none(), "{}", running.log());
+    running.log()
+}
+
+#[test]
+fn what_was_found_until_a_signal_is_told_and_kept_and_everything_is_healed() {
+    let world = World::start();
+    // The second try lasts so long that there is one to be interrupted.
+    let varied = [("name: small", "name: small\nvariables: {hold: {default: 2s}}"), ("for: 60s", "for: \"${hold}\"")];
+    let file = world.experiment("limit.yaml", &[LONG, &varied].concat());
+    let mut limit = world.squall();
+    limit.arg("limit").arg(&file).args(["--vary", "hold=2s..40s", "--json", "limit.json"]);
+    let log = interrupted(&world, limit, "[1] hold=2s: ✓ held");
+    for told in ["last safe     hold=2s", "stopped at hold=40s, which was interrupted", "the search is not finished"] {
+        assert!(log.contains(told), "{told}\n{log}");
+    }
+    let kept = json(&world.path("limit.json"));
+    assert_eq!((&kept["last_safe"], &kept["exit_code"]), (&"2s".into(), &130.into()), "{kept}");
+    let page = std::fs::read_to_string(world.path("squall-runs/limit-small-hold.html")).unwrap();
+    assert!(page.contains("No answer") && page.contains("interrupted"), "{page}");
+
+    let file = world.experiment("matrix.yaml", LONG);
+    let mut matrix = world.squall();
+    matrix.arg("matrix").arg(&file).args([
+        "--for",
+        "2s",
+        "--json",
+        "matrix.json",
+        "--fault",
+        "{latency: {delay: 10ms}}",
+    ]);
+    matrix.args(["--fault", "{latency: {delay: 20ms}}", "--fault", "{latency: {delay: 30ms}}"]);
+    let log = interrupted(&world, matrix, "[1/3] ");
+    let kept = json(&world.path("matrix.json"));
+    let outcomes: Vec<_> = kept["cells"].as_array().unwrap().iter().map(|cell| &cell["outcome"]).collect();
+    assert_eq!(outcomes[0], "held", "{log}");
+    assert_eq!(outcomes[2], "not_run", "{log}");
+    assert_eq!(kept["exit_code"], 130, "{kept}");
+}
+
+#[test]
+fn a_table_of_missing_patterns_that_is_interrupted_keeps_its_answers_and_goes_on_from_there() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("garbage.yaml"), GARBAGE).unwrap();
+    let mut command = squall_in(directory.path());
+    command.args(["matrix", "--without-each", "garbage.yaml", "--resume", "kept.json", "--markdown", "patterns.md"]);
+    let mut running = Running::spawn(command, &directory.path().join("many.log"));
+    wait_for("the first answer", || running.log().contains("[1/").then_some(()));
+    running.signal(Signal::INT);
+    let status = running.wait(Duration::from_secs(30));
+    let log = running.log();
+    assert_eq!(status.code(), Some(130), "{log}");
+    assert!(log.contains("runs have no answer yet") && !log.contains("no experiment here falls without"), "{log}");
+    let kept = json(&directory.path().join("kept.json"));
+    let first = &kept["cells"][0];
+    assert!(first["end"]["exit_code"].as_u64().is_some_and(|code| code != 130), "{kept}");
+    let markdown = std::fs::read_to_string(directory.path().join("patterns.md")).unwrap();
+    assert!(markdown.contains("· not run"), "{markdown}");
 }
 
 #[test]

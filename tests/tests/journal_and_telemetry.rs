@@ -171,3 +171,90 @@ fn requests_of_a_run_that_is_traced_name_its_trace() {
     let request = came.join().unwrap();
     assert!(request.contains(&format!("traceparent: 00-{trace}-")) && request.contains("-01\r\n"), "{request}");
 }
+
+#[test]
+fn the_journal_is_reached_over_tls_and_a_server_that_is_another_is_refused() {
+    let test = "the_journal_is_reached_over_tls";
+    let names = || ["127.0.0.1".to_owned()];
+    let own = rcgen::generate_simple_self_signed(names()).unwrap();
+    let another = rcgen::generate_simple_self_signed(names()).unwrap();
+    let server = Postgres::start_with(&own.cert.pem(), &own.signing_key.serialize_pem());
+    let Ok(server) = server.map_err(|why| eprintln!("SKIPPED {test}: {why}")) else { return };
+    let world = World::start();
+    let journal = server.database().to_string();
+    let [ca, wrong] = [("ca.pem", own), ("wrong.pem", another)]
+        .map(|(name, one)| world.write(name, &one.cert.pem()).display().to_string());
+    let with = |mode: &str| format!("{journal}?{mode}");
+
+    let verified = with(&format!("sslmode=verify-full&sslrootcert={ca}"));
+    let held = squall_tests::steady_output(|| run(&world, &verified, &world.experiment("small.yaml", &[])));
+    assert_eq!(held.status.code(), Some(0), "{}", said(&held));
+    // Every way to look at it again, from this journal as from a file.
+    for (format, part) in [("html", "<!doctype html>"), ("md", "| "), ("junit", "<testsuite"), ("json", "\"verdict\"")]
+    {
+        let report = squall(&world, &verified).args(["report", "last", "--format", format]).output().unwrap();
+        assert_eq!(report.status.code(), Some(0), "{}", said(&report));
+        assert!(said(&report).to_lowercase().contains(part), "{format}: {}", said(&report));
+    }
+    let history = |journal: &str| squall(&world, journal).arg("history").output().unwrap();
+    let required = history(&with("sslmode=require"));
+    assert!(required.status.success() && said(&required).contains("held"), "{}", said(&required));
+
+    for (mode, why) in
+        [(format!("sslmode=verify-full&sslrootcert={wrong}"), "certificate"), ("sslmode=disable".to_owned(), "pg_hba")]
+    {
+        let before = world.proxy().counters;
+        let refused = run(&world, &with(&mode), &world.experiment("small.yaml", &[])).output().unwrap();
+        assert_eq!(refused.status.code(), Some(7), "{mode}: {}", said(&refused));
+        let text = said(&refused).to_lowercase();
+        assert!(text.contains("failed to open the journal") && text.contains(why), "{mode}: {text}");
+        assert_eq!(world.proxy().counters, before, "{mode}: something was touched");
+    }
+}
+
+#[test]
+fn the_environments_file_says_who_hears_of_a_run_and_what_is_typed_comes_first() {
+    let world = World::start();
+    let listener = || {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (heard, paths) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let mut request = vec![0; 1 << 16];
+                let length = stream.read(&mut request).unwrap();
+                let request = String::from_utf8_lossy(&request[..length]).into_owned();
+                let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
+                // It may have gone.
+                let _ = stream.write_all(answer);
+                let _ = heard.send(request);
+            }
+        });
+        (url, paths)
+    };
+    let ((otlp, traces), (grafana, annotations), (typed, by_flag)) = (listener(), listener(), listener());
+    let environment = std::fs::read_to_string(world.path("world.yaml")).unwrap();
+    let telemetry =
+        format!("telemetry: {{otlp: \"{otlp}\", grafana: \"{grafana}\", grafana_token: \"${{env:OURS}}\"}}\n");
+    world.write("world.yaml", &format!("{environment}{telemetry}"));
+    let file = world.experiment("small.yaml", &[]);
+    let run = |more: &[&str]| {
+        let mut command = world.run_command(&file);
+        let output = command.env("OURS", "hunter2").args(more).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+        assert!(!said(&output).contains("could not be told"), "{}", said(&output));
+    };
+    run(&[]);
+    let heard: Vec<String> = traces.try_iter().collect();
+    assert!(heard.iter().any(|request| request.starts_with("POST /v1/traces")), "{heard:?}");
+    assert!(heard.iter().any(|request| request.starts_with("POST /v1/metrics")), "{heard:?}");
+    let heard: Vec<String> = annotations.try_iter().collect();
+    assert!(
+        heard.iter().any(|one| one.starts_with("POST /api/annotations") && one.contains("Bearer hunter2")),
+        "{heard:?}"
+    );
+    run(&["--otlp", &typed]);
+    assert!(by_flag.try_iter().any(|request| request.starts_with("POST /v1/traces")));
+    assert_eq!(traces.try_iter().count(), 0, "what is typed comes before the file");
+}

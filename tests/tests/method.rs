@@ -172,6 +172,24 @@ fn a_check_that_does_not_hold_is_deviated_and_can_end_the_method() {
 }
 
 #[test]
+fn a_check_with_rows_of_its_own_is_judged_by_them() {
+    let world = World::start();
+    // What the steady state allows, the check does not.
+    let check = |limit: &str| {
+        format!(
+            "  - parallel:\n      - inject: {{proxy: web, fault: {{latency: {{delay: 300ms}}}}}}\n        for: 4s\n      \
+             - repeat: {{times: 1, steps: [{{wait: 2s}}, {{name: look, check: {{over: 1s, rows: [{{probe: traffic.page, \
+             p50: \"{limit}\", min_samples: 1}}]}}}}]}}\n"
+        )
+    };
+    let output = world.run(&with_steps(&world, &check("< 200ms")));
+    assert_eq!(output.status.code(), Some(1), "{}", printed(&output));
+    assert!(printed(&output).contains("check `look`: not steady: traffic.page p50"), "{}", printed(&output));
+    let output = world.run(&with_steps(&world, &check("> 200ms")));
+    assert_eq!(output.status.code(), Some(0), "{}", printed(&output));
+}
+
+#[test]
 fn without_a_terminal_a_question_has_its_default_at_once() {
     let world = World::start();
     let ask = |default: &str| {

@@ -3,7 +3,7 @@
 //! Agents are processes of their own, as on machines of their own but for the processor, which they share. The runner is
 //! the engine itself, in this process. Invariant: every agent had its fault and has confirmed, or there is no figure.
 
-use super::{Row, Sizes, server::Switch, table::Table};
+use super::{Budget, Row, Sizes, server::Switch, table::Table};
 use crate::error::{BenchError, Tried};
 use squall_engine::{
     agent_client::AgentTarget,
@@ -24,18 +24,26 @@ const MOST: f64 = 250.0;
 /// How long the condition must last, the shortest that may be written.
 const LASTING: Duration = Duration::from_millis(100);
 
+/// Bounds a run: it takes some three seconds.
+const RUN: Duration = Duration::from_secs(60);
+
 /// How long the faults are in before the service breaks.
 const QUIET: Duration = Duration::from_millis(300);
 
-pub(super) fn measure(runtime: &Runtime, sizes: &Sizes, table: &mut Table) -> Result<(), BenchError> {
+pub(super) fn measure(runtime: &Runtime, sizes: &Sizes, budget: &Budget, table: &mut Table) -> Result<(), BenchError> {
     let agents = (0..sizes.agents).map(|_| super::agent()).collect::<Result<Vec<_>, _>>()?;
     let addresses: Vec<_> = agents.iter().map(|(_, address)| *address).collect();
     let switch = Switch::start(runtime)?;
     let directory = tempfile::tempdir().tried("make a directory")?;
     let mut took = Vec::with_capacity(sizes.aborts);
     for number in 0..sizes.aborts {
+        if number > 0 && !budget.goes_on(number, sizes.aborts) {
+            break;
+        }
         let journal = directory.path().join(format!("{number}.db"));
-        took.push(runtime.block_on(once(&addresses, &switch, &journal))?);
+        let run = async { tokio::time::timeout(RUN, once(&addresses, &switch, &journal)).await };
+        let late = |_| BenchError::Late { what: "a run to be aborted".into(), limit: RUN };
+        took.push(runtime.block_on(run).map_err(late)??);
     }
     let figure = format!("abort: breaching sample to the last confirmation of {} agents", sizes.agents);
     table.add(Row { figure, who: "squall".into(), unit: "ms", values: took, promise: Some((0.99, MOST)) })

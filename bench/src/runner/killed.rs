@@ -3,7 +3,7 @@
 //! The time counts from the kill, and the promise is the lease's time and one second. Invariant: the fault was there when
 //! squall was killed, and nobody else has healed.
 
-use super::{Row, Sizes, table::Table};
+use super::{Budget, Row, Sizes, table::Table};
 use crate::{
     api::Api,
     error::{BenchError, Tried},
@@ -28,9 +28,18 @@ const EXPERIMENT: &str = "version: 1\nname: killed\nhypothesis: What dies is hea
     blast_radius: {proxies: [idle-0], percent: 100, duration: 2m}\n\
     lease: 2s\nbaseline: 1s\nrecovery: {within: 1s, hold: 500ms}\n";
 
-pub(super) fn measure(runtime: &Runtime, squall: &Path, sizes: &Sizes, table: &mut Table) -> Result<(), BenchError> {
+pub(super) fn measure(
+    runtime: &Runtime,
+    squall: &Path,
+    sizes: &Sizes,
+    budget: &Budget,
+    table: &mut Table,
+) -> Result<(), BenchError> {
     let mut took = Vec::with_capacity(sizes.kills);
-    for _ in 0..sizes.kills {
+    for number in 0..sizes.kills {
+        if number > 0 && !budget.goes_on(number, sizes.kills) {
+            break;
+        }
         took.push(once(runtime, squall)?);
     }
     let promise = Some((1.0, LEASE + 1.0));

@@ -3,18 +3,17 @@
 //!
 //! A generator that sends the next request only when the last has come back sends nothing while the server is frozen, so
 //! what it shows is how the server is when it is well: coordinated omission. At an even rate the truth can be calculated:
-//! of `T` seconds, the requests due in the one second wait for what is left of it. wrk 4 makes up for it afterwards, by requests
-//! that it adds to its figures; oha does with `--latency-correction` only.
-//! Invariant: every generator has the same number of connections, the same server and the same time.
+//! of `T` seconds, the requests due in the one second wait for what is left of it. Who makes up for it, and how well, is measured:
+//! wrk 4 adds requests to its figures afterwards, oha does with `--latency-correction` only.
+//! Neighbour: `most` finds what our own can do. Invariant: every generator has the same number of connections, the same server and the same time.
 
-use super::{Row, Sizes, abort::parse, table::Table};
+use super::{Budget, Row, Sizes, most, peer, table::Table};
 use crate::{
     error::{BenchError, Tried},
     peers,
     process::{Process, Stop},
-    stats,
 };
-use squall_engine::{experiment::TrafficPlan, recorder::Recorder, traffic};
+use squall_engine::search::surge::Level;
 use std::{
     net::SocketAddr,
     path::Path,
@@ -22,12 +21,12 @@ use std::{
     time::Duration,
 };
 use tokio::runtime::Runtime;
-use tokio_util::sync::CancellationToken;
 
-const CONNECTIONS: usize = 64;
+/// Of each generator, where nothing else is said.
+pub(super) const CONNECTIONS: usize = 64;
 
-/// The most that may be written: what is not sent in time is no success.
-const TOO_MANY: u32 = 100_000;
+/// Ours may have more against the server that freezes: it is the rate that it keeps, not a number of connections.
+const ENOUGH: usize = 1024;
 
 /// The even rate against the server that freezes.
 const RATE: u32 = 500;
@@ -35,7 +34,14 @@ const RATE: u32 = 500;
 /// The server freezes so long after its first request, for so long.
 const FREEZE: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(1)];
 
+/// What a load takes beyond the time that it was told.
+const MARGIN: Duration = Duration::from_secs(30);
+
+/// How far off our own p99 may be, in percent.
+const MOST_OFF: f64 = 5.0;
+
 /// What a generator says of one load: answers a second, and quantiles in milliseconds.
+#[derive(Debug)]
 struct Said {
     rate: f64,
     p50: f64,
@@ -46,6 +52,7 @@ pub(super) fn measure(
     runtime: &Runtime,
     oha: Option<&Path>,
     sizes: &Sizes,
+    budget: &Budget,
     table: &mut Table,
 ) -> Result<(), BenchError> {
     let wrk = peers::find("wrk");
@@ -55,46 +62,73 @@ pub(super) fn measure(
     if oha.is_none() {
         table.leave_out("oha (`cargo install oha`, or --oha PATH)".to_owned());
     }
-    let ours = |url: &str, rate: u32, clients: usize| squall(runtime, url, rate, clients, sizes.seconds);
+    // First what is shorter and matters more: whether what is said is true.
+    frozen(runtime, sizes, budget, (wrk.as_deref(), oha), table)?;
     match peers::find("nginx") {
         None => table.leave_out("requests a second (nginx is not installed)".to_owned()),
-        Some(nginx) => {
-            let (mut by_squall, mut by_wrk, mut by_oha) = (Vec::new(), Vec::new(), Vec::new());
-            let server = peers::nginx_http(&nginx)?;
-            let url = format!("http://{}/", server.address);
-            for _ in 0..sizes.rounds {
-                by_squall.push(ours(&url, TOO_MANY, CONNECTIONS)?.rate);
-                if let Some(wrk) = &wrk {
-                    by_wrk.push(wrk_says(wrk, &url, sizes.seconds)?.rate);
-                }
-                if let Some(oha) = oha {
-                    by_oha.push(oha_says(oha, &url, sizes.seconds, &[])?.rate);
-                }
-            }
-            for (who, values) in [("squall", by_squall), ("wrk", by_wrk), ("oha", by_oha)] {
-                if !values.is_empty() {
-                    let figure = format!("load: answers a second of nginx, {CONNECTIONS} connections");
-                    table.add(Row { figure, who: who.into(), unit: "1/s", values, promise: None })?;
-                }
-            }
+        Some(nginx) => fastest(runtime, sizes, budget, (&nginx, wrk.as_deref(), oha), table)?,
+    }
+    Ok(())
+}
+
+/// How many answers a second each gets out of one nginx.
+fn fastest(
+    runtime: &Runtime,
+    sizes: &Sizes,
+    budget: &Budget,
+    (nginx, wrk, oha): (&Path, Option<&Path>, Option<&Path>),
+    table: &mut Table,
+) -> Result<(), BenchError> {
+    let [mut by_squall, mut beyond, mut by_wrk, mut by_oha] = [const { Vec::new() }; 4];
+    let server = peers::nginx_http(nginx)?;
+    let url = format!("http://{}/", server.address);
+    for round in 0..sizes.rounds {
+        if round > 0 && !budget.goes_on(round, sizes.rounds) {
+            break;
+        }
+        if let Some(wrk) = wrk {
+            by_wrk.push(wrk_says(wrk, &url, sizes.seconds)?.rate);
+        }
+        if let Some(oha) = oha {
+            by_oha.push(oha_says(oha, &url, sizes.seconds, &[])?.rate);
+        }
+        let most = most::find(runtime, &url, sizes)?;
+        by_squall.push(most.rate);
+        beyond.push(most.beyond);
+    }
+    let figure = format!("load: the most of nginx, {CONNECTIONS} connections");
+    let row = |figure: &str, who: &str, values| Row {
+        figure: figure.into(),
+        who: who.into(),
+        unit: "1/s",
+        values,
+        promise: None,
+    };
+    for (who, values) in [("squall", by_squall), ("wrk", by_wrk), ("oha", by_oha)] {
+        if !values.is_empty() {
+            table.add(row(&figure, who, values))?;
         }
     }
-    frozen(sizes, &ours, wrk.as_deref(), oha, table)
+    table.add(row("load: answered beyond it, at twice that rate", "squall", beyond))
 }
 
 /// Against a server that freezes: what each says, beside what was.
 fn frozen(
+    runtime: &Runtime,
     sizes: &Sizes,
-    ours: &dyn Fn(&str, u32, usize) -> Result<Said, BenchError>,
-    wrk: Option<&Path>,
-    oha: Option<&Path>,
+    budget: &Budget,
+    (wrk, oha): (Option<&Path>, Option<&Path>),
     table: &mut Table,
 ) -> Result<(), BenchError> {
     let rate = RATE.to_string();
     let mut says: Vec<(&str, Vec<Said>)> =
         ["squall", "wrk", "oha -q", "oha -q --latency-correction"].map(|who| (who, Vec::new())).into();
-    for _ in 0..sizes.rounds {
-        says[0].1.push(with_server(|url| ours(url, RATE, 1024))?);
+    for round in 0..sizes.rounds {
+        if round > 0 && !budget.goes_on(round, sizes.rounds) {
+            break;
+        }
+        let time = Duration::from_secs(sizes.seconds.into());
+        says[0].1.push(with_server(|url| ours(&most::drive(runtime, url, RATE.into(), ENOUGH, time)?))?);
         if let Some(wrk) = wrk {
             says[1].1.push(with_server(|url| wrk_says(wrk, url, sizes.seconds))?);
         }
@@ -111,17 +145,18 @@ fn frozen(
     for (who, said) in says.into_iter().filter(|(_, said)| !said.is_empty()) {
         let values: Vec<_> = said.iter().map(|said| said.p99).collect();
         table.add(row(who, values.clone()))?;
-        let errors = values.iter().map(|p99| (p99 / truth - 1.0) * 100.0).collect();
-        let figure = "load: error of that p99".to_owned();
-        table.add(Row { figure, who: who.into(), unit: "%", values: errors, promise: None })?;
-        let figure = "load: p50 of the same".to_owned();
-        let values = said.iter().map(|said| said.p50).collect();
-        table.add(Row { figure, who: who.into(), unit: "ms", values, promise: None })?;
+        let off = values.iter().map(|p99| (p99 / truth - 1.0).abs() * 100.0).collect();
+        let figure = "load: how far off that p99 is".to_owned();
+        let promise = (who == "squall").then_some((1.0, MOST_OFF));
+        table.add(Row { figure, who: who.into(), unit: "%", values: off, promise })?;
+        let medians = said.iter().map(|said| said.p50).collect();
+        let figure = "load: p50 of that load".to_owned();
+        table.add(Row { figure, who: who.into(), unit: "ms", values: medians, promise: None })?;
     }
     Ok(())
 }
 
-/// The p99 of requests at an even rate, where those of one second wait for what is left of it, in milliseconds.
+/// What an even load sees at p99: the requests due in the frozen second wait for what is left of it.
 fn truth(seconds: u32) -> f64 {
     let (freeze, total) = (FREEZE[1].as_secs_f64(), f64::from(seconds));
     // One in a hundred waits longer: that share of all is this much of the frozen second.
@@ -139,40 +174,19 @@ fn with_server<T>(drive: impl FnOnce(&str) -> Result<T, BenchError>) -> Result<T
     drive(&format!("http://{address}/"))
 }
 
-/// Our own generator, in this process.
-fn squall(runtime: &Runtime, url: &str, rate: u32, clients: usize, seconds: u32) -> Result<Said, BenchError> {
-    let text = format!(
-        "version: 1\nname: load\nhypothesis: It is driven.\n\
-         traffic: {{rate: {rate}/s, clients: {clients}, timeout: 5s, requests: [{{name: get, get: \"{url}\"}}]}}\n\
-         steady_state:\n  - {{probe: traffic.get, success_ratio: \">= 0%\"}}\n\
-         method:\n  - {{inject: {{proxy: none, fault: {{latency: {{delay: 1s}}}}}}, for: 1s}}\n\
-         blast_radius: {{proxies: [none], percent: 100, duration: 1m}}\n"
-    );
-    let plan: TrafficPlan =
-        parse(&text)?.traffic.ok_or_else(|| BenchError::Missing("the traffic of the experiment".into()))?;
-    let recorder = Recorder::new(["traffic.get".to_owned()]);
-    let stop = CancellationToken::new();
-    runtime.block_on(async {
-        let load = tokio::spawn(traffic::run(plan, 1, recorder.clone(), stop.clone()));
-        tokio::time::sleep(Duration::from_secs(seconds.into())).await;
-        stop.cancel();
-        load.await.map_err(|_| BenchError::Panicked("drive the load"))
-    })?;
-    let whole = Duration::ZERO..Duration::MAX;
-    let samples = recorder.window_by_start("traffic.get", &whole);
-    let well = samples.iter().filter(|sample| sample.ok);
-    let mut took: Vec<_> = well.map(|sample| sample.took.as_secs_f64() * 1e3).collect();
-    let rate = took.len() as f64 / f64::from(seconds);
+fn ours(level: &Level) -> Result<Said, BenchError> {
+    use squall_engine::sample::Metric;
+    let time = |metric| level.time(metric).map(|seconds| seconds * 1e3);
     let missing = || BenchError::Missing("an answer to our own load".into());
-    let p50 = stats::quantile(&mut took, 0.5).ok_or_else(missing)?;
-    let p99 = stats::quantile(&mut took, 0.99).ok_or_else(missing)?;
-    Ok(Said { rate, p50, p99 })
+    let [p50, p99] = [time(Metric::P50), time(Metric::P99)];
+    Ok(Said { rate: level.goodput, p50: p50.ok_or_else(missing)?, p99: p99.ok_or_else(missing)? })
 }
 
 fn wrk_says(wrk: &Path, url: &str, seconds: u32) -> Result<Said, BenchError> {
     let connections = CONNECTIONS.to_string();
     let duration = format!("{seconds}s");
-    let said = output("wrk", wrk, &["-t2", "-c", &connections, "-d", &duration, "--timeout", "5s", "--latency", url])?;
+    let arguments = ["-t2", "-c", &connections, "-d", &duration, "--timeout", "5s", "--latency", url];
+    let said = peer::output("wrk", Command::new(wrk).args(arguments), limit(seconds))?;
     wrk_read(&said).ok_or_else(|| BenchError::Peer { who: "wrk", what: "say how it was".into(), why: said })
 }
 
@@ -197,30 +211,23 @@ fn oha_says(oha: &Path, url: &str, seconds: u32, more: &[&str]) -> Result<Said, 
     let mut arguments = vec!["-z", &duration, "-c", &connections, "--no-tui", "--output-format", "json"];
     arguments.extend(more);
     arguments.push(url);
-    let said = output("oha", oha, &arguments)?;
-    let read = || {
-        let value: serde_json::Value = serde_json::from_str(&said).ok()?;
-        Some(Said {
-            rate: value["summary"]["requestsPerSec"].as_f64()?,
-            p50: value["latencyPercentiles"]["p50"].as_f64()? * 1e3,
-            p99: value["latencyPercentiles"]["p99"].as_f64()? * 1e3,
-        })
-    };
-    read().ok_or_else(|| BenchError::Peer { who: "oha", what: "say how it was".into(), why: said.clone() })
+    let said = peer::output("oha", Command::new(oha).args(&arguments), limit(seconds))?;
+    oha_read(&said).ok_or_else(|| BenchError::Peer { who: "oha", what: "say how it was".into(), why: said })
 }
 
-fn output(who: &'static str, program: &Path, arguments: &[&str]) -> Result<String, BenchError> {
-    let done = Command::new(program).args(arguments).stdin(Stdio::null()).output().tried(&format!("start {who}"))?;
-    if !done.status.success() {
-        let why = String::from_utf8_lossy(&done.stderr).into_owned();
-        return Err(BenchError::Peer { who, what: arguments.join(" "), why });
-    }
-    Ok(String::from_utf8_lossy(&done.stdout).into_owned())
+fn oha_read(said: &str) -> Option<Said> {
+    let value: serde_json::Value = serde_json::from_str(said).ok()?;
+    let millis = |name: &str| Some(value["latencyPercentiles"][name].as_f64()? * 1e3);
+    Some(Said { rate: value["summary"]["requestsPerSec"].as_f64()?, p50: millis("p50")?, p99: millis("p99")? })
+}
+
+fn limit(seconds: u32) -> Duration {
+    Duration::from_secs(seconds.into()) + MARGIN
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{truth, wrk_read};
+    use super::{oha_read, truth, wrk_read};
 
     #[test]
     fn what_wrk_says_is_understood() {
@@ -228,6 +235,15 @@ mod tests {
                     Requests/sec:  70123.45\nTransfer/sec:     10.0MB\n";
         let said = wrk_read(said).unwrap();
         assert_eq!((said.rate, said.p50, said.p99), (70_123.45, 0.812, 1_020.0));
+    }
+
+    #[test]
+    fn what_oha_says_is_understood() {
+        let said = r#"{"summary":{"successRate":1.0,"total":1.0,"requestsPerSec":49321.5},
+            "latencyPercentiles":{"p10":0.0005,"p50":0.0125,"p99":0.25,"p99.99":0.5}}"#;
+        let said = oha_read(said).unwrap();
+        assert_eq!((said.rate, said.p50, said.p99), (49_321.5, 12.5, 250.0));
+        assert!(oha_read("oha 1.0").is_none());
     }
 
     #[test]

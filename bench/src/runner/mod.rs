@@ -5,11 +5,15 @@
 //! squall-bench runner ─▶ startup ─▶ abort (50 agents) ─▶ killed ─▶ load (nginx, and a server that freezes) ─▶ table, JSON
 //! ```
 //! Stands by itself beside `measure/*`, which compares ways through proxies. Agents and the freezing server are this
-//! executable in processes of their own. Invariant: whoever is not here is named; a promise is judged, not assumed.
+//! executable in processes of their own. Invariant: whoever is not here is named; a promise is judged, not assumed; nothing runs
+//! longer than its part of the quarter of an hour that all may take, and what was cut short shows how many values it has.
 
 mod abort;
+mod build;
 mod killed;
 mod load;
+mod most;
+mod peer;
 mod server;
 mod startup;
 mod table;
@@ -24,15 +28,17 @@ use crate::{
 };
 use std::{
     io::Write as _,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Stdio},
+    sync::OnceLock,
+    time::{Duration, Instant},
 };
 use table::Table;
 
 /// What can be said of the run.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Choice {
-    /// How often each program is started, and how many runs are aborted: 200 and 100, or these
+    /// How often each program is started, and how many runs are aborted: 100, or these
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(3..=1000))]
     repeat: Option<u16>,
     /// oha, where it is not in the PATH (`cargo install oha`)
@@ -44,10 +50,15 @@ pub(crate) struct Choice {
     /// Where the figures go as JSON
     #[arg(long, value_name = "FILE", default_value = "target/bench-runner.json")]
     to: PathBuf,
+    /// Write the figures as a document, as docs/runner-figures.md is
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
 }
 
 /// Sizes of a run.
 pub(crate) struct Sizes {
+    /// Whether it only shows that everything works.
+    quick: bool,
     /// Starts of each program.
     starts: usize,
     /// Runs that are aborted.
@@ -58,66 +69,84 @@ pub(crate) struct Sizes {
     kills: usize,
     /// How long a load lasts, in seconds.
     seconds: u32,
+    /// How long each rate lasts of those by which the most is found.
+    level: Duration,
+    /// The highest rate that is tried.
+    most: f64,
     /// How often each load is driven.
     rounds: usize,
+}
+
+impl Sizes {
+    fn new(quick: bool, repeat: Option<usize>) -> Self {
+        if quick {
+            let (starts, aborts) = (repeat.unwrap_or(3), repeat.unwrap_or(3));
+            let level = Duration::from_millis(500);
+            return Self { quick, starts, aborts, agents: 50, kills: 1, seconds: 3, level, most: 2_000.0, rounds: 1 };
+        }
+        let (starts, aborts) = (repeat.unwrap_or(100), repeat.unwrap_or(100));
+        let level = Duration::from_secs(2);
+        Self { quick, starts, aborts, agents: 50, kills: 5, seconds: 10, level, most: 100_000.0, rounds: 3 }
+    }
+}
+
+/// A time that is not exceeded: whoever repeats something asks before each time, and does with what there is by then.
+pub(crate) struct Budget {
+    what: &'static str,
+    until: Instant,
+}
+
+impl Budget {
+    fn new(what: &'static str, time: Duration) -> Self {
+        tell(what);
+        Self { what, until: Instant::now() + time }
+    }
+
+    /// Whether there is time for another one after `done` of `all`; tells of every tenth part.
+    pub(crate) fn goes_on(&self, done: usize, all: usize) -> bool {
+        let is_left = Instant::now() < self.until;
+        if done > 0 && is_left && done.is_multiple_of(all.div_ceil(10)) {
+            tell(&format!("  {done} of {all}"));
+        }
+        if !is_left {
+            tell(&format!("  {}: the time for it is up after {done} of {all}", self.what));
+        }
+        is_left
+    }
 }
 
 /// Measures everything and prints it as Markdown.
 pub(crate) fn run(choice: &Choice, quick: bool) -> Result<(), BenchError> {
     let machine = Machine::look()?;
     tell(&format!("{machine}"));
-    let repeat = choice.repeat.map(usize::from);
-    let sizes = if quick {
-        Sizes { starts: repeat.unwrap_or(5), aborts: repeat.unwrap_or(3), agents: 50, kills: 1, seconds: 3, rounds: 1 }
-    } else {
-        Sizes {
-            starts: repeat.unwrap_or(200),
-            aborts: repeat.unwrap_or(100),
-            agents: 50,
-            kills: 5,
-            seconds: 10,
-            rounds: 3,
-        }
-    };
-    let squall = built("squall")?;
+    let sizes = Sizes::new(quick, choice.repeat.map(usize::from));
+    let squall = build::squall()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().tried("start the runtime")?;
     let mut table = Table::new(machine, quick);
-    tell("how quickly programs start");
-    startup::measure(&squall, choice.chaos.as_deref(), &sizes, &mut table)?;
-    tell("from the breaching sample to the last agent's confirmation");
-    abort::measure(&runtime, &sizes, &mut table)?;
-    tell("healing after kill -9");
-    killed::measure(&runtime, &squall, &sizes, &mut table)?;
-    tell("load generators");
-    load::measure(&runtime, choice.oha.clone().or_else(|| peers::find("oha")).as_deref(), &sizes, &mut table)?;
+    let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+    let budget = Budget::new("how quickly programs start", minutes(3));
+    startup::measure(&squall, choice.chaos.as_deref(), &sizes, &budget, &mut table)?;
+    let budget = Budget::new("from the breaching sample to the last agent's confirmation", minutes(5));
+    abort::measure(&runtime, &sizes, &budget, &mut table)?;
+    let budget = Budget::new("healing after kill -9", minutes(1));
+    killed::measure(&runtime, &squall, &sizes, &budget, &mut table)?;
+    let oha = choice.oha.clone().or_else(|| peers::find("oha"));
+    let budget = Budget::new("load generators", minutes(5));
+    load::measure(&runtime, oha.as_deref(), &sizes, &budget, &mut table)?;
     table.write_json(&choice.to)?;
+    if let Some(file) = &choice.markdown {
+        table::write(file, &table.document())?;
+    }
     let _ = writeln!(std::io::stdout(), "{}", table.markdown());
     tell(&format!("all values are in {}", choice.to.display()));
     Ok(())
 }
 
-/// Progress goes to standard error, so that the table can be redirected.
+/// Progress goes to standard error, so that the table can be redirected, with the time since the first line.
 fn tell(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
-}
-
-/// The program of this workspace with this name, built now and as we are: beside us.
-fn built(name: &str) -> Result<PathBuf, BenchError> {
-    let us = std::env::current_exe().tried("find our own executable")?;
-    let directory = us.parent().unwrap_or(Path::new("."));
-    let profile = match directory.file_name().and_then(|name| name.to_str()) {
-        Some("debug") | None => "dev",
-        Some(profile) => profile,
-    };
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command.args(["build", "--quiet", "--profile", profile, "-p", name]).stdin(Stdio::null());
-    let status = command.status().tried(&format!("build {name}"))?;
-    let program = directory.join(name);
-    if !status.success() || !program.is_file() {
-        return Err(BenchError::Missing(format!("{name}: cargo build --profile {profile} -p {name}")));
-    }
-    Ok(program)
+    static BEGAN: OnceLock<Instant> = OnceLock::new();
+    let at = BEGAN.get_or_init(Instant::now).elapsed().as_secs_f64();
+    let _ = writeln!(std::io::stderr(), "{at:>6.1} s  {line}");
 }
 
 /// An agent of ours in a process of its own, with one proxy.

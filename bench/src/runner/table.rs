@@ -2,6 +2,7 @@
 //!
 //! Invariant: a row without a value is an error, and a promise is shown with what was measured.
 
+use super::load::CONNECTIONS;
 use crate::{
     error::{BenchError, Tried},
     machine::Machine,
@@ -77,7 +78,31 @@ impl Table {
         let quick =
             if self.quick { "\n\nA quick run: it shows that everything works, not how fast it is." } else { "" };
         let left_out: String = self.left_out.iter().map(|who| format!("\n- left out: {who}")).collect();
-        format!("{}{quick}\n\n{table}\n{left_out}", self.machine)
+        format!("{}{quick}\n\n{table}\n{left_out}", self.machine).trim_end().to_owned()
+    }
+
+    /// A document that says how it came about.
+    pub(crate) fn document(&self) -> String {
+        format!(
+            "# Figures of the runner\n\nHow quickly `squall` starts, aborts and is healed after its death, and how true its load is, \
+             beside other programs on the same machine at the same time. All of it is one run of one command, which also wrote this \
+             file:\n\n    cargo run --release -p squall-bench -- runner --markdown docs/runner-figures.md\n\n{}\n\n\
+             - **start**: each program in turn, from its start to its end. Chaos Toolkit comes from PyPI.\n\
+             - **abort**: from the end of the sample by which an abort condition has lasted as long as it must, to the last of the \
+             agents' word that its fault is gone; each agent is a process of its own.\n\
+             - **healed after kill -9**: from the kill to the first look at which the agent's API shows no fault.\n\
+             - **the most of nginx**: wrk and oha send as fast as their {CONNECTIONS} connections allow. squall sends on a schedule, \
+             so its most is the highest rate that it keeps (99.9 % answered, p99 at most 100 ms), found by doubling and halving. \
+             nginx, one worker, shares the processors with each of them.\n\
+             - **beyond it**: what squall still gets answered a second when it is told to send twice as much as it can.\n\
+             - **a server frozen for 1 s**: of `T` seconds at an even rate, the requests due in that second wait for what is left of \
+             it, so the quantiles can be calculated. Who sends the next request only after the last answer, and does not correct \
+             for it, sends nothing meanwhile and shows how the server is when it is well (coordinated omission). wrk is not told a \
+             rate; `oha -q` keeps one by its connections, with and without its own correction. How far off they are is what was \
+             measured, whatever they are said to do.\n\n\
+             `--to FILE` says where every value goes as JSON.\n",
+            self.markdown()
+        )
     }
 
     pub(crate) fn write_json(&self, path: &Path) -> Result<(), BenchError> {
@@ -90,11 +115,16 @@ impl Table {
         });
         let rows: Vec<_> = rows.collect();
         let value = json!({"machine": self.machine, "quick": self.quick, "left_out": self.left_out, "rows": rows});
-        if let Some(directory) = path.parent() {
-            std::fs::create_dir_all(directory).tried(&format!("make {}", directory.display()))?;
-        }
-        std::fs::write(path, format!("{value:#}\n")).tried(&format!("write {}", path.display()))
+        write(path, &format!("{value:#}\n"))
     }
+}
+
+/// A file, and the directories to it.
+pub(super) fn write(path: &Path, text: &str) -> Result<(), BenchError> {
+    if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
+        std::fs::create_dir_all(directory).tried(&format!("make {}", directory.display()))?;
+    }
+    std::fs::write(path, text).tried(&format!("write {}", path.display()))
 }
 
 fn is_met(row: &Row) -> bool {

@@ -96,7 +96,8 @@ fn show(table: &Ablation, common: &Common) {
         Format::Text => {
             output::result(&output::coloured_marks(&terminal_table(&report::ablation::grid(table))));
             let unnoticed = table.unnoticed();
-            if !table.own_only && !unnoticed.is_empty() {
+            // While runs are open, nothing can be said of those patterns.
+            if !table.own_only && !unnoticed.is_empty() && table.open().is_empty() {
                 output::result(&format!("no experiment here falls without: {}", unnoticed.join(", ")));
             }
         }

@@ -16,7 +16,7 @@ use crate::{
 };
 use comfy_table::{Table, presets};
 use squall_engine::{
-    report,
+    report::{self, case::heavier},
     search::{
         course::Course,
         limit::{Bad, Question},
@@ -48,8 +48,8 @@ pub async fn limit(args: &Args, common: &Common) -> Outcome {
     }
     let about = (experiment.name.as_str(), experiment.hypothesis.as_str(), scene.name());
     let mut course = Course::new(about, name, question);
-    search(args, &text, &mut course).await?;
-    let code = conclude(&course, least);
+    let ended = search(args, &text, &mut course).await?;
+    let code = ended.map_or_else(|| conclude(&course, least), |code| heavier(code, course.exit_code()));
     let page = report::limit::html(&course, code).map_err(|e| Failure::failed(e.to_string()))?;
     write(&html, &page)?;
     if let Some(path) = &args.json {
@@ -72,8 +72,8 @@ fn page_path(args: &Args, experiment: &str) -> PathBuf {
     args.html.clone().unwrap_or_else(|| args.choice.report.join(file))
 }
 
-/// Makes the tries, one after the other, until the question is answered or one teaches nothing.
-async fn search(args: &Args, text: &str, course: &mut Course) -> Result<(), Failure> {
+/// Makes the tries, one after the other, until the question is answered or one teaches nothing. The code of what ended it early.
+async fn search(args: &Args, text: &str, course: &mut Course) -> Result<Option<u8>, Failure> {
     let tries = Tries::start(args.retries)?;
     while let Some(value) = course.next() {
         let (shown, number) = (course.question.scale.shown(value), course.tries.len() + 1);
@@ -84,7 +84,11 @@ async fn search(args: &Args, text: &str, course: &mut Course) -> Result<(), Fail
         tries::tell(&number.to_string(), &label, &end);
         course.put(value, end, &rows);
     }
-    Ok(())
+    let ended = tries.ended();
+    if ended.is_some() {
+        output::progress("the search is not finished: what is told of it is what was found so far");
+    }
+    Ok(ended)
 }
 
 fn with(choice: &RunChoice, name: &str, value: &str) -> RunChoice {

@@ -42,7 +42,7 @@ pub async fn run(args: &Args, common: &Common) -> Outcome {
             output::error(why);
         }
         codes.push(finished.exit_code());
-        if listening.has_caught() || finished.verdict() == Verdict::NotHealed {
+        if listening.caught().is_some() || finished.verdict() == Verdict::NotHealed {
             break;
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! Drawing has a thread of its own because a terminal can stand still (Ctrl-S, a slow link): frames that it has no room
 //! for are dropped. Neighbours: `watcher` sends models and hears keys. Invariant: alternate screen and raw mode are on only
-//! while [`ACTIVE`] says so, and whoever turns that off restores both: the end, a drop, a panic anywhere, Ctrl-Z.
+//! while [`ACTIVE`] says so, and whoever turns that off restores both: the end, a drop, a panic anywhere. Who stops the process
+//! (Ctrl-Z, or SIGTSTP from elsewhere) has it restored before it stands.
 
 use super::{draw, model::Model};
 use crate::output;
@@ -24,7 +25,13 @@ use std::{
     thread,
     time::Duration,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::{mpsc, oneshot},
+};
+
+/// What asks a process to stop, and can be heard.
+pub const STOPS: i32 = Signal::TSTP.as_raw();
 
 /// Whether the screen is ours now.
 static ACTIVE: AtomicBool = AtomicBool::new(false);
@@ -103,7 +110,7 @@ impl Screen {
         self.order(Order::Draw(Box::new(model.clone())))
     }
 
-    /// Gives the terminal back and stops the process, as Ctrl-Z does; takes it again when it is continued.
+    /// Gives the terminal back and stops the process, for Ctrl-Z and for SIGTSTP; takes it again when it is continued.
     pub fn suspend(&self) -> bool {
         self.order(Order::Suspend)
     }
@@ -153,8 +160,8 @@ fn carry_out(order: Order, terminal: &mut Terminal<CrosstermBackend<Stderr>>, ha
         }
         Order::Suspend => {
             leave();
-            // The whole group, as the terminal's driver does it. Where that is ignored, we just go on.
-            let _ = rustix::process::kill_current_process_group(Signal::TSTP);
+            // The whole group, as the terminal's driver does it; not by SIGTSTP, which we hear ourselves by now.
+            let _ = rustix::process::kill_current_process_group(Signal::STOP);
             thread::sleep(KEY_PACE);
         }
         Order::Again => leave(),
@@ -203,6 +210,25 @@ fn restore() {
         leave();
         output::release();
     }
+}
+
+/// Hears SIGTSTP for as long as the process lives: a signal that is listened to once has no effect of its own any more, also
+/// after the screen is gone. While there is one, its watcher suspends it.
+pub fn stop_without_a_screen() -> std::io::Result<()> {
+    static ONCE: AtomicBool = AtomicBool::new(false);
+    if ONCE.swap(true, Ordering::SeqCst) {
+        return Ok(());
+    }
+    let mut stops = signal(SignalKind::from_raw(STOPS))?;
+    // It ends with the runtime.
+    tokio::spawn(async move {
+        while stops.recv().await.is_some() {
+            if !ACTIVE.load(Ordering::SeqCst) {
+                let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::STOP);
+            }
+        }
+    });
+    Ok(())
 }
 
 /// Before a panic is printed, so that it can be read.

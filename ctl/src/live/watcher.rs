@@ -7,7 +7,7 @@ use super::{
     guard,
     keys::{self, Action},
     model::{Model, ProbeRow},
-    screen::Screen,
+    screen::{self, Screen},
 };
 use crate::output;
 use futures::future::join_all;
@@ -96,9 +96,17 @@ impl Watcher {
 
     /// Draws until the verdict or until `done`. When there is no screen, or none any more, says why.
     pub async fn watch(mut self, done: &CancellationToken) -> Option<String> {
-        let (mut screen, mut continued) = match (Screen::open(), signal(SignalKind::from_raw(CONTINUED))) {
-            (Ok(screen), Ok(continued)) => (screen, continued),
-            (Err(error), _) | (_, Err(error)) => return Some(error.to_string()),
+        let signals = || {
+            std::io::Result::Ok((
+                signal(SignalKind::from_raw(CONTINUED))?,
+                signal(SignalKind::from_raw(screen::STOPS))?,
+            ))
+        };
+        let opened = screen::stop_without_a_screen().and_then(|()| signals());
+        let opened = opened.and_then(|signals| Ok((Screen::open()?, signals)));
+        let (mut screen, (mut continued, mut stops)) = match opened {
+            Ok(opened) => opened,
+            Err(error) => return Some(error.to_string()),
         };
         self.model.keys = screen.has_keys();
         let (told, mut hits) = mpsc::channel(1);
@@ -123,6 +131,7 @@ impl Watcher {
                     there && screen.draw(&self.model)
                 }
                 Some(hits) = hits.recv() => { self.count(hits); true }
+                _ = stops.recv() => screen.suspend(),
                 _ = continued.recv() => screen.again(),
                 _ = pace.tick() => { self.look(); screen.draw(&self.model) }
             };

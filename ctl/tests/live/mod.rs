@@ -135,8 +135,9 @@ fn a_person_pauses_notes_stops_continues_and_aborts_in_a_real_terminal() {
     let squall = env!("CARGO_BIN_EXE_squall");
     terminal.line("stty -a > before");
     terminal.line(&format!("{squall} run live.yaml"));
-    let screen = terminal.until("▶ baseline");
-    for part in [
+    // The screen may be looked at while it is being drawn.
+    let parts = [
+        "▶ baseline",
         " squall ",
         "live · sandbox",
         "Steady state",
@@ -145,9 +146,8 @@ fn a_person_pauses_notes_stops_continues_and_aborts_in_a_real_terminal() {
         "Distance from abort",
         "Events",
         "q quit",
-    ] {
-        assert!(screen.contains(part), "{part}\n{screen}");
-    }
+    ];
+    terminal.until_seen("the whole screen", |screen| parts.iter().all(|part| screen.contains(part)));
     // Before the second step it waits, once it is asked to.
     terminal.keys(&["p"]);
     terminal.until("⏸ pauses at the next step");
@@ -203,15 +203,25 @@ fn a_person_pauses_notes_stops_continues_and_aborts_in_a_real_terminal() {
 fn a_terminal_is_restored_when_the_run_is_told_to_end() {
     let Some(terminal) = Terminal::open("a_terminal_is_restored_when_the_run_is_told_to_end") else { return };
     let squall = env!("CARGO_BIN_EXE_squall");
-    terminal.line(&format!("sh -c 'echo $$ > pid; exec {squall} run live.yaml'; echo code=$?"));
+    terminal.line(&format!("sh -c 'echo $$ > pid; exec {squall} run live.yaml'"));
     terminal.until("▶ baseline");
     let pid = std::fs::read_to_string(terminal.directory.path().join("pid")).unwrap();
-    assert!(Command::new("kill").args(["-TERM", pid.trim()]).status().unwrap().success());
-    let after = terminal.until("code=143");
-    assert!(after.contains("stopped by SIGTERM"), "what happened stands on the terminal\n{after}");
-    assert!(!after.contains("Steady state"), "the screen is gone\n{after}");
+    let send = |signal: &str| assert!(Command::new("kill").args([signal, pid.trim()]).status().unwrap().success());
+    // Stopped from elsewhere, the shell has its terminal as it was; continued, the screen is there again.
+    send("-TSTP");
+    let stopped = terminal.until("Stopped");
+    assert!(!stopped.contains("Steady state"), "the screen is gone\n{stopped}");
     terminal.line("echo ty''ped");
     terminal.until("typed");
+    terminal.line("fg");
+    terminal.until("Steady state");
+    send("-TERM");
+    // What happened stands on the terminal, and the screen is gone.
+    terminal.until_seen("the end, without the screen", |screen| {
+        screen.contains("stopped by SIGTERM") && screen.contains("journal  ") && !screen.contains("Steady state")
+    });
+    terminal.line("echo code=$?");
+    terminal.until("code=143");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! Neighbours: `method` has the step itself, `validate` says what is wrong with them together.
 
-use super::{InjectDoc, OneOrMore, RequestRate, StepDoc, Text};
+use super::{InjectDoc, OneOrMore, RequestRate, SteadyDoc, StepDoc, Text};
 use crate::experiment::{Answer, OnFailure};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -123,6 +123,9 @@ pub struct CheckDoc {
     pub over: Option<Span>,
     /// Which rows of the steady state: those for `during`, or for `after`; `during` when absent.
     pub when: Option<CheckWhen>,
+    /// Rows of its own in place of the steady state's, written in the same way, without `when`.
+    #[schemars(length(min = 1))]
+    pub rows: Option<Vec<SteadyDoc>>,
     /// `continue`, when absent, or `stop`: the method ends here.
     pub on_failure: Option<OnFailure>,
 }

@@ -4,7 +4,7 @@
 //! Invariant: `duration` is never less than a step takes when nothing hangs, so that the blast radius can be held
 //! against it.
 
-use super::{Late, When};
+use super::{Late, SteadyRow, When};
 use crate::tolerance::Tolerance;
 use squall_wire::{FaultSpec, Percent, ProxyName};
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
@@ -299,6 +299,8 @@ pub struct CheckStep {
     pub name: String,
     /// Which of the rows: those for `during`, or for `after`.
     pub when: When,
+    /// Rows of its own; none: those of the steady state.
+    pub rows: Vec<SteadyRow>,
     /// The window, which ends when the step begins.
     pub over: Duration,
     /// How long the answers of the window may take to come in, at most.

@@ -153,6 +153,7 @@ pub(super) fn end(secrets: &Secrets, end: &RunEnd) -> RunEnd {
             outcome: _,
             limits,
             control,
+            burn: _,
         } = row;
         clean(probe);
         clean(tolerance);

@@ -5,7 +5,9 @@
 //! Invariant: a connection on which something was cut off in the middle is never used again.
 
 use super::entry::{Entry, Written};
-use sqlx::{Connection as _, PgConnection, PgPool, SqliteConnection, SqlitePool};
+use sqlx::{
+    ConnectOptions, Connection as _, PgConnection, PgPool, Postgres, SqliteConnection, SqlitePool, pool::PoolConnection,
+};
 use std::{future::Future, time::Duration};
 
 /// The same thing of either database.
@@ -43,6 +45,9 @@ pub(super) type Conn<'a> = Both<&'a mut SqliteConnection, &'a mut PgConnection>;
 /// One transaction takes so long at most: a server that has stopped answering is away.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long a server that cannot be reached is asked why.
+const ASK: Duration = Duration::from_secs(1);
+
 /// SQLite waits for locks within its statements, and a disk may be slow.
 const PATIENCE_FILE: Duration = Duration::from_secs(20);
 
@@ -64,7 +69,7 @@ pub(super) async fn write(pool: &Pool, run: &str, entries: &[Entry]) -> Result<W
             done
         }
         Pool::Postgres(pool) => {
-            let mut connection = pool.acquire().await?;
+            let mut connection = acquire(pool).await?;
             let done = within(PATIENCE, async {
                 let mut transaction = connection.begin().await?;
                 let written = all(run, entries, &mut Both::Postgres(&mut *transaction)).await?;
@@ -76,6 +81,19 @@ pub(super) async fn write(pool: &Pool, run: &str, entries: &[Entry]) -> Result<W
             }
             done
         }
+    }
+}
+
+/// A connection of the pool. The pool tries until its time is up and then only knows that; so the server is asked once more
+/// without it, for what it says.
+async fn acquire(pool: &PgPool) -> Result<PoolConnection<Postgres>, sqlx::Error> {
+    match pool.acquire().await {
+        Err(sqlx::Error::PoolTimedOut) => {
+            let options = pool.connect_options();
+            within(ASK, ConnectOptions::connect(&*options)).await?.close().await?;
+            Err(sqlx::Error::PoolTimedOut)
+        }
+        other => other,
     }
 }
 

@@ -21,7 +21,7 @@ pub use guard::{Breach, GUARD_MIN_SAMPLES, breach, burning, condition};
 use crate::{
     experiment::{Check, SteadyRow, When},
     groups,
-    record::{Outcome, RowResult},
+    record::{BurnRecord, Outcome, RowResult},
     recorder::{Recorder, TRAFFIC},
     sample::{Metric, MetricKind, Sample},
     stats::measure,
@@ -136,6 +136,11 @@ pub fn judge_rows(
                 outcome: judged.outcome,
                 limits: check.tolerance.limits(check.metric, baseline),
                 control: None,
+                burn: check.burn.map(|burn| BurnRecord {
+                    objective: burn.objective,
+                    long: burn.long,
+                    short: burn.short,
+                }),
             });
         }
     }
@@ -183,6 +188,7 @@ fn against_control(row: &SteadyRow, check: &Check, when: When, compared: Compare
         outcome: outcome(judged),
         limits: check.tolerance.limits(check.metric, None),
         control: Some(compared.record),
+        burn: None,
     }
 }
 

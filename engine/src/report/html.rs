@@ -8,7 +8,8 @@ use super::{
     ReportError,
     chart::{self, Frame, SeriesCharts},
     hits, length, moment,
-    page::{self, Headline, Lead, Shell, Tile, Tone},
+    page::{self, Block, Headline, Lead, Shell, Tile, Tone},
+    ramp,
     story::{self, Sort},
     table,
 };
@@ -37,6 +38,8 @@ struct RunPage<'a> {
     promises: Vec<Promise<'a>>,
     frame: Frame,
     series: Vec<SeriesCharts>,
+    ramps: Vec<Block>,
+    compared: Vec<Pair<'a>>,
     faults: Vec<FaultLine<'a>>,
     aborts: &'a [crate::record::AbortRecord],
     timeline: Vec<Moment>,
@@ -68,6 +71,27 @@ struct Judged<'a> {
     mark: &'static str,
 }
 
+/// Those that a fault hit beside those that it spared.
+#[derive(Serialize)]
+struct Pair<'a> {
+    probe: &'a str,
+    metric: String,
+    tolerance: &'a str,
+    outcome: &'static str,
+    mark: &'static str,
+    shown: &'a str,
+    bars: [Bar; 2],
+}
+
+#[derive(Serialize)]
+struct Bar {
+    name: &'static str,
+    shown: String,
+    count: u64,
+    /// In percent of the longer one.
+    width: f64,
+}
+
 #[derive(Serialize)]
 struct FaultLine<'a> {
     fault: &'a FaultRecord,
@@ -97,6 +121,8 @@ fn run_page(record: &RunRecord) -> RunPage<'_> {
         promises: table::lines(end.map_or(&[], |end| &end.rows)).iter().map(promise).collect(),
         frame: chart::frame(record),
         series: chart::charts(record),
+        ramps: ramp::cards(record),
+        compared: end.map_or(&[][..], |end| &end.rows).iter().filter_map(pair).collect(),
         faults: end.map_or(&[][..], |end| &end.faults).iter().map(fault_line).collect(),
         aborts: end.map_or(&[], |end| &end.aborts),
         timeline: record.events.iter().take(MOST_EVENTS).map(timeline_moment).collect(),
@@ -179,6 +205,26 @@ fn promise<'a>(line: &table::Line<'a>) -> Promise<'a> {
             .map(|(window, row)| Cell { window, judged: row.map(judged) })
             .collect(),
     }
+}
+
+fn pair(row: &RowResult) -> Option<Pair<'_>> {
+    let control = row.control.as_ref()?;
+    let longest = control.hit.into_iter().chain(control.spared).fold(0.0, f64::max);
+    let bar = |name, value: Option<f64>, count| Bar {
+        name,
+        shown: value.map_or_else(|| "–".to_owned(), |value| row.metric.shown(value)),
+        count,
+        width: value.filter(|_| longest > 0.0).map_or(0.0, |value| (value / longest * 1000.0).round() / 10.0),
+    };
+    Some(Pair {
+        probe: &row.probe,
+        metric: row.metric.word().replace('_', " "),
+        tolerance: &row.tolerance,
+        outcome: table::word(row.outcome),
+        mark: table::mark(row.outcome),
+        shown: &row.shown,
+        bars: [bar("hit", control.hit, control.hit_samples), bar("spared", control.spared, control.spared_samples)],
+    })
 }
 
 fn judged(row: &RowResult) -> Judged<'_> {

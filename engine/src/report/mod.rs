@@ -28,6 +28,7 @@ pub mod limit;
 pub mod markdown;
 pub mod matrix;
 pub mod page;
+mod ramp;
 mod story;
 mod table;
 pub mod text;

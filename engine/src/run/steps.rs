@@ -97,7 +97,8 @@ pub(super) async fn check(run: &Run, check: &CheckStep, baseline: &Baseline) -> 
     if !run.settled(window.end).await {
         return Flow::Break(());
     }
-    let rows = judge::judge_rows(&run.experiment.steady_state, check.when, &run.recorder, &window, &baseline.values);
+    let steady = if check.rows.is_empty() { &run.experiment.steady_state } else { &check.rows };
+    let rows = judge::judge_rows(steady, check.when, &run.recorder, &window, &baseline.values);
     let (outcome, reasons) = decide::summed_up(&rows);
     let step = check.name.clone();
     run.log.tell(What::Judged { step, level: None, outcome, reasons: reasons.clone() }).await;

@@ -29,6 +29,11 @@ const ERRORS: f64 = 3.0;
 const NOTICEABLE: f64 = 0.05;
 /// Nor is one of a time by less, in seconds.
 const NOTICEABLE_TIME: f64 = 0.001;
+/// The slow end scatters more: a change below this share of what it was, or by less than this, in seconds, is not one.
+const NOTICEABLE_TAIL: f64 = 0.1;
+const NOTICEABLE_TAIL_TIME: f64 = 0.005;
+/// A percentile of so few samples beyond it is the luck of single ones.
+const BEYOND: f64 = 5.0;
 /// Nor is one of a ratio by less.
 const NOTICEABLE_RATIO: f64 = 0.001;
 
@@ -261,11 +266,15 @@ impl Window {
 }
 
 fn judge(metric: Metric, before: &Window, after: &Window) -> (Change, Option<f64>) {
-    if before.moments.len() < FEWEST || after.moments.len() < FEWEST {
+    let few = |window: &Window| window.moments.len() < FEWEST || beyond(metric, window.samples) < BEYOND;
+    if few(before) || few(after) {
         return (Change::Unknown, None);
     }
     let (error, least) = match metric.kind() {
         MetricKind::Ratio => (ratio_error(before, after), NOTICEABLE_RATIO),
+        MetricKind::Time if tail(metric).is_some() => {
+            (scatter(before, after), (before.whole * NOTICEABLE_TAIL).max(NOTICEABLE_TAIL_TIME))
+        }
         MetricKind::Time => (scatter(before, after), (before.whole * NOTICEABLE).max(NOTICEABLE_TIME)),
         _ => (scatter(before, after), before.whole.abs() * NOTICEABLE),
     };
@@ -285,6 +294,23 @@ fn judge(metric: Metric, before: &Window, after: &Window) -> (Change, Option<f64
         Some(_) => Change::Better,
     };
     (change, Some(noise))
+}
+
+/// The share of samples beyond a percentile of the slow end.
+const fn tail(metric: Metric) -> Option<f64> {
+    match metric {
+        Metric::P90 => Some(0.1),
+        Metric::P95 => Some(0.05),
+        Metric::P99 => Some(0.01),
+        Metric::P999 => Some(0.001),
+        _ => None,
+    }
+}
+
+/// How many samples lie beyond what is measured; all of them where it is no percentile.
+fn beyond(metric: Metric, samples: usize) -> f64 {
+    // 500 samples have five beyond their p99, whatever the last digit of the product is.
+    (samples as f64 * tail(metric).unwrap_or(1.0) * 1e6).round() / 1e6
 }
 
 fn scatter(before: &Window, after: &Window) -> f64 {
@@ -357,6 +383,20 @@ mod tests {
     fn the_same_difference_is_noise_where_the_scatter_is_wide() {
         let change = |spread: f64| change(Metric::P99, (200.0, spread, 0), (230.0, spread, 0));
         assert_eq!((change(1.0), change(90.0)), (Change::Worse, Change::Same));
+    }
+
+    #[test]
+    fn a_percentile_needs_samples_beyond_it_and_a_change_that_is_felt() {
+        let of = |metric, samples: usize, millis: f64| {
+            let whole = window(metric, millis, 1.0, 0);
+            Window { samples, ..whole }
+        };
+        let change = |metric, samples, after| judge(metric, &of(metric, samples, 100.0), &of(metric, 1000, after)).0;
+        assert_eq!(change(Metric::P99, 499, 200.0), Change::Unknown, "fewer than five samples beyond it");
+        assert_eq!(change(Metric::P99, 500, 200.0), Change::Worse);
+        assert_eq!(change(Metric::P999, 1000, 200.0), Change::Unknown);
+        assert_eq!(change(Metric::P50, 100, 200.0), Change::Worse);
+        assert_eq!(change(Metric::P99, 1000, 108.0), Change::Same, "less than a tenth");
     }
 
     #[test]

@@ -191,6 +191,7 @@ pub(crate) fn example() -> Course {
             outcome: if held { Outcome::Held } else { Outcome::Broken },
             limits: vec![limit],
             control: None,
+            burn: None,
         };
         let rows =
             [row(Metric::SuccessRatio, 1.0, ">= 99%", true, 0.99), row(Metric::P99, p99, "< 2s", p99 < 2.0, 2.0)];

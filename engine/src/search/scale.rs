@@ -86,7 +86,7 @@ impl std::str::FromStr for Vary {
 }
 
 /// A value as it is written, and what it is.
-fn value(text: &str) -> Result<(Unit, f64), String> {
+pub(crate) fn value(text: &str) -> Result<(Unit, f64), String> {
     let text = text.trim();
     let finite = |number: f64| Some(number).filter(|number| number.is_finite() && *number >= 0.0);
     if let Some(number) = text.parse().ok().and_then(finite) {

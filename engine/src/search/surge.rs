@@ -87,7 +87,7 @@ pub struct Level {
     pub requests: usize,
     /// Those that succeeded.
     pub ok: usize,
-    /// Successes a second.
+    /// Successes a second, while it lasted.
     pub goodput: f64,
     /// The share that failed.
     pub error_ratio: f64,
@@ -117,6 +117,9 @@ impl Level {
         patience: Duration,
     ) -> Self {
         let due = usize::try_from(punctuality.due()).unwrap_or(usize::MAX);
+        // What is answered after the end is no rate that the service kept.
+        let end = samples.iter().map(|sample| sample.at).min().unwrap_or_default() + lasting;
+        let in_time = samples.iter().filter(|sample| sample.ok && sample.done() <= end).count();
         let unanswered = Sample {
             at: Duration::ZERO,
             took: patience,
@@ -133,7 +136,7 @@ impl Level {
             seconds: lasting.as_secs_f64(),
             requests: samples.len(),
             ok,
-            goodput: ok as f64 / lasting.as_secs_f64(),
+            goodput: in_time as f64 / lasting.as_secs_f64(),
             error_ratio: (samples.len() - ok) as f64 / samples.len().max(1) as f64,
             errors: errors(&samples),
             times: TIMES.iter().filter_map(time).collect(),

@@ -59,10 +59,10 @@ pub async fn run(plan: TrafficPlan, seed: u64, recorder: Arc<Recorder>, stop: Ca
 /// # Panics
 /// As [`run`].
 pub async fn run_at(plan: TrafficPlan, rate: Rate, seed: u64, recorder: Arc<Recorder>, stop: CancellationToken) {
-    carry_out(plan, rate, seed, recorder, stop, (Arc::default(), LAST_ANSWERS)).await;
+    carry_out(plan, rate, seed, recorder, stop, (Arc::default(), Ending::Answers)).await;
 }
 
-/// As [`run`], and it also says how well it keeps its schedule, and waits so long for the last answers.
+/// As [`run`], and it also says how well it keeps its schedule; what was due by the end is sent and waited for, for so long.
 ///
 /// # Panics
 /// As [`run`].
@@ -72,10 +72,19 @@ pub async fn run_watched(
     recorder: Arc<Recorder>,
     stop: CancellationToken,
     punctuality: Arc<Punctuality>,
-    last_answers: Duration,
+    patience: Duration,
 ) {
     let rate = Rate::new(plan.rate, plan.rate);
-    carry_out(plan, rate, seed, recorder, stop, (punctuality, last_answers)).await;
+    carry_out(plan, rate, seed, recorder, stop, (punctuality, Ending::Everything(patience))).await;
+}
+
+/// What becomes of requests that were due, but have no answer, when the load ends.
+#[derive(Debug, Clone, Copy)]
+enum Ending {
+    /// Those that were sent get a second; those that wait for a client are dropped.
+    Answers,
+    /// Those that wait are sent as well, for so long: a load that has fallen behind would look as if it had failed.
+    Everything(Duration),
 }
 
 async fn carry_out(
@@ -84,7 +93,7 @@ async fn carry_out(
     seed: u64,
     recorder: Arc<Recorder>,
     stop: CancellationToken,
-    (punctuality, last_answers): (Arc<Punctuality>, Duration),
+    (punctuality, ending): (Arc<Punctuality>, Ending),
 ) {
     // What waits is bounded by the most that comes.
     plan.rate = rate.most();
@@ -100,7 +109,7 @@ async fn carry_out(
     // A child, so that this ends with its pacer even when nobody cancelled.
     let stop = stop.child_token();
     let _ends_the_pacer = stop.clone().drop_guard();
-    let (sender, queue) = mpsc::channel(load.queue_length());
+    let (sender, queue) = mpsc::channel(queue_length(&load.plan));
     let start = Instant::now();
     let mut pacer = JoinSet::new();
     pacer.spawn_blocking({
@@ -114,7 +123,7 @@ async fn carry_out(
         let turned_away = move |turn| load.turned_away(start, turn);
         move || pacer::pace(schedule, start.into_std(), &sender, &stop, under_way, has_come_due, turned_away)
     });
-    dispatch(&load, Context::new(seed), start, queue, &stop, last_answers).await;
+    dispatch(&load, Context::new(seed), start, queue, &stop, ending).await;
     while pacer.join_next().await.is_some() {}
 }
 
@@ -125,12 +134,19 @@ async fn dispatch(
     start: Instant,
     mut queue: mpsc::Receiver<Turn>,
     stop: &CancellationToken,
-    last_answers: Duration,
+    ending: Ending,
 ) {
     let clients = Arc::new(Semaphore::new(load.plan.clients.clamp(1, Semaphore::MAX_PERMITS)));
     let mut under_way = JoinSet::new();
     // Since then a client has been free: what is late after that is late by itself.
     let mut free_since = start;
+    let over = async {
+        stop.cancelled().await;
+        if let Ending::Everything(patience) = ending {
+            tokio::time::sleep(patience).await;
+        }
+    };
+    tokio::pin!(over);
     loop {
         let next = async {
             let turn = queue.recv().await?;
@@ -145,7 +161,7 @@ async fn dispatch(
         };
         let next = tokio::select! {
             biased;
-            () = stop.cancelled() => None,
+            () = &mut over => None,
             next = next => next,
         };
         let Some((turn, client)) = next else { break };
@@ -156,7 +172,15 @@ async fn dispatch(
     }
     drop(queue);
     let answered = async { while under_way.join_next().await.is_some() {} };
-    if tokio::time::timeout(last_answers, answered).await.is_err() {
+    let is_whole = match ending {
+        Ending::Answers => tokio::time::timeout(LAST_ANSWERS, answered).await.is_ok(),
+        // What is left of the patience.
+        Ending::Everything(_) => tokio::select! {
+            () = answered => true,
+            () = over => false,
+        },
+    };
+    if !is_whole {
         tracing::debug!("some requests were still without an answer when the load ended");
     }
     under_way.shutdown().await;
@@ -169,6 +193,9 @@ struct Load {
     client: Result<reqwest::Client, String>,
     recorder: Arc<Recorder>,
     punctuality: Arc<Punctuality>,
+    /// Why a request is turned away. Made once: a load that is far behind turns thousands away a second, and what that costs,
+    /// those that are sent would lack.
+    full: Arc<str>,
 }
 
 impl Load {
@@ -177,18 +204,12 @@ impl Load {
         let series = series.collect::<Option<_>>()?;
         // Every request then fails with it, which is no less visible than an error here.
         let client = fetch::client(plan.clients).map_err(|error| format!("not sent: {error}"));
-        Some(Self { plan, series, client, recorder: Arc::clone(recorder), punctuality })
+        let full = format!("not sent: {} requests were waiting for a free client", queue_length(&plan)).into();
+        Some(Self { plan, series, client, recorder: Arc::clone(recorder), punctuality, full })
     }
 
     fn request(&self, due: Due) -> &RequestPlan {
         &self.plan.requests[due.kind]
-    }
-
-    fn queue_length(&self) -> usize {
-        let waiting = (self.plan.rate * self.plan.timeout.as_secs_f64()).clamp(SHORTEST_QUEUE, LONGEST_QUEUE);
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 256..=65536")]
-        let waiting = waiting as usize;
-        waiting
     }
 
     /// Sends it, within what is left of its time, and keeps its client until then.
@@ -206,12 +227,11 @@ impl Load {
             }
         };
         drop(client);
-        self.push(time, due, answer);
+        self.push(time, due, answer.status, answer.unmet.map(Arc::from));
     }
 
     fn turned_away(&self, start: Instant, (due, _started): Turn) {
-        let why = format!("not sent: {} requests were waiting for a free client", self.queue_length());
-        self.push(start + due.after, due, Answer::none(why));
+        self.push(start + due.after, due, None, Some(Arc::clone(&self.full)));
     }
 
     /// The time on the recorder's clock.
@@ -219,10 +239,19 @@ impl Load {
         time.saturating_duration_since(self.recorder.started())
     }
 
-    fn push(&self, time: Instant, due: Due, Answer { status, unmet }: Answer) {
+    /// A sample; `unmet` is why it does not count as a success.
+    fn push(&self, time: Instant, due: Due, status: Option<u16>, unmet: Option<Arc<str>>) {
         let at = self.at(time);
         let took = self.recorder.now().saturating_sub(at);
-        let (ok, text) = (unmet.is_none(), unmet.map(Arc::from));
-        self.recorder.push(self.series[due.kind], Sample { at, took, ok, status, value: None, text });
+        let sample = Sample { at, took, ok: unmet.is_none(), status, value: None, text: unmet };
+        self.recorder.push(self.series[due.kind], sample);
     }
+}
+
+/// Requests that may wait for a free client.
+fn queue_length(plan: &TrafficPlan) -> usize {
+    let waiting = (plan.rate * plan.timeout.as_secs_f64()).clamp(SHORTEST_QUEUE, LONGEST_QUEUE);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 256..=65536")]
+    let waiting = waiting as usize;
+    waiting
 }

@@ -2,7 +2,7 @@
 
 use super::{Check, LONGEST};
 use crate::{
-    document::{ProbeDoc, Text},
+    document::{ProbeDoc, SteadyDoc, Text},
     experiment::{AbortRow, Check as Judged, SteadyRow, When},
     sample::{Metric, MetricKind},
     tolerance::Tolerance,
@@ -30,25 +30,28 @@ impl Check<'_, '_, '_> {
         let mut found = Vec::new();
         for (index, row) in rows.iter().enumerate() {
             let spot = list.item(index);
-            let probe = self.series(row.probe.as_deref(), spot);
             let when = self.when(row.when.as_deref(), spot);
-            let mut checks = self.checks(row.probe.as_deref(), &row.tolerances(), spot);
-            self.burn(&mut checks, (row.objective.as_ref(), row.windows.as_deref()), spot);
-            self.control(&checks, row.probe.as_deref(), spot);
-            let lasting = self.lasting(row.lasting, &checks, spot);
-            if when == [When::Before] {
-                self.refuse_baseline(&checks, spot);
-            }
-            if row.min_samples == Some(0) {
-                self.report
-                    .error(spot.key("min_samples").mark(), "`0` samples are no conclusion")
-                    .expected("1 or more");
-            }
-            let min_samples = row.min_samples.map(|least| usize::try_from(least).unwrap_or(usize::MAX));
-            self.control_applies(&checks, &when, spot);
-            found.extend(probe.map(|probe| SteadyRow { probe, checks, when, min_samples, lasting }));
+            found.extend(self.steady_row(row, when, spot));
         }
         found
+    }
+
+    /// One row, of the steady state or of a check.
+    pub(super) fn steady_row(&mut self, row: &SteadyDoc, when: Vec<When>, spot: Spot<'_>) -> Option<SteadyRow> {
+        let probe = self.series(row.probe.as_deref(), spot);
+        let mut checks = self.checks(row.probe.as_deref(), &row.tolerances(), spot);
+        self.burn(&mut checks, (row.objective.as_ref(), row.windows.as_deref()), spot);
+        self.control(&checks, row.probe.as_deref(), spot);
+        let lasting = self.lasting(row.lasting, &checks, spot);
+        if when == [When::Before] {
+            self.refuse_baseline(&checks, spot);
+        }
+        if row.min_samples == Some(0) {
+            self.report.error(spot.key("min_samples").mark(), "`0` samples are no conclusion").expected("1 or more");
+        }
+        let min_samples = row.min_samples.map(|least| usize::try_from(least).unwrap_or(usize::MAX));
+        self.control_applies(&checks, &when, spot);
+        probe.map(|probe| SteadyRow { probe, checks, when, min_samples, lasting })
     }
 
     pub(super) fn abort_when(&mut self) -> Vec<AbortRow> {

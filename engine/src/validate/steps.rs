@@ -13,8 +13,8 @@ use crate::{
         UndoDoc,
     },
     experiment::{
-        Action, Answer, CheckStep, Inside, Late, LatePiece, OnFailure, Pause, Repeat, Rounds, RunExpect, RunStep, Undo,
-        When,
+        Action, Answer, CheckStep, Inside, Late, LatePiece, OnFailure, Pause, Repeat, Rounds, RunExpect, RunStep,
+        SteadyRow, Undo, When,
     },
     variables::SIGN,
     yaml::Spot,
@@ -272,14 +272,38 @@ impl Check<'_, '_, '_> {
             CheckWhen::During => (When::During, "during"),
             CheckWhen::After => (When::After, "after"),
         };
-        self.wants_rows(when, at, &format!("a check is judged by the rows for `{word}`"));
+        let rows = self.own_rows(doc, when, at);
+        if doc.rows.is_none() {
+            self.wants_rows(when, at, &format!("a check is judged by the rows for `{word}`"));
+        }
         let Some(over) = doc.over else {
             self.missing(at, "over", "say over how long it looks back: `over: 5s`");
             return None;
         };
         let over = self.duration(at.key("over"), "over", Some(over.get()), &(SHORTEST..=LONGEST))?;
         let on_failure = doc.on_failure.unwrap_or(OnFailure::Continue);
-        Some(CheckStep { name, when, over, settle: self.settle(), on_failure })
+        Some(CheckStep { name, when, rows, over, settle: self.settle(), on_failure })
+    }
+
+    /// The rows of a check that does not look at the steady state's.
+    fn own_rows(&mut self, doc: &CheckDoc, when: When, at: Spot<'_>) -> Vec<SteadyRow> {
+        let list = at.key("rows");
+        let Some(rows) = &doc.rows else { return Vec::new() };
+        if rows.is_empty() && !list.node().has_lost() {
+            let told = self.report.error(list.mark(), "a check without rows judges nothing");
+            told.help("write some, or leave `rows` out: then it is the steady state that is judged");
+        }
+        let mut found = Vec::new();
+        for (index, row) in rows.iter().enumerate() {
+            let spot = list.item(index);
+            if row.when.is_some() {
+                let told =
+                    self.report.error(spot.key("when").key_mark(), "rows of a check are judged when it is reached");
+                told.help("leave `when` out");
+            }
+            found.extend(self.steady_row(row, vec![when], spot));
+        }
+        found
     }
 
     pub(super) fn pause(

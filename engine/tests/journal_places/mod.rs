@@ -25,6 +25,13 @@ dir=$(mktemp -d /tmp/squall-postgres.XXXXXX) || exit 1
 trap 'kill -QUIT $server 2>/dev/null; wait; rm -rf "$dir"' EXIT
 cd "$dir"
 "$BIN/initdb" -D data -A trust -U squall -E UTF8 --no-sync >initdb.log 2>&1 || { cat initdb.log >&2; exit 1; }
+if [ -n "$CERT" ]; then
+    # Nobody gets in without TLS.
+    echo "hostssl all all 127.0.0.1/32 trust" > data/pg_hba.conf
+    printf %s "$CERT" > data/server.crt
+    (umask 077; printf %s "$KEY" > data/server.key)
+    echo "ssl = on" >> data/postgresql.conf
+fi
 start() {
     "$BIN/postgres" -D data -p "$PORT" -k "$dir" -c listen_addresses=127.0.0.1 -c fsync=off \
         -c max_connections=60 >>server.log 2>&1 &
@@ -58,6 +65,11 @@ pub(crate) struct Postgres {
 impl Postgres {
     /// Starts one, or says why not.
     pub(crate) fn start() -> Result<Self, String> {
+        Self::start_with("", "")
+    }
+
+    /// Starts one with this certificate and its key, which lets nobody in without TLS.
+    pub(crate) fn start_with(certificate: &str, key: &str) -> Result<Self, String> {
         let bin = bin().ok_or("PostgreSQL's `initdb` is not installed")?;
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let is_root = Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout.starts_with(b"0\n"));
@@ -71,7 +83,7 @@ impl Postgres {
             command.args(["-c", SCRIPT]);
             command
         };
-        command.env("BIN", bin).env("PORT", port.to_string());
+        command.env("BIN", bin).env("PORT", port.to_string()).env("CERT", certificate).env("KEY", key);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut shell = command.spawn().map_err(|error| error.to_string())?;
         let (commands, answers) = (shell.stdin.take(), BufReader::new(shell.stdout.take().unwrap()));

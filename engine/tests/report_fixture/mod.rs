@@ -13,8 +13,8 @@ use squall_engine::{
     event::{Event, Phase, What},
     experiment::When,
     record::{
-        AbortRecord, AgentRecord, FaultRecord, Outcome, RowResult, RunEnd, RunRecord, RunStart, SeriesRecord,
-        SourceRecord,
+        AbortRecord, AgentRecord, BurnRecord, ControlRecord, FaultRecord, Outcome, RowResult, RunEnd, RunRecord,
+        RunStart, SeriesRecord, SourceRecord,
     },
     sample::{Metric, Sample},
     verdict::Verdict,
@@ -291,6 +291,7 @@ fn row(
         outcome,
         limits: limits.to_vec(),
         control: None,
+        burn: None,
     }
 }
 
@@ -374,6 +375,49 @@ pub(crate) fn end() -> RunEnd {
 
 pub(crate) fn record() -> RunRecord {
     RunRecord { start: start(), end: Some(end()), events: events(), series: series() }
+}
+
+/// The same with what is judged in other ways: against those spared, by a burn rate, and a ramp.
+pub(crate) fn record_of_everything() -> RunRecord {
+    use Outcome::{Broken, Held};
+    let mut record = record();
+    let rows = &mut record.end.as_mut().unwrap().rows;
+    let control = |hit: f64, spared: f64, p: f64| ControlRecord {
+        hit: Some(hit),
+        spared: Some(spared),
+        hit_samples: 90,
+        spared_samples: 210,
+        test: "mann_whitney".into(),
+        p_value: Some(p),
+        p_adjusted: Some(p),
+    };
+    let compared = |metric, hit: f64, spared: f64, outcome| RowResult {
+        shown: format!(
+            "{}, control {} (90 hit, 210 spared)",
+            Metric::shown(metric, hit),
+            Metric::shown(metric, spared)
+        ),
+        control: Some(control(hit, spared, 0.00001)),
+        ..row("payment", metric, "no worse than control by 20%", When::During, hit, 300, outcome, &[])
+    };
+    rows.push(compared(Metric::P50, 0.133, 0.033, Broken));
+    rows.push(compared(Metric::ErrorRatio, 0.01, 0.009, Held));
+    let burn = BurnRecord { objective: 0.99, long: ms(5_000), short: ms(1_000) };
+    let burning = row("traffic.checkout", Metric::BurnRate, "< 14.4 of 99%", When::During, 6.1, 841, Held, &[14.4]);
+    rows.push(RowResult { burn: Some(burn), ..burning });
+    let step = || "how late may payment be".to_owned();
+    let levels = [("50ms", Held), ("200ms", Held), ("800ms", Broken)];
+    for (number, (level, outcome)) in levels.into_iter().enumerate() {
+        let (at, level) = (8_100 + number as u64 * 4_000, format!("delay {level}"));
+        record.events.push(event(at, What::Level { step: step(), number: number + 1, of: 4, level: level.clone() }));
+        let level = Some(level);
+        record.events.push(event(at + 4_000, What::Judged { step: step(), level, outcome, reasons: vec![] }));
+    }
+    let [safe, broken] = ["200ms", "800ms"].map(|level| Some(level.to_owned()));
+    let ramped = What::Ramped { step: step(), vary: "delay".into(), safe, broken, expect: None, outcome: Broken };
+    record.events.push(event(20_200, ramped));
+    record.events.sort_by_key(|event| event.at);
+    record
 }
 
 /// The samples as the recorder gives them to the journal: all series mixed, in the order in which they were due.

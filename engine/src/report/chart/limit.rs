@@ -4,7 +4,7 @@
 //! Neighbours: `line` and `strip`.
 
 use crate::{
-    record::{AbortRecord, RowResult},
+    record::{AbortRecord, BurnRecord, RowResult},
     sample::{Metric, MetricKind},
 };
 use serde::Serialize;
@@ -52,6 +52,17 @@ impl<'a> Limits<'a> {
         self.rows.iter().map(|row| row.metric).chain(aborts)
     }
 
+    /// The windows of burn rates that are limited, each once.
+    pub(crate) fn burns(&self) -> Vec<BurnRecord> {
+        let mut burns: Vec<BurnRecord> = vec![];
+        for burn in self.rows.iter().filter_map(|row| row.burn) {
+            if !burns.contains(&burn) {
+                burns.push(burn);
+            }
+        }
+        burns
+    }
+
     /// The limits on the chart of this metric, each with what it is.
     pub(crate) fn of(&self, chart: Metric) -> impl Iterator<Item = (f64, Limit)> {
         let rows = self.rows.iter().flat_map(move |row| {
@@ -91,6 +102,12 @@ impl Limit {
     /// A limit with its lettering.
     pub(crate) fn new(kind: &'static str, at: Option<f64>, shown: String, text: String) -> Self {
         Self { kind, at, shown, text, labelled: true, named: true }
+    }
+
+    /// The same without its text in the legend, where another has named it.
+    pub(crate) fn unless_named(self, others: &[Self]) -> Self {
+        let named = !others.iter().any(|known| known.kind == self.kind && known.text == self.text);
+        Self { named, ..self }
     }
 
     /// Whether both are one line.
@@ -133,6 +150,7 @@ mod tests {
             outcome: Outcome::Held,
             limits: limits.to_vec(),
             control: None,
+            burn: None,
         }
     }
 

@@ -62,10 +62,10 @@ pub(crate) struct Dot {
 }
 
 /// The points of one metric: when, and what; nothing where nothing could be measured.
-struct Points {
-    metric: Metric,
-    name: String,
-    points: Vec<(Duration, Option<f64>)>,
+pub(super) struct Points {
+    pub(super) metric: Metric,
+    pub(super) name: String,
+    pub(super) points: Vec<(Duration, Option<f64>)>,
 }
 
 /// The metrics over buckets of time.
@@ -109,7 +109,8 @@ pub(crate) fn readings(title: &str, samples: &[Sample], limits: &Limits<'_>, axi
     Some(chart(title, note, Metric::Value, vec![points], limits, axis, true))
 }
 
-fn chart(
+/// These lines with the limits of their metric.
+pub(super) fn chart(
     title: &str,
     note: String,
     metric: Metric,

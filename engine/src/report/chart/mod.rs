@@ -5,6 +5,7 @@
 //! Neighbours: `time` and `scale` are the axes, `line` and `strip` the two sorts of chart, `window` when faults were set,
 //! `limit` what is promised; `page::plot` draws charts that are not of one run with the same parts.
 
+mod burn;
 pub(super) mod limit;
 pub(super) mod line;
 pub(super) mod scale;
@@ -116,6 +117,7 @@ fn series_charts(series: &SeriesRecord, record: &RunRecord, axis: TimeAxis) -> S
         let rates: &[Metric] = if each(Metric::Goodput) { &[Metric::Rate, Metric::Goodput] } else { &[Metric::Rate] };
         charts.extend(line::bucketed("Rate", rates, samples, limits, axis).map(Chart::Line));
     }
+    charts.extend(limits.burns().iter().filter_map(|burn| burn::burning(burn, samples, limits, axis)).map(Chart::Line));
     let failed = samples.iter().filter(|sample| !sample.ok).count();
     SeriesCharts { name: series.name.clone(), count: samples.len(), failed, charts }
 }

@@ -15,8 +15,9 @@ use std::time::Duration;
 /// Faults side by side above a chart, at most; more are drawn over each other.
 const MOST_LANES: usize = 4;
 
-/// Percent of the width that a label needs on a small screen.
-const ROOM: f64 = 45.0;
+/// Percent of the width that a letter of a label needs, at the usual width and on a small screen; a little more is padding.
+const LETTER: [f64; 2] = [0.72, 2.3];
+const PADDING: f64 = 2.0;
 
 /// Windows closer than this, in percent, touch: places are rounded.
 const TOUCHING: f64 = 0.02;
@@ -28,19 +29,29 @@ pub(crate) struct Window {
     width: f64,
     lane: usize,
     label: String,
-    /// Where its label has room: to the next window of its lane, or from the one before.
-    label_left: f64,
-    label_width: f64,
-    label_ends: bool,
+    /// Where its label has room at the usual width …
+    place: Place,
+    /// … and on a small screen, where the same label is a larger part of it.
+    narrow: Place,
     title: String,
     /// None: a fault.
     tone: Option<Tone>,
 }
 
+/// Where a label has room: from its window to the next of its lane, or, where it is too long for that, from the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+struct Place {
+    left: f64,
+    width: f64,
+    /// It ends where its window ends.
+    ends: bool,
+}
+
 impl Window {
     /// A stretch in percent of the width, in no lane yet.
     pub(crate) fn of_band(left: f64, width: f64, label: String, title: String, tone: Option<Tone>) -> Self {
-        Self { left, width, lane: 0, label, label_left: 0.0, label_width: 100.0, label_ends: false, title, tone }
+        let place = Place { left: 0.0, width: 100.0, ends: false };
+        Self { left, width, lane: 0, label, place, narrow: place, title, tone }
     }
 
     fn end(&self) -> f64 {
@@ -113,9 +124,12 @@ fn make_room(windows: &mut [Window]) {
             let window = &mut windows[*index];
             let end = window.end();
             let (right, left) = (next.max(end) - window.left, end - taken);
-            window.label_ends = right < ROOM && left > right;
-            window.label_left = if window.label_ends { round(taken) } else { window.left };
-            window.label_width = round(right.max(if window.label_ends { left } else { right }));
+            [window.place, window.narrow] = LETTER.map(|letter| {
+                let needed = window.label.chars().count() as f64 * letter + PADDING;
+                let ends = right < needed && left > right;
+                let (from, width) = if ends { (taken, left) } else { (window.left, right) };
+                Place { left: round(from), width: round(width), ends }
+            });
             taken = end;
         }
     }
@@ -190,10 +204,18 @@ mod tests {
     }
 
     #[test]
-    fn a_label_near_the_end_has_its_room_to_the_left() {
+    fn a_label_that_has_no_room_to_the_right_has_it_to_the_left() {
         let windows = drawn(&[fault("a", "early", 10, Some(20)), fault("a", "late", 90, Some(99))]);
-        assert!(!windows[0].label_ends && windows[1].label_ends);
-        assert_eq!((windows[0].label_left, windows[0].label_width), (10.0, 80.0));
-        assert_eq!((windows[1].label_left, windows[1].label_width), (20.0, 79.0));
+        let of = |place: super::Place| (place.left, place.width, place.ends);
+        assert_eq!([of(windows[0].place), of(windows[0].narrow)], [(10.0, 80.0, false); 2]);
+        assert_eq!([of(windows[1].place), of(windows[1].narrow)], [(20.0, 79.0, true); 2]);
+    }
+
+    #[test]
+    fn a_label_begins_with_its_window_where_it_is_short_enough_for_the_screen() {
+        // 17 letters: some 14 percent of a wide screen, and 41 of a narrow one.
+        let windows = drawn(&[fault("a", "late", 70, Some(80))]);
+        assert!(!windows[0].place.ends, "{:?}", windows[0]);
+        assert!(windows[0].narrow.ends, "{:?}", windows[0]);
     }
 }

@@ -217,6 +217,7 @@ impl Plot {
             let kind = if *aborts { "abort" } else { "tolerance" };
             let limit = limit::Limit::new(kind, Some(scale.at(*value)), self.metric.shown(*value), text.clone());
             if !placed.iter().any(|known| known.is_same(&limit)) {
+                let limit = limit.unless_named(&placed);
                 placed.push(limit);
             }
         }
