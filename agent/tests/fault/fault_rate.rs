@@ -51,7 +51,7 @@ async fn a_hundred_megabytes_a_second_are_a_hundred_megabytes_a_second() {
     let took = start.elapsed().as_secs_f64();
     assert_eq!(got.len(), 100 << 20);
     // Never faster; slower only as far as a busy machine makes it.
-    assert!((1.03..2.0).contains(&took), "{took}");
+    assert!((1.03..4.0).contains(&took), "{took}");
 }
 
 #[tokio::test]
