@@ -10,8 +10,8 @@ use crate::exit::Failure;
 use squall_agent::{Agent, AgentConfig};
 use squall_engine::{agent_client::AgentTarget, agent_tls::AgentTls};
 use squall_shop::{
-    DatabaseConfig, Dependency, DependencyConfig, DependencyKind, Origin, Pattern, Shop, ShopConfig, ShutdownConfig,
-    StorageConfig,
+    DatabaseConfig, Dependency, DependencyConfig, DependencyKind, FrontConfig, Origin, Pattern, RateConfig,
+    RetryBudgetConfig, Shop, ShopConfig, ShutdownConfig, StorageConfig,
 };
 use squall_wire::ProxySpec;
 use std::{
@@ -27,6 +27,12 @@ use tokio_util::sync::CancellationToken;
 pub const NAME: &str = "sandbox";
 /// The shop's budget for an order: short, so that an experiment of seconds can see what time-outs do.
 const ORDER_BUDGET: Duration = Duration::from_secs(3);
+/// The retries a second that are never refused: few, so that an experiment below the breakers' least number of calls can see
+/// what the budget does.
+const RETRY_RESERVE: u32 = 1;
+/// Requests a second, and at once, of a client that says who it is: so few that a small load shows what the limit does. Others
+/// are limited by their address, as everywhere.
+const CLIENT_RATE: u32 = 20;
 /// How long the parts may take to end.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 /// Its directories are `squall-sandbox-PROCESS-…`, so that those of dead processes can be told.
@@ -38,6 +44,8 @@ pub struct Sandbox {
     shop: SocketAddr,
     agent: SocketAddr,
     proxies: BTreeMap<String, String>,
+    /// The dependencies themselves, behind their proxies: what they keep is looked at there.
+    dependencies: BTreeMap<DependencyKind, SocketAddr>,
     /// Ended one after the other: first who asks, then who answers.
     layers: Vec<(CancellationToken, JoinSet<()>)>,
     _directory: TempDir,
@@ -77,7 +85,8 @@ impl Sandbox {
         let token = shops.0.clone();
         shops.1.spawn(shop.serve(token));
         let layers = vec![shops, agents, dependencies];
-        Ok(Self { shop: shop_address, agent: agent_address, proxies, layers, _directory: directory })
+        let dependencies = upstreams;
+        Ok(Self { shop: shop_address, agent: agent_address, proxies, dependencies, layers, _directory: directory })
     }
 
     /// Its agent.
@@ -91,15 +100,17 @@ impl Sandbox {
         }
     }
 
-    /// What experiments call its parts: `shop`, `agent`.
+    /// What experiments call its parts: `shop`, `agent`, and each dependency by its name.
     pub fn variables(&self) -> BTreeMap<String, String> {
-        let url = |address: SocketAddr| format!("http://{address}");
-        [("shop".to_owned(), url(self.shop)), ("agent".to_owned(), url(self.agent))].into()
+        let dependencies = self.dependencies.iter().map(|(kind, address)| (kind.name(), *address));
+        let parts = [("shop", self.shop), ("agent", self.agent)].into_iter().chain(dependencies);
+        parts.map(|(name, address)| (name.to_owned(), format!("http://{address}"))).collect()
     }
 
     /// The same names with addresses where nothing listens: enough to check a file by.
     pub fn variables_before_start() -> BTreeMap<String, String> {
-        ["shop", "agent"].into_iter().map(|name| (name.to_owned(), "http://127.0.0.1:9".to_owned())).collect()
+        let names = ["shop", "agent"].into_iter().chain(DependencyKind::ALL.map(DependencyKind::name));
+        names.map(|name| (name.to_owned(), "http://127.0.0.1:9".to_owned())).collect()
     }
 
     /// Where everything is, for programs.
@@ -195,6 +206,11 @@ async fn bind_shop(
         },
         without,
         order_budget: ORDER_BUDGET,
+        front: FrontConfig {
+            rate: RateConfig { client: CLIENT_RATE, client_burst: CLIENT_RATE, ..RateConfig::default() },
+            ..FrontConfig::default()
+        },
+        retry_budget: RetryBudgetConfig { reserve: RETRY_RESERVE, ..RetryBudgetConfig::default() },
         // No load balancer has to notice that this shop goes.
         shutdown: ShutdownConfig { pause: Duration::ZERO, ..ShutdownConfig::default() },
         ..ShopConfig::default()

@@ -204,3 +204,15 @@ fn windows_are_days_and_times_in_a_zone() {
     assert_snapshot!("no_window", told(&text("[]")));
     assert!(Loader::new().load(&text("[{zone: UTC}]")).is_ok());
 }
+
+#[test]
+fn a_method_that_touches_no_proxy_needs_none_in_its_blast_radius() {
+    let with = |radius: &str, steps: &str| format!("{HEAD}blast_radius: {{{radius}duration: 10m}}\nmethod:\n{steps}");
+    let request = "  - run: {http: {url: 'http://127.0.0.1:1/'}}\n";
+    for radius in ["", "proxies: [], "] {
+        assert!(loaded(&with(radius, request)).blast_radius.proxies.is_empty());
+    }
+    let fault = "  - {inject: {proxy: payment, fault: {reset: {}}}, for: 1s}\n";
+    assert!(told(&with("proxies: [], ", fault)).contains("the blast radius holds no proxy"));
+    assert!(told(&with("", fault)).contains("`proxies` is missing here"));
+}

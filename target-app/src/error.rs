@@ -61,6 +61,8 @@ pub(crate) enum RequestError {
     Shed,
     #[error("too many requests from here ({limiter}): come back later")]
     Limited { limiter: &'static str, retry_after: Duration },
+    #[error("the shop is in degraded mode and makes no reports: come back later")]
+    Degraded,
     #[error("the database did not take it: send it again with the same id")]
     NotStored,
 }

@@ -87,10 +87,10 @@ impl Events {
 }
 
 impl EventWriter {
-    /// Until `close` is cancelled and everything accepted by then is written.
-    pub(crate) async fn run(self, close: CancellationToken) {
+    /// Until `close` is cancelled and everything accepted by then is written. May be run anew when it was dropped.
+    pub(crate) async fn run(&self, close: CancellationToken) {
         let Self { batches, store, metrics } = self;
-        batches.run(|batch| write(&store, &metrics, batch), close.cancelled()).await;
+        batches.run(|batch| write(store, metrics, batch), close.cancelled()).await;
     }
 }
 

@@ -6,16 +6,19 @@
 //! Invariant: an answer is read whole and at most 1 MiB of it is held.
 
 use crate::{config::Origin, failure::CallError};
-use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, header};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, header};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use hyper::body::Incoming;
 use hyper_util::{
     client::legacy::{Client, Error, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
 use serde::de::DeserializeOwned;
-use std::{error::Error as StdError, io, time::Duration};
+use std::{
+    error::Error as StdError,
+    io,
+    time::{Duration, SystemTime},
+};
 
 const LARGEST_ANSWER: usize = 1024 * 1024;
 /// Less than servers keep idle connections (15 s), so that a pooled one is not about to close.
@@ -61,7 +64,7 @@ impl HttpClient {
     pub(crate) async fn send(&self, exchange: &Exchange) -> Result<Bytes, CallError> {
         let request = self.request(exchange)?;
         let response = self.client.request(request).await.map_err(|error| self.head_failed(&error))?;
-        let (status, retry_after) = (response.status(), retry_after(&response));
+        let (status, retry_after) = (response.status(), retry_after(response.headers()));
         let body = Limited::new(response.into_body(), LARGEST_ANSWER).collect().await;
         let body = body.map_err(|error| self.body_failed(&*error))?.to_bytes();
         if status.is_success() {
@@ -130,8 +133,46 @@ fn deepest(error: &(dyn StdError + 'static)) -> String {
     chain(error).last().unwrap_or(error).to_string()
 }
 
-/// The seconds form only; a date would need the dependency's clock to agree with ours.
-fn retry_after(response: &Response<Incoming>) -> Option<Duration> {
-    let seconds = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
+/// In seconds, or as a date, which is read by the dependency's own clock: its `Date` says what time it has.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name| headers.get(name)?.to_str().ok().map(str::trim);
+    let after = text(header::RETRY_AFTER)?;
+    if let Ok(seconds) = after.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let then = httpdate::parse_http_date(after).ok()?;
+    let now = text(header::DATE).and_then(|date| httpdate::parse_http_date(date).ok()).unwrap_or_else(SystemTime::now);
+    // A date that has passed asks for no wait.
+    Some(then.duration_since(now).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::retry_after;
+    use axum::http::{HeaderMap, HeaderValue, header};
+    use std::time::Duration;
+
+    fn said(after: &'static str, date: Option<&'static str>) -> Option<Duration> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::RETRY_AFTER, HeaderValue::from_static(after));
+        if let Some(date) = date {
+            headers.insert(header::DATE, HeaderValue::from_static(date));
+        }
+        retry_after(&headers)
+    }
+
+    #[test]
+    fn retry_after_is_read_in_seconds_and_as_a_date_of_the_clock_that_wrote_it() {
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        // An hour behind, a year ago: what counts is the difference.
+        let (date, later) = ("Wed, 26 Nov 2025 10:00:00 GMT", "Wed, 26 Nov 2025 10:00:07 GMT");
+        assert_eq!(said("3", None), seconds(3));
+        assert_eq!(said(" 120 ", Some(date)), seconds(120));
+        assert_eq!(said(later, Some(date)), seconds(7));
+        assert_eq!(said(date, Some(later)), seconds(0));
+        assert_eq!(said(later, None), seconds(0), "by our own clock it has passed");
+        for nonsense in ["soon", "-1", "1.5", ""] {
+            assert_eq!(said(nonsense, Some(date)), None, "{nonsense:?}");
+        }
+    }
 }

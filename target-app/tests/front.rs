@@ -128,6 +128,9 @@ async fn a_crashed_worker_is_back_and_without_the_pattern_it_is_gone() {
             world.customer.get("/health").await.body["workers"]["cpu"],
             if up == 1.0 { "running" } else { "down" }
         );
+        // The writer of events crashed as well: a new one takes what comes, or nobody does.
+        let event = async || world.customer.post("/events", &json!({"kind": "seen"})).await.status;
+        eventually("events are taken, or refused", async || event().await == if up == 1.0 { 202 } else { 503 }).await;
         world.gone().await;
     }
 }
@@ -148,6 +151,8 @@ async fn flags_and_the_degraded_mode_leave_parts_out_and_ask_nobody() {
     let unknown = world.customer.get("/products/499").await;
     assert!(unknown.body["warnings"].to_string().contains("reviews left out: the shop is in degraded mode"));
     assert_eq!(world.tap(Recommendations).connections(), asked);
+    let report = world.customer.get("/reports/sales").await;
+    assert_eq!((report.status, &report.body["error"]["code"]), (503, &json!("withheld")), "{}", report.body);
     assert_eq!(world.customer.buy().await.status, 201, "orders go on");
     let nothing = send(&world, "PUT", "/admin/flags/revews", &[], json!({"state": "off"})).await;
     assert!(nothing.body.to_string().contains("did you mean `reviews`?"), "{}", nothing.body);

@@ -76,16 +76,111 @@ fn recommendations_queued_is_about_the_failover_cache() {
 }
 
 #[test]
+fn orders_bottleneck_is_about_adaptive_concurrency() {
+    both_ways("orders-bottleneck", "adaptive-concurrency");
+}
+
+#[test]
+fn orders_late_is_about_back_pressure() {
+    both_ways("orders-late", "back-pressure");
+}
+
+#[test]
+fn client_greedy_is_about_rate_limiting() {
+    both_ways("client-greedy", "rate-limiting");
+}
+
+#[test]
+fn facets_gone_is_about_the_retry_budget() {
+    both_ways("facets-gone", "retry-budget");
+}
+
+#[test]
+fn customers_repeat_is_about_idempotency() {
+    both_ways("customers-repeat", "idempotency");
+}
+
+#[test]
+fn messages_repeat_is_about_the_memory_of_messages() {
+    both_ways("messages-repeat", "message-dedupe");
+}
+
+#[test]
+fn payment_breaks_is_about_compensation() {
+    both_ways("payment-breaks", "compensation");
+}
+
+#[test]
+fn payment_unseen_is_about_health_checks() {
+    both_ways("payment-unseen", "health-checks");
+}
+
+#[test]
+fn events_surge_is_about_micro_batching() {
+    both_ways("events-surge", "micro-batching");
+}
+
+#[test]
+fn reviews_late_is_about_fan_out() {
+    both_ways("reviews-late", "fan-out");
+}
+
+#[test]
+fn workers_crash_is_about_letting_them() {
+    both_ways("workers-crash", "let-it-crash");
+}
+
+#[test]
+fn shop_leaves_is_about_graceful_shutdown() {
+    both_ways("shop-leaves", "graceful-shutdown");
+}
+
+#[test]
 fn every_experiment_is_valid_and_tested_both_ways() {
-    let tested = include_str!("experiments.rs");
     let directory = tempfile::tempdir().unwrap();
-    for entry in std::fs::read_dir(root().join("experiments")).unwrap().flatten() {
-        let path = entry.path();
-        if path.extension().is_some_and(|ending| ending == "yaml") {
-            let name = path.file_stem().unwrap().to_str().unwrap();
-            assert!(tested.contains(&format!("both_ways(\"{name}\"")), "{name} is not tested both ways");
-            let output = squall_in(directory.path()).arg("validate").arg(&path).output().unwrap();
-            assert!(output.status.success(), "{}", printed(&output));
-        }
+    for (name, text) in experiments() {
+        let tested = tested_pattern(&name).unwrap_or_else(|| panic!("{name} is not tested both ways"));
+        let tags = text.lines().find(|line| line.starts_with("tags: ")).unwrap();
+        assert!(tags.contains(&format!(" {tested}, ")), "{name} is tested without {tested}, and its tags say: {tags}");
+        let path = root().join("experiments").join(format!("{name}.yaml"));
+        let output = squall_in(directory.path()).arg("validate").arg(&path).output().unwrap();
+        assert!(output.status.success(), "{}", printed(&output));
     }
+}
+
+/// A pattern is told by an experiment, or docs/patterns.md has a line for it: why none can, and the test that does.
+#[test]
+fn every_pattern_has_its_experiment_or_its_reason_and_its_test() {
+    let source = include_str!("../../target-app/src/pattern.rs");
+    let patterns =
+        source.lines().filter_map(|line| line.trim().split_once(" => \"")?.1.strip_suffix("\",")).collect::<Vec<_>>();
+    assert!(patterns.len() >= 25, "{patterns:?}");
+    let told: Vec<String> = experiments().iter().filter_map(|(name, _)| tested_pattern(name)).collect();
+    let page = std::fs::read_to_string(root().join("docs/patterns.md")).unwrap();
+    for pattern in patterns {
+        if told.iter().any(|known| known == pattern) {
+            continue;
+        }
+        let line = page.lines().find(|line| line.starts_with(&format!("| `{pattern}` | ")));
+        let line = line.unwrap_or_else(|| panic!("nothing tells that {pattern} is missing"));
+        let (file, test) = line.split('`').nth(3).and_then(|cell| cell.split_once(' ')).unwrap();
+        let text = std::fs::read_to_string(root().join(file)).unwrap();
+        assert!(text.contains(&format!("fn {test}(")), "{file} has no test {test}, which docs/patterns.md names");
+    }
+}
+
+/// Every experiment by its name, with its text.
+fn experiments() -> Vec<(String, String)> {
+    let files = std::fs::read_dir(root().join("experiments")).unwrap().flatten().map(|entry| entry.path());
+    let files = files.filter(|path| path.extension().is_some_and(|ending| ending == "yaml"));
+    files
+        .map(|path| (path.file_stem().unwrap().to_str().unwrap().to_owned(), std::fs::read_to_string(&path).unwrap()))
+        .collect()
+}
+
+/// The pattern that an experiment is run without, in the tests above.
+fn tested_pattern(name: &str) -> Option<String> {
+    let call = format!("both_ways(\"{name}\", \"");
+    let (_, rest) = include_str!("experiments.rs").split_once(&call)?;
+    rest.split('"').next().map(str::to_owned)
 }

@@ -89,8 +89,7 @@ pub struct VariableDoc {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BlastRadiusDoc {
-    /// The only proxies that may be named.
-    #[schemars(required, length(min = 1))]
+    /// The only proxies that may be named. None where no step touches one.
     pub proxies: Option<Vec<ProxyName>>,
     /// The largest share of units that may be hit; 100 when absent.
     pub percent: Option<Percent>,

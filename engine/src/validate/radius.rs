@@ -51,7 +51,9 @@ impl Check<'_, '_, '_> {
             self.missing(self.root, "blast_radius", &help);
             return None;
         };
-        if radius.proxies.as_ref().is_none_or(Vec::is_empty) {
+        // Steps that touch no proxy, such as `run`, need none.
+        let touches = method.is_empty() || method.iter().any(|step| !step.injections().is_empty());
+        if touches && radius.proxies.as_ref().is_none_or(Vec::is_empty) {
             match &radius.proxies {
                 None => self.missing(spot, "proxies", "name the proxies that may be touched: `proxies: [payment]`"),
                 Some(_) if spot.key("proxies").node().has_lost() => {}

@@ -81,7 +81,9 @@ fn status(error: &RequestError) -> (StatusCode, &'static str) {
         | RequestError::Call(CallError::Timeout { .. }) => (StatusCode::GATEWAY_TIMEOUT, "deadline_exceeded"),
         RequestError::Call(CallError::Open { .. }) => (StatusCode::SERVICE_UNAVAILABLE, "circuit_open"),
         RequestError::Call(CallError::PoolFull { .. }) => (StatusCode::SERVICE_UNAVAILABLE, "pool_full"),
-        RequestError::Call(CallError::Withheld { .. }) => (StatusCode::SERVICE_UNAVAILABLE, "withheld"),
+        RequestError::Call(CallError::Withheld { .. }) | RequestError::Degraded => {
+            (StatusCode::SERVICE_UNAVAILABLE, "withheld")
+        }
         RequestError::Call(
             CallError::Unreachable { .. }
             | CallError::Broken { .. }

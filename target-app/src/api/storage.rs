@@ -83,6 +83,11 @@ pub(super) async fn sales(
     State(app): Shared,
     Extension(deadline): Extension<Deadline>,
 ) -> Result<Answer, RequestError> {
+    // Nothing that a customer waits for, and the heaviest of all requests.
+    if app.flags.as_ref().is_some_and(|flags| flags.is_degraded()) {
+        app.metrics.storage.report("withheld");
+        return Err(RequestError::Degraded);
+    }
     let report = app.reports.sales(deadline).await?;
     Ok(Answer::ok(&report))
 }

@@ -2,8 +2,8 @@
 //!
 //! A flag stands for one optional part. `auto` shows it as long as its dependency's breaker does not refuse calls; `on`
 //! always tries; `off` never does, and then its fallback is shown: the last known value where there is one, else
-//! nothing, with a warning. The degraded mode is one switch for all flags, for a bad day: no optional part is asked for,
-//! so that what there is of slots, CPU and connections goes to orders.
+//! nothing, with a warning. The degraded mode is one switch for all flags, for a bad day: no optional part is asked for
+//! and no report is made, so that what there is of slots, CPU and connections goes to orders.
 //!
 //! Part of graceful degradation, and off with it: then every part is always asked for. No crate: a few atomics.
 //!

@@ -11,7 +11,7 @@
 
 use std::time::Duration;
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{Mutex, mpsc, oneshot},
     time::Instant,
 };
 
@@ -55,13 +55,14 @@ pub(crate) struct Batcher<T> {
 
 /// Where batches come out.
 pub(crate) struct Batches<T> {
-    queue: mpsc::Receiver<Entry<T>>,
+    /// Held by whoever writes; a writer that crashed lets go of it, and the next goes on.
+    queue: Mutex<mpsc::Receiver<Entry<T>>>,
     config: BatchConfig,
 }
 
 pub(crate) fn batching<T>(config: BatchConfig) -> (Batcher<T>, Batches<T>) {
     let (sender, queue) = mpsc::channel(config.capacity.max(1));
-    (Batcher { queue: sender, patience: config.patience }, Batches { queue, config })
+    (Batcher { queue: sender, patience: config.patience }, Batches { queue: Mutex::new(queue), config })
 }
 
 impl<T> Batcher<T> {
@@ -72,29 +73,31 @@ impl<T> Batcher<T> {
             mpsc::error::SendTimeoutError::Timeout(_) => NotWritten::Full,
             mpsc::error::SendTimeoutError::Closed(_) => NotWritten::Closed,
         })?;
-        written.await.unwrap_or(Err(NotWritten::Closed))
+        written.await.unwrap_or(Err(NotWritten::Failed))
     }
 }
 
 impl<T> Batches<T> {
-    /// Writes batch after batch until `close` is done; what is in the queue by then is written too.
-    pub(crate) async fn run<W>(mut self, write: impl Fn(Vec<T>) -> W, close: impl Future<Output = ()>)
+    /// Writes batch after batch until `close` is done; what is in the queue by then is written too. What a writer that is
+    /// dropped had in its hands is acknowledged to nobody.
+    pub(crate) async fn run<W>(&self, write: impl Fn(Vec<T>) -> W, close: impl Future<Output = ()>)
     where
         W: Future<Output = Result<(), NotWritten>>,
     {
         let mut close = std::pin::pin!(close);
         let mut closed = false;
+        let mut queue = self.queue.lock().await;
         loop {
             let first = tokio::select! {
-                first = self.queue.recv() => first,
+                first = queue.recv() => first,
                 () = &mut close, if !closed => {
-                    self.queue.close();
+                    queue.close();
                     closed = true;
                     continue;
                 }
             };
             let Some(first) = first else { return };
-            let batch = self.collect(first).await;
+            let batch = self.collect(&mut queue, first).await;
             let (items, waiting): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
             let result = write(items).await;
             for done in waiting {
@@ -104,11 +107,11 @@ impl<T> Batches<T> {
         }
     }
 
-    async fn collect(&mut self, first: Entry<T>) -> Vec<Entry<T>> {
+    async fn collect(&self, queue: &mut mpsc::Receiver<Entry<T>>, first: Entry<T>) -> Vec<Entry<T>> {
         let end = Instant::now() + self.config.wait;
         let mut batch = vec![first];
         while batch.len() < self.config.size {
-            match tokio::time::timeout_at(end, self.queue.recv()).await {
+            match tokio::time::timeout_at(end, queue.recv()).await {
                 Ok(Some(entry)) => batch.push(entry),
                 Ok(None) | Err(_) => break,
             }
@@ -182,6 +185,34 @@ mod tests {
             () = batches.run(async |_| Err(NotWritten::Failed), pending()) => panic!("it ends when it is closed"),
         };
         assert_eq!(answers, (Err(NotWritten::Failed), Err(NotWritten::Failed)));
+    }
+
+    #[tokio::test]
+    async fn when_a_writer_crashes_the_next_goes_on_and_what_the_first_held_is_acknowledged_to_nobody() {
+        let (batcher, batches) = batching(config());
+        let written = Mutex::new(Vec::new());
+        let crashing = async {
+            tokio::select! {
+                answer = batcher.write(1) => panic!("{answer:?} before it was written"),
+                () = batches.run(async |_| pending().await, pending()) => panic!("it never ends"),
+                () = async { for _ in 0..10 { tokio::task::yield_now().await } } => {}
+            }
+        };
+        let held = batcher.write(0);
+        let (held, ()) = tokio::join!(held, crashing);
+        assert_eq!(held, Err(NotWritten::Failed));
+        let next = batches.run(
+            async |batch: Vec<u32>| {
+                written.lock().extend(batch);
+                Ok(())
+            },
+            pending(),
+        );
+        tokio::select! {
+            answer = batcher.write(2) => assert_eq!(answer, Ok(())),
+            () = next => panic!("it ends when it is closed"),
+        }
+        assert_eq!(written.into_inner().last(), Some(&2));
     }
 
     #[tokio::test(start_paused = true)]

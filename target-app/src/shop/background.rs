@@ -4,7 +4,7 @@
 //! requests end ─▶ stop ─▶ events that were accepted are written, orders that failed are undone ─▶ gone
 //! ```
 //! Neighbours: `storage.rs` says what there is, `mod.rs` starts it with the server and finishes it after. Invariant: each
-//! task is in one `JoinSet` or under the supervisor, and is waited for.
+//! worker is under the supervisor, begins anew after a crash from the database or its queue, and is waited for.
 
 use crate::{
     events::EventWriter,
@@ -18,7 +18,6 @@ use crate::{
     store::Store,
 };
 use std::sync::Arc;
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// What is to be started; what is switched off is absent.
@@ -33,17 +32,20 @@ pub(super) struct Background {
 /// What was started.
 pub(super) struct Working {
     stop: CancellationToken,
-    tasks: JoinSet<()>,
     compensator: Option<Arc<Compensator>>,
     supervisor: Arc<Supervisor>,
 }
 
 impl Background {
-    /// What begins anew from the database after a crash is supervised; at `abort` it is dropped where it is.
+    /// At `abort` what can go on from the database another time is dropped where it is.
     pub(super) fn start(self, supervisor: &Arc<Supervisor>, abort: &CancellationToken) -> Working {
-        let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
+        let stop = CancellationToken::new();
         if let Some(events) = self.events {
-            tasks.spawn(events.run(stop.clone()));
+            let (events, stop) = (Arc::new(events), stop.clone());
+            supervisor.start("events", Importance::Vital, move |_| {
+                let (events, stop) = (Arc::clone(&events), stop.clone());
+                async move { events.run(stop).await }
+            });
         }
         if let Some(compensator) = &self.compensator {
             let (compensator, stop) = (Arc::clone(compensator), stop.clone());
@@ -66,21 +68,17 @@ impl Background {
             });
         }
         if let Some((migrations, config)) = self.migrations {
-            tasks.spawn(migrations.run(config, stop.clone()));
+            let stop = stop.clone();
+            supervisor.start("migrations", Importance::Helpful, move |_| migrations.clone().run(config, stop.clone()));
         }
-        Working { stop, tasks, compensator: self.compensator, supervisor: Arc::clone(supervisor) }
+        Working { stop, compensator: self.compensator, supervisor: Arc::clone(supervisor) }
     }
 }
 
 impl Working {
     /// Finishes what was begun; no request is left that could begin more.
-    pub(super) async fn finish(mut self) {
+    pub(super) async fn finish(self) {
         self.stop.cancel();
-        while let Some(ended) = self.tasks.join_next().await {
-            if let Err(error) = ended {
-                tracing::error!(%error, "a background task failed");
-            }
-        }
         self.supervisor.end().await;
         if let Some(compensator) = self.compensator {
             compensator.finish().await;
