@@ -177,7 +177,6 @@ impl Link {
                 sifted = self.seen;
                 self.sieve.follow(&self.membership.plan(), self.upstream, source.stream());
                 self.membership.set_sifted(self.upstream, sifted);
-                source.stream().filter(|_| !self.pipeline.is_empty_chain()).into_iter().for_each(Stream::note_arrivals);
             }
             self.drain_conduit(between, now);
             self.pipeline.advance(now);
@@ -213,13 +212,13 @@ impl Link {
             if self.membership.poll_changed(self.upstream, context).is_ready() {
                 return Poll::Ready(Woke::Again);
             }
-            if writing && sink.stream().is_some_and(|stream| stream.poll_writable(context).is_ready()) {
+            if writing && poll_writable(sink, context).is_ready() {
                 return Poll::Ready(Woke::Writable);
             }
             if due(&mut sleep, context) {
                 return Poll::Ready(Woke::Again);
             }
-            if reading && source.stream().is_some_and(|stream| stream.poll_readable(context).is_ready()) {
+            if reading && poll_readable(source, context).is_ready() {
                 return Poll::Ready(Woke::Readable);
             }
             if due(&mut error, context) { Poll::Ready(Woke::Vanished) } else { Poll::Pending }
@@ -237,12 +236,10 @@ impl Link {
         if self.pipeline.appetite() == Appetite::Tell {
             return self.pipeline.tell_unread(Instant::now());
         }
-        let mut came = None;
         let result = match sink {
             Peer::Open(sink) if self.pipeline.is_clear() && !self.sink_gone => self.read_through(source, sink, between),
-            _ => socket::read_noted_chunk(source).map(|(bytes, noted)| {
+            _ => socket::read_chunk(source).map(|bytes| {
                 self.has_read(bytes.len());
-                came = Some(noted);
                 (!bytes.is_empty()).then_some(Item::Bytes(bytes))
             }),
         };
@@ -265,8 +262,7 @@ impl Link {
                 Item::End(Ending::Reset)
             }
         };
-        let now = Instant::now();
-        self.pipeline.push_late(item, came.unwrap_or(now), now);
+        self.pipeline.push(item, Instant::now());
         // What was heard here is answered on the other direction; and what its TLS has to say to it is flushed there.
         if self.pipeline.replaces_upstream() || source.has_pending() {
             self.membership.wake();
@@ -486,6 +482,16 @@ async fn ready(peer: Peer<'_>, interest: Interest) {
         Peer::Open(stream) => drop(stream.ready(interest).await),
         Peer::Pending | Peer::Gone => pending().await,
     }
+}
+
+fn poll_readable(peer: Peer<'_>, context: &mut Context<'_>) -> Poll<()> {
+    let Peer::Open(stream) = peer else { return Poll::Pending };
+    stream.poll_readable(context)
+}
+
+fn poll_writable(peer: Peer<'_>, context: &mut Context<'_>) -> Poll<()> {
+    let Peer::Open(stream) = peer else { return Poll::Pending };
+    stream.poll_writable(context)
 }
 
 fn due(future: &mut Option<Pin<Box<impl Future<Output = ()>>>>, context: &mut Context<'_>) -> bool {

@@ -139,12 +139,7 @@ impl Pipeline {
 
     /// What was read.
     pub(crate) fn push(&mut self, item: Item, now: Instant) {
-        self.push_late(item, now, now);
-    }
-
-    /// What was read, some time after it came.
-    pub(crate) fn push_late(&mut self, item: Item, came: Instant, now: Instant) {
-        self.enter(0, item, came);
+        self.enter(0, item, now);
         self.advance(now);
     }
 

@@ -6,12 +6,11 @@
 //! Invariant: nothing here waits but [`Stream::ready`], [`Stream::shake_hands`] and what polls, and what one side of a
 //! stream does never blocks the other.
 
-use crate::{arrival, tls::TlsStream};
+use crate::tls::TlsStream;
 use std::{
     io::{self, ErrorKind, IoSlice},
     net::Shutdown,
     task::{Context, Poll},
-    time::Instant,
 };
 use tokio::{
     io::{Interest, Ready},
@@ -56,29 +55,9 @@ impl Stream {
     /// Reads what is there; 0 is the end of the stream.
     pub(crate) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Self::Plain(tcp) => read_some(tcp, buffer.len(), || Ok(rustix::io::read(tcp, buffer)?)),
+            Self::Plain(tcp) => read_some(tcp, buffer),
             Self::Tls(tls) => tls.try_read(buffer),
         }
-    }
-
-    /// The same, and when the last of it came in.
-    pub(crate) fn try_read_noted(&self, buffer: &mut [u8]) -> io::Result<(usize, Instant)> {
-        let mut came = None;
-        let read = match self {
-            Self::Plain(tcp) => read_some(tcp, buffer.len(), || {
-                let (read, noted) = arrival::read(tcp, buffer)?;
-                came = noted;
-                Ok(read)
-            }),
-            Self::Tls(tls) => tls.try_read(buffer),
-        }?;
-        Ok((read, came.unwrap_or_else(Instant::now)))
-    }
-
-    /// Has the kernel note when what is read by [`Self::try_read_noted`] came in. Bytes within TLS came when they could
-    /// be read.
-    pub(crate) fn note_arrivals(&self) {
-        self.plain().into_iter().for_each(arrival::note);
     }
 
     /// Writes what fits.
@@ -157,10 +136,10 @@ impl Stream {
 
 /// Reads once. Less than the buffer takes is all that there was, so the socket counts as empty until it tells of more:
 /// that saves a second read, which would only be told so.
-fn read_some(tcp: &TcpStream, room: usize, read: impl FnOnce() -> io::Result<usize>) -> io::Result<usize> {
-    let mut short = None;
+fn read_some(tcp: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    let (mut short, room) = (None, buffer.len());
     let result = tcp.try_io(Interest::READABLE, || {
-        let read = read()?;
+        let read = rustix::io::read(tcp, &mut *buffer)?;
         if read == 0 || read == room {
             return Ok(read);
         }
