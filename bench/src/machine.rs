@@ -63,7 +63,7 @@ pub(crate) fn raise_file_limit() {
     // Who is privileged may have more than the limit says.
     limit.maximum = maximum.map(|maximum| maximum.max(FILES));
     limit.current = limit.maximum;
-    if setrlimit(Resource::Nofile, limit.clone()).is_err() {
+    if setrlimit(Resource::Nofile, limit).is_err() {
         (limit.current, limit.maximum) = (maximum, maximum);
         let _ = setrlimit(Resource::Nofile, limit);
     }
