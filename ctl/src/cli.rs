@@ -11,7 +11,7 @@ pub use load::{Init, Load};
 pub use remember::{History, HistoryCommand, Prune, TelemetryChoice};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use squall_engine::journal::JournalPlace;
+use squall_engine::{environment::ShopDatabase, journal::JournalPlace};
 use std::path::PathBuf;
 
 /// Runs chaos experiments and says honestly whether the system held.
@@ -314,6 +314,12 @@ pub struct Sandbox {
     /// Take a resilience pattern away from the shop
     #[arg(long, value_name = "PATTERN", value_delimiter = ',')]
     pub without: Vec<String>,
+    /// Give the shop a PostgreSQL server of its own, behind the agent's proxy `database`; the same as --database postgres
+    #[arg(long, conflicts_with = "database")]
+    pub postgres: bool,
+    /// The shop's database: `sqlite`, `postgres`, or the address of a PostgreSQL server, behind the proxy `database`
+    #[arg(long, value_name = "DATABASE", env = "SQUALL_SANDBOX_DATABASE", hide_env_values = true)]
+    pub database: Option<ShopDatabase>,
     /// Write an environment file for `--env` here; removed when the sandbox ends
     #[arg(long, value_name = "FILE")]
     pub write_env: Option<PathBuf>,

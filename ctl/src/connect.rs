@@ -5,13 +5,13 @@
 use crate::{
     cli::{AgentChoice, EnvironmentChoice},
     exit::Failure,
-    sandbox::{self, Sandbox},
+    sandbox::{self, Sandbox, Wanted},
 };
 use squall_engine::{
     agent_client::{AgentClient, AgentTarget},
     agent_tls::{AgentTls, TlsFileError},
     diagnostic::Diagnostics,
-    environment::{self, Environment, ProxyEntry},
+    environment::{self, Environment, ProxyEntry, ShopDatabase, ShopEntry},
     experiment::{Experiment, Secrets},
     load::{self, Inputs},
 };
@@ -27,10 +27,7 @@ const LARGEST_FILE: u64 = 1 << 20;
 /// Where experiments run.
 pub enum Scene {
     /// The built-in one, which is started for each run.
-    Sandbox {
-        /// The shop's patterns that are taken away.
-        without: Vec<String>,
-    },
+    Sandbox(Wanted),
     /// One that is there.
     Environment(Box<Environment>),
 }
@@ -39,14 +36,22 @@ impl Scene {
     /// What was chosen, for files beside `file`.
     pub fn choose(choice: &EnvironmentChoice, file: &Path) -> Result<Self, Failure> {
         let Some(name) = &choice.env else {
-            return Ok(Self::Sandbox { without: choice.without.clone() });
+            return Ok(Self::Sandbox(Wanted { without: choice.without.clone(), database: needed_by(file) }));
         };
-        Ok(Self::of(environment_named(name, file.parent())?))
+        let scene = Self::of(environment_named(name, file.parent())?);
+        Ok(match scene {
+            // What the environment says of the database counts before what the experiment needs.
+            Self::Sandbox(wanted) if wanted.database == ShopDatabase::default() => {
+                Self::Sandbox(Wanted { database: needed_by(file), ..wanted })
+            }
+            scene => scene,
+        })
     }
 
     fn of(mut environment: Environment) -> Self {
         if environment.sandbox {
-            return Self::Sandbox { without: environment.shop.without };
+            let ShopEntry { without, database } = environment.shop;
+            return Self::Sandbox(Wanted { without, database: database.unwrap_or_default() });
         }
         // The journal tells by the name whether an agent died with its run and needs no healing: only the built-in's
         // did.
@@ -59,7 +64,7 @@ impl Scene {
     /// Its name.
     pub fn name(&self) -> &str {
         match self {
-            Self::Sandbox { .. } => sandbox::NAME,
+            Self::Sandbox(_) => sandbox::NAME,
             Self::Environment(environment) => &environment.name,
         }
     }
@@ -67,7 +72,7 @@ impl Scene {
     /// Its variables, as far as they are known without starting anything.
     pub fn variables(&self) -> BTreeMap<String, String> {
         match self {
-            Self::Sandbox { .. } => Sandbox::variables_before_start(),
+            Self::Sandbox(_) => Sandbox::variables_before_start(),
             Self::Environment(environment) => environment.variables.clone(),
         }
     }
@@ -75,7 +80,7 @@ impl Scene {
     /// The agents that are there already; the sandbox's are not.
     pub fn targets(&self) -> Vec<AgentTarget> {
         match self {
-            Self::Sandbox { .. } => Vec::new(),
+            Self::Sandbox(_) => Vec::new(),
             Self::Environment(environment) => targets(environment),
         }
     }
@@ -83,10 +88,16 @@ impl Scene {
     /// The proxies that the environment's agents must have.
     pub fn proxies(&self) -> Vec<ProxyEntry> {
         match self {
-            Self::Sandbox { .. } => Vec::new(),
+            Self::Sandbox(_) => Vec::new(),
             Self::Environment(environment) => environment.proxies.clone(),
         }
     }
+}
+
+/// The database that an experiment needs in the sandbox. A file that cannot be read is told when it is loaded.
+fn needed_by(file: &Path) -> ShopDatabase {
+    let text = read(file).unwrap_or_default();
+    load::sandbox_database(&text).map(ShopDatabase::Own).unwrap_or_default()
 }
 
 /// Reads an experiment and resolves it by these variables; every mistake is in the failure. The environment's time
@@ -110,7 +121,10 @@ pub fn load_text(
 ) -> Result<Experiment, Failure> {
     let set: BTreeMap<_, _> = choice.set.iter().cloned().collect();
     let path = file.display().to_string();
-    let none = Secrets::default();
+    let of_sandbox = match scene {
+        Scene::Sandbox(wanted) => wanted.secrets(),
+        Scene::Environment(_) => Secrets::default(),
+    };
     let inputs = Inputs {
         path: &path,
         text,
@@ -118,7 +132,7 @@ pub fn load_text(
         environment: variables,
         secrets: match scene {
             Scene::Environment(environment) => &environment.secrets,
-            Scene::Sandbox { .. } => &none,
+            Scene::Sandbox(_) => &of_sandbox,
         },
         env_var: &|name| std::env::var(name).ok(),
         base_dir: file.parent().unwrap_or(Path::new(".")),

@@ -2,16 +2,20 @@
 //! the database in a temporary directory. Real parts over real sockets; nothing of it outlives this process.
 //!
 //! ```text
-//! traffic ─▶ shop ─▶ agent's proxy ─▶ dependency        (five of them: inventory, payment, …)
+//! traffic ─▶ shop ─┬─▶ agent's proxy ─▶ dependency                     (five of them: inventory, payment, …)
+//!                  └─▶ agent's proxy `database` ─▶ PostgreSQL          (or a file of SQLite's, without a proxy)
 //! ```
 //! Invariant: `stop` ends everything that `start` started, in the order of the arrows.
 
+mod database;
+
 use crate::exit::Failure;
+use database::Database;
 use squall_agent::{Agent, AgentConfig};
-use squall_engine::{agent_client::AgentTarget, agent_tls::AgentTls};
+use squall_engine::{agent_client::AgentTarget, agent_tls::AgentTls, environment::ShopDatabase, experiment::Secrets};
 use squall_shop::{
-    DatabaseConfig, Dependency, DependencyConfig, DependencyKind, FrontConfig, Origin, Pattern, RateConfig,
-    RetryBudgetConfig, Shop, ShopConfig, ShutdownConfig, StorageConfig,
+    DatabaseConfig, DatabaseUrl, Dependency, DependencyConfig, DependencyKind, FrontConfig, Origin, Pattern,
+    RateConfig, RetryBudgetConfig, Shop, ShopConfig, ShutdownConfig, StorageConfig,
 };
 use squall_wire::ProxySpec;
 use std::{
@@ -39,6 +43,26 @@ const STOP_LIMIT: Duration = Duration::from_secs(5);
 const PREFIX: &str = "squall-sandbox-";
 const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
+/// What a sandbox shall be.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Patterns that the shop lacks.
+    pub without: Vec<String>,
+    /// The shop's database.
+    pub database: ShopDatabase,
+}
+
+impl Wanted {
+    /// What must not be shown of it.
+    pub fn secrets(&self) -> Secrets {
+        let mut secrets = Secrets::default();
+        if let ShopDatabase::At(url) = &self.database {
+            secrets.add_url(url);
+        }
+        secrets
+    }
+}
+
 /// A running sandbox.
 pub struct Sandbox {
     shop: SocketAddr,
@@ -48,18 +72,24 @@ pub struct Sandbox {
     dependencies: BTreeMap<DependencyKind, SocketAddr>,
     /// Ended one after the other: first who asks, then who answers.
     layers: Vec<(CancellationToken, JoinSet<()>)>,
+    database: Database,
+    /// Whether the database's address may be shown: its password is of no use to anybody when the sandbox is gone.
+    shown_database: bool,
     _directory: TempDir,
 }
 
 impl Sandbox {
-    /// Starts everything, the shop without these resilience patterns.
-    pub async fn start(without: &[String]) -> Result<Self, Failure> {
-        let without = patterns(without)?;
+    /// Starts everything.
+    pub async fn start(wanted: &Wanted) -> Result<Self, Failure> {
+        let without = patterns(&wanted.without)?;
         remove_left_over();
+        let prefix = format!("{PREFIX}{}-", std::process::id());
         let directory = tempfile::Builder::new()
-            .prefix(&format!("{PREFIX}{}-", std::process::id()))
+            .prefix(&prefix)
             .tempdir()
             .map_err(|e| Failure::failed(format!("failed to make a directory for the sandbox: {e}")))?;
+        let postgres = std::env::temp_dir().join(format!("{prefix}postgres"));
+        let database = Database::start(&wanted.database, directory.path().join("shop.db"), &postgres).await?;
         let (mut dependencies, mut upstreams) = (layer(), BTreeMap::new());
         for kind in DependencyKind::ALL {
             let config = DependencyConfig { listen: ANY_PORT, ..DependencyConfig::new(kind) };
@@ -69,7 +99,7 @@ impl Sandbox {
             dependencies.1.spawn(dependency.serve(token));
         }
         let mut agents = layer();
-        let agent = bind_agent(&upstreams).await?;
+        let agent = bind_agent(&upstreams, database.server()).await?;
         let agent_address = agent.local_addr();
         let proxies: BTreeMap<String, String> =
             agent.proxies().into_iter().map(|proxy| (proxy.name.to_string(), proxy.listen)).collect();
@@ -80,13 +110,16 @@ impl Sandbox {
             }
         });
         let mut shops = layer();
-        let shop = bind_shop(&proxies, directory.path().join("shop.db"), without).await?;
+        let proxy = proxies.get(database::PROXY).map(|listen| listen.parse()).transpose();
+        let proxy = proxy.map_err(|e: std::net::AddrParseError| broken("agent", &e))?;
+        let shop = bind_shop(&proxies, database.through(proxy), without).await?;
         let shop_address = shop.local_addr();
         let token = shops.0.clone();
         shops.1.spawn(shop.serve(token));
         let layers = vec![shops, agents, dependencies];
-        let dependencies = upstreams;
-        Ok(Self { shop: shop_address, agent: agent_address, proxies, dependencies, layers, _directory: directory })
+        let shown_database = !matches!(wanted.database, ShopDatabase::At(_));
+        let (shop, agent, dependencies) = (shop_address, agent_address, upstreams);
+        Ok(Self { shop, agent, proxies, dependencies, layers, database, shown_database, _directory: directory })
     }
 
     /// Its agent.
@@ -100,27 +133,36 @@ impl Sandbox {
         }
     }
 
-    /// What experiments call its parts: `shop`, `agent`, and each dependency by its name.
+    /// What experiments call its parts: `shop`, `agent`, each dependency by its name, and `database` as it is without a proxy.
     pub fn variables(&self) -> BTreeMap<String, String> {
         let dependencies = self.dependencies.iter().map(|(kind, address)| (kind.name(), *address));
         let parts = [("shop", self.shop), ("agent", self.agent)].into_iter().chain(dependencies);
-        parts.map(|(name, address)| (name.to_owned(), format!("http://{address}"))).collect()
+        let parts = parts.map(|(name, address)| (name.to_owned(), format!("http://{address}")));
+        parts.chain([(database::PROXY.to_owned(), self.database.url().to_owned())]).collect()
     }
 
     /// The same names with addresses where nothing listens: enough to check a file by.
     pub fn variables_before_start() -> BTreeMap<String, String> {
         let names = ["shop", "agent"].into_iter().chain(DependencyKind::ALL.map(DependencyKind::name));
-        names.map(|name| (name.to_owned(), "http://127.0.0.1:9".to_owned())).collect()
+        let parts = names.map(|name| (name.to_owned(), "http://127.0.0.1:9".to_owned()));
+        parts.chain([(database::PROXY.to_owned(), "sqlite:shop.db".to_owned())]).collect()
+    }
+
+    /// Those that may be shown.
+    fn shown_variables(&self) -> BTreeMap<String, String> {
+        let mut variables = self.variables();
+        variables.retain(|name, _| self.shown_database || name != database::PROXY);
+        variables
     }
 
     /// Where everything is, for programs.
     pub fn description(&self) -> serde_json::Value {
-        serde_json::json!({"variables": self.variables(), "agent": self.target().url, "proxies": self.proxies})
+        serde_json::json!({"variables": self.shown_variables(), "agent": self.target().url, "proxies": self.proxies})
     }
 
     /// An environment file by which another process can use it.
     pub fn environment_yaml(&self) -> String {
-        let variables: String = self.variables().iter().map(|(name, url)| format!("  {name}: {url}\n")).collect();
+        let variables: String = self.shown_variables().iter().map(|(name, url)| format!("  {name}: {url}\n")).collect();
         format!(
             "# A running sandbox; gone when it is.\nagents:\n  {NAME}: {{url: \"{}\"}}\nvariables:\n{variables}",
             self.target().url
@@ -137,6 +179,7 @@ impl Sandbox {
                 tasks.shutdown().await;
             }
         }
+        self.database.stop().await;
     }
 }
 
@@ -144,6 +187,9 @@ impl std::fmt::Display for Sandbox {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         writeln!(f, "shop    http://{}", self.shop)?;
         write!(f, "agent   http://{}", self.agent)?;
+        if self.shown_database {
+            write!(f, "\ndata    {}", self.database.url())?;
+        }
         for (name, listen) in &self.proxies {
             write!(f, "\nproxy   {name} on {listen}")?;
         }
@@ -174,11 +220,15 @@ fn patterns(names: &[String]) -> Result<BTreeSet<Pattern>, Failure> {
     names.iter().map(|name| name.parse::<Pattern>().map_err(|e| Failure::usage(e.to_string()))).collect()
 }
 
-async fn bind_agent(upstreams: &BTreeMap<DependencyKind, SocketAddr>) -> Result<Agent, Failure> {
+async fn bind_agent(
+    upstreams: &BTreeMap<DependencyKind, SocketAddr>,
+    database: Option<String>,
+) -> Result<Agent, Failure> {
     let mut proxies = Vec::new();
-    for (kind, upstream) in upstreams {
-        let name = kind.name().parse().map_err(|e| Failure::failed(format!("a bug in the sandbox: {e}")))?;
-        proxies.push(ProxySpec { listen: ANY_PORT.to_string(), ..ProxySpec::tcp(name, upstream.to_string()) });
+    let upstreams = upstreams.iter().map(|(kind, address)| (kind.name(), address.to_string()));
+    for (name, upstream) in upstreams.chain(database.map(|server| (database::PROXY, server))) {
+        let name = name.parse().map_err(|e| Failure::failed(format!("a bug in the sandbox: {e}")))?;
+        proxies.push(ProxySpec { listen: ANY_PORT.to_string(), ..ProxySpec::tcp(name, upstream) });
     }
     let drain = Duration::from_secs(1);
     let config = AgentConfig { name: NAME.to_owned(), listen: ANY_PORT, proxies, drain, ..AgentConfig::default() };
@@ -187,7 +237,7 @@ async fn bind_agent(upstreams: &BTreeMap<DependencyKind, SocketAddr>) -> Result<
 
 async fn bind_shop(
     proxies: &BTreeMap<String, String>,
-    database: std::path::PathBuf,
+    database: DatabaseUrl,
     without: BTreeSet<Pattern>,
 ) -> Result<Shop, Failure> {
     let address = |kind: DependencyKind| {
@@ -201,7 +251,7 @@ async fn bind_shop(
         listen: ANY_PORT,
         dependencies,
         storage: StorageConfig {
-            database: DatabaseConfig { url: Some(database.into()), ..DatabaseConfig::default() },
+            database: DatabaseConfig { url: Some(database), ..DatabaseConfig::default() },
             ..StorageConfig::default()
         },
         without,

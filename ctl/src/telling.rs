@@ -24,7 +24,7 @@ pub fn choose(typed: &TelemetryChoice, scene: &Scene) -> Result<Telemetry, Failu
     let none = TelemetryEntry::default();
     let file = match scene {
         Scene::Environment(environment) => &environment.telemetry,
-        Scene::Sandbox { .. } => &none,
+        Scene::Sandbox(_) => &none,
     };
     let variable = |name| std::env::var(name).ok().filter(|value| !value.trim().is_empty()).map(Secret::new);
     let given = |text: &Option<String>| text.clone().filter(|text| !text.trim().is_empty());

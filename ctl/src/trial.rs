@@ -10,10 +10,11 @@ use crate::{
     exit::Failure,
     live::Live,
     output,
-    sandbox::Sandbox,
+    sandbox::{Sandbox, Wanted},
     telling,
 };
 use squall_engine::{
+    environment::ShopDatabase,
     experiment::Experiment,
     journal::{Absorbed, Journal, JournalPlace, SpoolChoice},
     record::{RunEnd, RunRecord},
@@ -134,9 +135,9 @@ pub async fn run_variant(file: &Path, args: &RunChoice, variant: Variant<'_>, st
         .map_err(|e| Failure::failed(format!("failed to make the directory {}: {e}", args.report.display())))?;
     let journal = open_journal(&args.journal.journal, &args.report).await?;
     let sandbox = match &scene {
-        Scene::Sandbox { without } => {
-            variant.tell(&starting(without));
-            Some(Sandbox::start(without).await?)
+        Scene::Sandbox(wanted) => {
+            variant.tell(&starting(wanted));
+            Some(Sandbox::start(wanted).await?)
         }
         Scene::Environment(_) => None,
     };
@@ -209,10 +210,11 @@ fn write_report(record: &RunRecord, path: &Path) -> Result<PathBuf, String> {
     Ok(path.to_owned())
 }
 
-fn starting(without: &[String]) -> String {
-    match without {
-        [] => "starting the sandbox: an agent, the shop, its dependencies".to_owned(),
-        some => format!("starting the sandbox, the shop without {}", some.join(", ")),
+fn starting(wanted: &Wanted) -> String {
+    let database = if wanted.database == ShopDatabase::default() { "" } else { ", its database behind the agent" };
+    match wanted.without.as_slice() {
+        [] => format!("starting the sandbox: an agent, the shop, its dependencies{database}"),
+        some => format!("starting the sandbox, the shop without {}{database}", some.join(", ")),
     }
 }
 

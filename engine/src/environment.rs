@@ -6,9 +6,14 @@
 //! proxies:   [{agent: eu, name: payment, upstream: "payment:443"}]
 //! ```
 //!
-//! `sandbox: true` stands for agents and a shop that squall starts itself; `shop.without` switches patterns of it off.
+//! `sandbox: true` stands for agents and a shop that squall starts itself; `shop.without` switches patterns of it off,
+//! `shop.database` says what its database is.
 //! Read like an experiment: every mistake at once, each with its place. Neighbours: `load` takes the variables,
 //! the runner the agents. Invariant: secrets are known as such, and every proxy's agent is among the agents.
+
+mod shop;
+
+pub use shop::{NoDatabase, OwnDatabase, SandboxDoc, ShopDatabase, ShopEntry};
 
 use crate::{
     agent_tls::AgentTls,
@@ -90,14 +95,6 @@ pub struct ProxyEntry {
     pub agent: Option<String>,
     /// The proxy.
     pub spec: ProxySpec,
-}
-
-/// The shop of the sandbox.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct ShopEntry {
-    /// Patterns that are switched off: `circuit-breaker`, `retry`, …
-    pub without: Vec<String>,
 }
 
 /// A value that is shown only on purpose.
@@ -255,6 +252,9 @@ fn read(
     let places = Places { env_var, base_dir };
     let agents = agents(&doc, root.key("agents"), &places, report, secrets);
     let proxies = proxies(&doc, root, report);
+    if let Some(ShopEntry { database: Some(ShopDatabase::At(url)), .. }) = &doc.shop {
+        secrets.add_url(url);
+    }
     if doc.sandbox == Some(true) && !agents.is_empty() {
         let told = report.error(root.key("sandbox").mark(), "the sandbox brings its own agent");
         told.related(root.key("agents").key_mark(), "these would not be used").help("leave `agents` or `sandbox` out");

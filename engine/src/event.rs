@@ -15,6 +15,8 @@ pub enum Phase {
     Plan,
     /// The proxies are taken under a lease.
     Lease,
+    /// What is needed is brought about, before the load and the baseline.
+    Setup,
     /// The steady state is watched.
     Baseline,
     /// The faults.
@@ -34,6 +36,7 @@ impl Phase {
         match self {
             Self::Plan => "plan",
             Self::Lease => "lease",
+            Self::Setup => "setup",
             Self::Baseline => "baseline",
             Self::Method => "method",
             Self::Heal => "heal",
@@ -131,6 +134,22 @@ pub enum What {
         agents: Vec<String>,
         /// `50 % of 3 agents with zone=a are 1.5, rounded down to 1; seed 7`.
         rule: String,
+    },
+    /// The load is about to be another.
+    Surged {
+        /// The step.
+        step: String,
+        /// The new rate: `600/s`.
+        rate: String,
+        /// The rate before: `150/s`.
+        normal: String,
+    },
+    /// The load is again what it was before a surge.
+    Subsided {
+        /// The step.
+        step: String,
+        /// The rate: `150/s`.
+        rate: String,
     },
     /// A ramp is about to come to this level.
     Level {
@@ -283,6 +302,8 @@ pub enum What {
 pub fn in_words(what: &What) -> Option<String> {
     Some(match what {
         What::Chosen { step, agents, rule } => format!("agents of step {step}: {} ({rule})", agents.join(", ")),
+        What::Surged { step, rate, normal } => format!("the load is {rate}: {step}, normally {normal}"),
+        What::Subsided { step, rate } => format!("the load is back at {rate}: {step} is over"),
         What::Level { step, number, of, level } => format!("{level}: level {number} of {of} of {step}"),
         What::Judged { step, level, outcome, reasons } => {
             let what = level.as_ref().map_or_else(|| format!("check `{step}`"), |level| format!("{level} of {step}"));

@@ -5,12 +5,14 @@
 
 mod late;
 mod step;
+mod traffic;
 
 pub use late::{Inside, Late, LatePiece};
 pub use step::{
     Action, AgentsChoice, Answer, CheckStep, Inject, Level, OnFailure, Pause, Ramp, RampExpect, Repeat, Rounds,
-    RunExpect, RunStep, Step, Undo,
+    RunExpect, RunStep, Step, Surge, Undo,
 };
+pub use traffic::{Expect, RequestPlan, TrafficPlan};
 
 use crate::{sample::Metric, tolerance::Tolerance, window::Windows};
 use serde::Serialize;
@@ -40,6 +42,8 @@ pub struct Experiment {
     pub probes: BTreeMap<String, ProbePlan>,
     /// What must hold.
     pub steady_state: Vec<SteadyRow>,
+    /// What is done before the baseline, and taken back after recovery: `run` and `wait` steps.
+    pub setup: Vec<Step>,
     /// What is done to the system, in order.
     pub method: Vec<Step>,
     /// What may be touched.
@@ -108,47 +112,6 @@ impl std::fmt::Debug for Secrets {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Secrets({})", self.0.len())
     }
-}
-
-/// An open-loop load: requests start on schedule whether or not earlier ones have come back.
-#[derive(Debug, Clone)]
-pub struct TrafficPlan {
-    /// Requests a second, all together.
-    pub rate: f64,
-    /// Connections at most; a request that finds none free waits, and the wait counts.
-    pub clients: usize,
-    /// A request that takes longer has failed.
-    pub timeout: Duration,
-    /// What is sent, chosen by weight.
-    pub requests: Vec<RequestPlan>,
-}
-
-/// One kind of request in the load. Its series is `traffic.NAME`.
-#[derive(Debug, Clone)]
-pub struct RequestPlan {
-    /// Its name.
-    pub name: String,
-    /// How often it is chosen, against the others.
-    pub weight: u32,
-    /// GET, POST, PUT, PATCH, DELETE or HEAD.
-    pub method: String,
-    /// Where to; evaluated for each request.
-    pub url: crate::template::Template,
-    /// Headers; evaluated for each request.
-    pub headers: Vec<(String, crate::template::Template)>,
-    /// The body, if any; evaluated for each request.
-    pub body: Option<crate::template::Template>,
-    /// What counts as success.
-    pub expect: Expect,
-}
-
-/// What counts as a successful answer: the status, and optionally a text in the body.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Expect {
-    /// Statuses that are a success; empty: every status below 400.
-    pub status: Vec<u16>,
-    /// A text that the body must contain.
-    pub body_contains: Option<String>,
 }
 
 /// A probe: what is read, how often, and how long a reading may take.

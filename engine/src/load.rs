@@ -10,6 +10,7 @@
 use crate::{
     diagnostic::{Diagnostics, Reporter},
     document::Document,
+    environment::OwnDatabase,
     experiment::{Experiment, Secrets, Source},
     validate::validate,
     variables::{self, Sources},
@@ -75,6 +76,16 @@ fn read(inputs: &Inputs<'_>, report: &mut Reporter<'_>, secrets: &mut Secrets) -
     let document: Document = yaml::read(&mut tree, report)?;
     let source = Source { path: inputs.path.to_owned(), text: inputs.text.to_owned() };
     validate(&document, &tree, resolved, source, inputs.base_dir, report)
+}
+
+/// The database that an experiment needs in the sandbox, which has to be known before it is read with the sandbox's
+/// addresses. Says nothing of mistakes: `load` does.
+#[must_use]
+pub fn sandbox_database(text: &str) -> Option<OwnDatabase> {
+    let tree = yaml::parse(text, "an experiment", &mut Reporter::new(text))?;
+    let Value::Scalar { text, .. } = &tree.get("sandbox")?.get("database")?.value else { return None };
+    let own = serde::de::value::StrDeserializer::<serde::de::value::Error>::new(text);
+    serde::Deserialize::deserialize(own).ok()
 }
 
 /// Whether there is a map at the top, as every file of ours has.

@@ -1,7 +1,7 @@
 //! What got worse since an earlier run of the same experiment, although it is still within its tolerances. Pure.
 //!
 //! Compared are rows that both runs have: the same series, metric, tolerance and window. Times may not grow, shares of
-//! success not shrink, by more than the margin. Rates, statuses, values and texts have no worse side, and are left out.
+//! success and goodput not shrink, by more than the margin. Rates, statuses, values and texts have no worse side, and are left out.
 //! Neighbours: `squall gate --against` asks, `report` shows.
 
 use crate::{
@@ -28,7 +28,7 @@ fn regression(earlier: &RowResult, now: &RowResult, margin: f64) -> Option<Strin
     let unknown = [earlier, now].iter().any(|row| row.outcome == Outcome::Inconclusive);
     let (before, after) = (earlier.measured?, now.measured?);
     let worse = match (now.metric, now.metric.kind()) {
-        (Metric::SuccessRatio, _) => after < before * (1.0 - margin),
+        (Metric::SuccessRatio | Metric::Goodput, _) => after < before * (1.0 - margin),
         (Metric::ErrorRatio, _) => 1.0 - after < (1.0 - before) * (1.0 - margin),
         (_, MetricKind::Time) => after > before * (1.0 + margin) && after - before >= NOTICEABLE,
         _ => false,
@@ -81,7 +81,9 @@ mod tests {
         assert!(worse(Metric::SuccessRatio, 1.0, 0.79) && !worse(Metric::SuccessRatio, 1.0, 0.81));
         assert!(worse(Metric::ErrorRatio, 0.0, 0.21) && !worse(Metric::ErrorRatio, 0.0, 0.19));
         assert!(!worse(Metric::P50, 0.0002, 0.0009), "less than can be noticed");
-        assert!(!worse(Metric::Rate, 1.0, 9.0) && !worse(Metric::Value, 1.0, 9.0));
+        assert!(
+            !worse(Metric::Rate, 1.0, 9.0) && worse(Metric::Goodput, 100.0, 79.0) && !worse(Metric::Value, 1.0, 9.0)
+        );
     }
 
     #[test]

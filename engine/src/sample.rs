@@ -46,6 +46,8 @@ pub enum Metric {
     ErrorRatio,
     /// Samples a second.
     Rate,
+    /// Successes a second.
+    Goodput,
     /// Median time taken, in seconds.
     P50,
     /// 90th percentile, in seconds.
@@ -56,6 +58,8 @@ pub enum Metric {
     P99,
     /// 99.9th percentile, in seconds.
     P999,
+    /// 99th percentile of what was not turned away with 429 or 503, in seconds.
+    AcceptedP99,
     /// The longest, in seconds.
     Max,
     /// The mean, in seconds.
@@ -89,15 +93,17 @@ pub enum MetricKind {
 
 impl Metric {
     /// Every metric, in the order in which reports show them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::SuccessRatio,
         Self::ErrorRatio,
         Self::Rate,
+        Self::Goodput,
         Self::P50,
         Self::P90,
         Self::P95,
         Self::P99,
         Self::P999,
+        Self::AcceptedP99,
         Self::Max,
         Self::Mean,
         Self::Status,
@@ -113,11 +119,13 @@ impl Metric {
             Self::SuccessRatio => "success_ratio",
             Self::ErrorRatio => "error_ratio",
             Self::Rate => "rate",
+            Self::Goodput => "goodput",
             Self::P50 => "p50",
             Self::P90 => "p90",
             Self::P95 => "p95",
             Self::P99 => "p99",
             Self::P999 => "p999",
+            Self::AcceptedP99 => "accepted_p99",
             Self::Max => "max",
             Self::Mean => "mean",
             Self::Status => "status",
@@ -127,13 +135,20 @@ impl Metric {
         }
     }
 
+    /// Whether it says something about a sample with this status: what was turned away was not accepted.
+    #[must_use]
+    pub const fn counts(self, status: Option<u16>) -> bool {
+        !(matches!(self, Self::AcceptedP99) && matches!(status, Some(429 | 503)))
+    }
+
     /// How it is written and judged.
     #[must_use]
     pub const fn kind(self) -> MetricKind {
         match self {
             Self::SuccessRatio | Self::ErrorRatio => MetricKind::Ratio,
-            Self::P50 | Self::P90 | Self::P95 | Self::P99 | Self::P999 | Self::Max | Self::Mean => MetricKind::Time,
-            Self::Rate => MetricKind::Rate,
+            Self::P50 | Self::P90 | Self::P95 | Self::P99 | Self::P999 => MetricKind::Time,
+            Self::AcceptedP99 | Self::Max | Self::Mean => MetricKind::Time,
+            Self::Rate | Self::Goodput => MetricKind::Rate,
             Self::Status | Self::Value => MetricKind::EachNumber,
             Self::Body => MetricKind::EachText,
             Self::BurnRate => MetricKind::Multiple,

@@ -3,7 +3,7 @@
 //! Percentiles come from an HDR histogram over the samples themselves, never from other percentiles. Failed samples
 //! count with the time they took: a service that fails late is slow as well.
 //! Neighbours: `recorder` gives the samples, `judge` holds the number against a tolerance.
-//! Invariant: no samples give no number, except for `rate`, which is then 0.
+//! Invariant: no samples give no number, except for `rate` and `goodput`, which are then 0.
 
 use crate::sample::{Metric, Sample};
 use hdrhistogram::Histogram;
@@ -26,11 +26,13 @@ pub fn measure(metric: Metric, samples: &[Sample], window: Duration) -> Option<f
         Metric::SuccessRatio => of(ok()),
         Metric::ErrorRatio => of(samples.len() - ok()),
         Metric::Rate => (!window.is_zero()).then(|| samples.len() as f64 / window.as_secs_f64()),
+        Metric::Goodput => (!window.is_zero()).then(|| ok() as f64 / window.as_secs_f64()),
         Metric::P50 => percentile(samples, 0.5),
         Metric::P90 => percentile(samples, 0.9),
         Metric::P95 => percentile(samples, 0.95),
         Metric::P99 => percentile(samples, 0.99),
         Metric::P999 => percentile(samples, 0.999),
+        Metric::AcceptedP99 => percentile_of(samples.iter().filter(|sample| metric.counts(sample.status)), 0.99),
         Metric::Max => samples.iter().map(|sample| sample.took).max().map(|took| took.as_secs_f64()),
         Metric::Mean => {
             let total: f64 = samples.iter().map(|sample| sample.took.as_secs_f64()).sum();
@@ -45,7 +47,11 @@ pub fn measure(metric: Metric, samples: &[Sample], window: Duration) -> Option<f
 
 /// The time that the given share of the samples did not exceed, in seconds.
 fn percentile(samples: &[Sample], share: f64) -> Option<f64> {
-    let longest = samples.iter().map(|sample| sample.took).max()?;
+    percentile_of(samples.iter(), share)
+}
+
+fn percentile_of<'a>(samples: impl Iterator<Item = &'a Sample> + Clone, share: f64) -> Option<f64> {
+    let longest = samples.clone().map(|sample| sample.took).max()?;
     #[expect(clippy::expect_used, reason = "the bounds are constants and valid: 1 < 2 * 1 <= longest, digits below 6")]
     let mut histogram = Histogram::<u64>::new_with_bounds(1, LONGEST_MICROS, DIGITS).expect("constant bounds");
     for sample in samples {
@@ -116,7 +122,7 @@ mod tests {
         samples.push(Sample { ok: false, ..took(1) });
         assert_eq!(measure(Metric::SuccessRatio, &samples, SECOND), Some(0.99));
         assert_eq!(measure(Metric::ErrorRatio, &samples, SECOND), Some(0.01));
-        for metric in Metric::ALL.into_iter().filter(|metric| *metric != Metric::Rate) {
+        for metric in Metric::ALL.into_iter().filter(|metric| !matches!(metric, Metric::Rate | Metric::Goodput)) {
             assert_eq!(measure(metric, &[], SECOND), None, "{metric}");
         }
     }
@@ -126,7 +132,23 @@ mod tests {
         let samples = vec![took(1); 50];
         assert_eq!(measure(Metric::Rate, &samples, Duration::from_secs(4)), Some(12.5));
         assert_eq!(measure(Metric::Rate, &[], SECOND), Some(0.0));
+        assert_eq!(measure(Metric::Goodput, &[], SECOND), Some(0.0));
         assert_eq!(measure(Metric::Rate, &samples, Duration::ZERO), None);
+    }
+
+    #[test]
+    fn goodput_counts_successes_and_what_was_turned_away_was_not_accepted() {
+        let turned_away = |status| Sample { ok: false, status: Some(status), ..took(1_000) };
+        let accepted = |micros| Sample { status: Some(200), ..took(micros) };
+        let mut samples: Vec<_> = (0..100).map(|n| turned_away(if n % 2 == 0 { 429 } else { 503 })).collect();
+        assert_eq!(measure(Metric::AcceptedP99, &samples, SECOND), None, "nothing was accepted");
+        samples.extend((1..=100).map(|millis| accepted(millis * 1_000)));
+        assert_eq!(measure(Metric::Goodput, &samples, Duration::from_secs(2)), Some(50.0));
+        near(Metric::AcceptedP99, &samples, 0.099);
+        near(Metric::P50, &samples, 0.001);
+        // One that hangs until its time-out has no status, and was accepted for all that the client knows.
+        samples.extend(vec![Sample { ok: false, ..took(1_000_000) }; 5]);
+        near(Metric::AcceptedP99, &samples, 1.0);
     }
 
     #[test]

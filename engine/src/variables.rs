@@ -348,7 +348,7 @@ impl Resolver<'_, '_, '_> {
             path.map_or_else(|| format!("${{steps.{step}.output}}"), |path| format!("${{steps.{step}.output:{path}}}"));
         let place = self.inside(mark, &written);
         let keys: Vec<&str> = self.keys.iter().map(String::as_str).collect();
-        let taken = keys.first() == Some(&"method")
+        let taken = matches!(keys.first(), Some(&("setup" | "method")))
             && keys.iter().any(|key| matches!(*key, "run" | "pause"))
             && !matches!(
                 keys.last(),

@@ -66,6 +66,57 @@ fn what_is_wrong_with_a_ramp_is_told() {
 }
 
 #[test]
+fn a_surge_is_another_load_for_a_while_and_needs_no_proxy() {
+    let text = format!(
+        "{HEAD}blast_radius: {{duration: 1m}}\nmethod:\n  - surge: {{rate: 600/s}}\n    for: 20s\n  - {{surge: {{rate: 30/m}}, for: 5s, name: lull}}\n"
+    );
+    let experiment = loaded(&text);
+    let [Step::Surge(surge), Step::Surge(lull)] = experiment.method.as_slice() else { panic!() };
+    assert_eq!((surge.name.as_str(), surge.rate, surge.lasting), ("surge of 600/s", 600.0, Duration::from_secs(20)));
+    assert_eq!((lull.name.as_str(), lull.rate), ("lull", 0.5));
+    assert!(experiment.blast_radius.proxies.is_empty());
+    let with_fault =
+        text.replace("  - {surge", "  - {inject: {proxy: payment, fault: {reset: {}}}, for: 1s}\n  - {surge");
+    assert!(told(&with_fault).contains("`proxies` is missing here"));
+}
+
+#[test]
+fn what_is_wrong_with_surges_and_setups_is_told() {
+    let steps = "
+  - surge: {rate: 600/s}
+  - {surge: {}, for: 1s}
+  - {surge: {rate: 0/s}, for: 1s}
+  - {surge: {rate: 50/s}, for: 1s}
+  - {surge: {rate: 600, lasting: 1s}, for: 1s}
+  - wait: 1s
+    for: 1s
+  - parallel:
+      - {surge: {rate: 600/s}, for: 1s, name: one}
+      - {repeat: {times: 2, steps: [{surge: {rate: 700/s}, for: 1s}]}, name: other}
+";
+    let setup = "setup:
+  - {inject: {proxy: payment, fault: {reset: {}}}, for: 1s}
+  - run: {command: [./seed.sh, '${steps.later.output}']}
+  - {name: later, run: {command: [./later.sh]}}
+";
+    assert_snapshot!(told(&format!("{setup}{}", method(steps))));
+    let without = method("  - {surge: {rate: 600/s}, for: 1s}\n").replace("traffic:", "x-traffic:");
+    assert!(told(&without).contains("there is no load that could surge"), "{}", told(&without));
+    assert!(told(&format!("setup: []\n{}", method("  - wait: 1s\n"))).contains("the setup is empty"));
+}
+
+#[test]
+fn what_is_set_up_can_be_used_in_the_method() {
+    let steps = "  - {name: use, run: {command: [./use.sh, '${steps.seed.output}']}}\n";
+    let undo = "{command: [./unseed.sh, '${steps.seed.output}']}";
+    let setup = format!("setup:\n  - {{name: seed, run: {{command: [./seed.sh], undo: {undo}}}}}\n  - wait: 1s\n");
+    let text = format!("{setup}{}", method(steps));
+    let experiment = loaded(&text);
+    assert_eq!(experiment.setup.iter().map(Step::name).collect::<Vec<_>>(), ["seed", "wait 1s"]);
+    assert_eq!(experiment.method.len(), 1);
+}
+
+#[test]
 fn programs_and_requests_are_read_with_the_outputs_that_they_use() {
     let steps = "
   - name: login

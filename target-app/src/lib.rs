@@ -12,6 +12,10 @@
 //!
 //! Invariant: no global state; everything listens where it is told and ends when it is told.
 
+// The support of tests names the crate as tests from outside do.
+#[cfg(test)]
+extern crate self as squall_shop;
+
 mod api;
 mod config;
 mod dependency;
@@ -20,6 +24,7 @@ mod error;
 mod events;
 mod failure;
 mod http_client;
+pub mod local_postgres;
 pub mod maintenance;
 mod metrics;
 mod orders;

@@ -9,7 +9,7 @@ mod server;
 mod web_client;
 
 pub use agent::Agent;
-pub use process::{Running, binary};
+pub use process::{Running, binary, has_postgres};
 pub use server::WebServer;
 pub use web_client::WebClient;
 

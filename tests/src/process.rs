@@ -25,6 +25,15 @@ pub fn binary(name: &str) -> PathBuf {
     built
 }
 
+/// Whether a sandbox can start a PostgreSQL server here.
+#[must_use]
+pub fn has_postgres() -> bool {
+    let debian =
+        std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|entry| entry.path().join("bin"));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    debian.chain(std::env::split_paths(&path)).any(|place| place.join("initdb").exists())
+}
+
 /// A process that runs.
 pub struct Running {
     child: Child,
@@ -43,6 +52,12 @@ impl Running {
         let err = out.try_clone().expect("a file can be shared");
         let child = command.stdin(std::process::Stdio::null()).stdout(out).stderr(err).spawn().expect("it starts");
         Self { child, log: log.to_owned() }
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Sends it a signal.

@@ -3,8 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot start must fail loudly")]
 
 use rustix::process::Signal;
-use squall_tests::{Running, World, printed, squall_in, wait_for};
-use std::{process::Output, time::Duration};
+use squall_tests::{Running, World, has_postgres, printed, squall_in, wait_for};
+use std::{
+    path::{Path, PathBuf},
+    process::Output,
+    time::Duration,
+};
 
 fn squall(world: &World, arguments: &[&str]) -> Output {
     world.squall().args(arguments).env("SQUALL_AGENT", &world.agent_url).output().unwrap()
@@ -129,6 +133,44 @@ fn a_sandbox_that_stays_can_be_used_as_an_environment() {
     assert!(!environment.exists(), "the file names what is gone");
     let after = squall_in(directory.path()).args(["agents", "--agent", "http://127.0.0.1:1"]).output().unwrap();
     assert_eq!(after.status.code(), Some(7));
+}
+
+/// The directory of the PostgreSQL server that the sandbox of this process has.
+fn directory_of_postgres(sandbox: u32) -> Option<PathBuf> {
+    let prefix = format!("squall-sandbox-{sandbox}-postgres-");
+    let entries = std::fs::read_dir(std::env::temp_dir()).unwrap().flatten();
+    let is_it = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with(&prefix);
+    entries.map(|entry| entry.path()).find(is_it)
+}
+
+#[test]
+fn a_sandbox_with_a_postgres_of_its_own_has_it_behind_the_agent_and_leaves_nothing() {
+    if !has_postgres() {
+        eprintln!(
+            "SKIPPED a_sandbox_with_a_postgres_of_its_own…: PostgreSQL is not installed (Debian's package postgresql)"
+        );
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let environment = directory.path().join("sandbox.yaml");
+    for signal in [Signal::INT, Signal::KILL] {
+        let mut command = squall_in(directory.path());
+        command.args(["sandbox", "--postgres", "--write-env"]).arg(&environment);
+        let mut sandbox = Running::spawn(command, &directory.path().join("sandbox.log"));
+        wait_for("the sandbox's environment file", || environment.exists().then_some(()));
+        let agents = squall_in(directory.path()).args(["agents", "--env"]).arg(&environment).output().unwrap();
+        assert!(printed(&agents).contains("database"), "{}", printed(&agents));
+        let text = std::fs::read_to_string(&environment).unwrap();
+        assert!(text.contains("database: postgres://shop:"), "{text}");
+        let server = directory_of_postgres(sandbox.id()).unwrap();
+        let pid = std::fs::read_to_string(server.join("data/postmaster.pid")).unwrap();
+        let pid = format!("/proc/{}", pid.lines().next().unwrap());
+        sandbox.signal(signal);
+        sandbox.wait(Duration::from_secs(20));
+        // The shell that holds the server may outlive a squall that was killed by a moment.
+        wait_for("the end of the server", || (!Path::new(&pid).exists() && !server.exists()).then_some(()));
+        let _gone_unless_it_was_killed = std::fs::remove_file(&environment);
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot start must fail loudly")]
 
-use squall_tests::{printed, squall_in};
+use squall_tests::{has_postgres, printed, squall_in};
 use std::{
     path::{Path, PathBuf},
     process::Output,
@@ -18,7 +18,9 @@ fn both_ways(name: &str, pattern: &str) {
     let file = root().join("experiments").join(format!("{name}.yaml"));
     let directory = tempfile::tempdir().unwrap();
     let run = |without: &[&str]| {
-        steady_run(|| squall_in(directory.path()).arg("run").arg(&file).args(without).output().unwrap())
+        steady_run(|| {
+            squall_in(directory.path()).arg("run").arg(&file).args(shortened(name)).args(without).output().unwrap()
+        })
     };
 
     let whole = run(&[]);
@@ -31,6 +33,15 @@ fn both_ways(name: &str, pattern: &str) {
         "{name} without {pattern} should deviate (1) or abort (5)\n{}",
         printed(&lacking)
     );
+}
+
+/// What is for people to see takes a minute; a test needs less of it.
+fn shortened(name: &str) -> &'static [&'static str] {
+    match name {
+        // What a shop that was built for debugging can do on a busy machine; without load shedding it is far below.
+        "shop-surge" => &["--set", "surge=15s", "--set", "budget=1500ms", "--set", "goodput=60/s"],
+        _ => &[],
+    }
 }
 
 /// Runs it again, twice at most, when there was no steady state to begin with: on a machine that is busy with something
@@ -73,6 +84,20 @@ fn reviews_drip_is_about_the_timeout_budget() {
 #[test]
 fn recommendations_queued_is_about_the_failover_cache() {
     both_ways("recommendations-queued", "failover-cache");
+}
+
+#[test]
+fn database_gone_is_about_the_timeout_budget() {
+    if !has_postgres() {
+        eprintln!("SKIPPED database_gone…: PostgreSQL is not installed (Debian's package postgresql)");
+        return;
+    }
+    both_ways("database-gone", "timeout-budget");
+}
+
+#[test]
+fn shop_surge_is_about_load_shedding() {
+    both_ways("shop-surge", "load-shedding");
 }
 
 #[test]

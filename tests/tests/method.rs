@@ -55,6 +55,52 @@ fn a_ramp_of_the_traffic_raises_the_rate_and_brings_it_back() {
 }
 
 #[test]
+fn a_surge_changes_the_load_for_its_time_and_what_was_set_up_outlasts_recovery() {
+    let world = World::start();
+    let file = with_steps(&world, "  - name: rush\n    surge: {rate: 300/s}\n    for: 2s\n");
+    let setup = r#"setup:
+  - name: seed
+    run: {command: [sh, -c, "echo made > made.txt"], undo: {command: [sh, -c, "echo undone >> made.txt"]}}
+"#;
+    let text = std::fs::read_to_string(&file).unwrap().replace("method:\n", &format!("{setup}method:\n"));
+    let output = world.run(&world.write("surge.yaml", &text));
+    let printed_text = printed(&output);
+    assert_eq!(output.status.code(), Some(0), "{printed_text}");
+    assert!(printed_text.contains("the load is 300/s: rush, normally 50/s"), "{printed_text}");
+    assert!(printed_text.contains("the load is back at 50/s: rush is over"), "{printed_text}");
+    // Two seconds at the normal rate would be 100.
+    let run = world.last_run();
+    let during = run["rows"].as_array().unwrap().iter().find(|row| row["when"] == "during").unwrap();
+    assert!(during["samples"].as_u64().unwrap() > 500, "{during}");
+    let told: Vec<String> = world.last_events().iter().map(|event| event["kind"].as_str().unwrap().into()).collect();
+    let wanted = ["undo_owed", "ran", "surged", "subsided", "undone", "verdict"];
+    let found: Vec<_> = told.iter().filter(|kind| wanted.contains(&kind.as_str())).collect();
+    assert_eq!(found, wanted, "{told:?}");
+    let place = |kind: &str| told.iter().rposition(|told| told == kind).unwrap();
+    // Setup, baseline, method, heal, recovery, and then what was set up is taken back.
+    assert_eq!(told[..place("undone")].iter().filter(|kind| *kind == "phase").count(), 5, "{told:?}");
+
+    let made = || std::fs::read_to_string(world.path("made.txt")).unwrap_or_default();
+    assert_eq!(made(), "made\nundone\n");
+    let longer = world.write("surge.yaml", &text.replace("for: 2s", "for: 1m"));
+    let mut run = world.spawn_run(&longer);
+    wait_for("the surge", || run.log().contains("the load is 300/s").then_some(()));
+    run.signal(Signal::INT);
+    assert_eq!(run.wait(END).code(), Some(130), "{}", run.log());
+    assert!(run.log().contains("the load is back at 50/s"), "{}", run.log());
+    assert_eq!(made(), "made\nundone\n");
+
+    let mut run = world.spawn_run(&longer);
+    wait_for("the surge", || run.log().contains("the load is 300/s").then_some(()));
+    run.signal(Signal::KILL);
+    run.wait(END);
+    assert_eq!(made(), "made\n");
+    let recovered = world.squall().arg("recover").output().unwrap();
+    assert_eq!(recovered.status.code(), Some(0), "{}", printed(&recovered));
+    assert_eq!(made(), "made\nundone\n", "{}", printed(&recovered));
+}
+
+#[test]
 fn a_program_is_run_its_output_used_and_it_is_taken_back_however_the_run_ends() {
     let world = World::start();
     let steps = r#"  - name: make

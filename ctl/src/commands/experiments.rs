@@ -37,7 +37,7 @@ pub async fn plan(args: &Plan, common: &Common) -> Outcome {
     let scene = Scene::choose(&args.environment, &args.file)?;
     connect::load(&args.file, &args.environment, &scene, &scene.variables())?;
     let sandbox = match &scene {
-        Scene::Sandbox { without } => Some(Sandbox::start(without).await?),
+        Scene::Sandbox(wanted) => Some(Sandbox::start(wanted).await?),
         Scene::Environment(_) => None,
     };
     let outcome = plan_on(args, common, &scene, sandbox.as_ref()).await;

@@ -10,7 +10,7 @@ use crate::{
     connect::{self, Scene},
     exit::Failure,
     output,
-    sandbox::Sandbox,
+    sandbox::{Sandbox, Wanted},
 };
 use squall_engine::{
     agent_client::{AgentClient, AgentTarget},
@@ -57,7 +57,7 @@ pub async fn init(args: &Args, common: &Common) -> Outcome {
     let sandbox = match args.service {
         None => {
             output::progress("no --service and no --agent: looking at the built-in sandbox");
-            Some(Sandbox::start(&[]).await?)
+            Some(Sandbox::start(&Wanted::default()).await?)
         }
         Some(_) => None,
     };
@@ -271,7 +271,7 @@ fn busiest(before: &[ProxyInfo], after: &[ProxyInfo]) -> (String, String) {
 async fn check(file: &Path, text: &str, place: &Place) -> Result<(), Failure> {
     let variables: BTreeMap<String, String> = [(place.variable.to_owned(), place.service.clone())].into();
     let choice = EnvironmentChoice { env: None, set: Vec::new(), without: Vec::new() };
-    let scene = Scene::Sandbox { without: Vec::new() };
+    let scene = Scene::Sandbox(Wanted::default());
     let experiment = connect::load_text(file, text, &choice, &scene, &variables)?;
     let inputs = Inputs { experiment: &experiment, agents: std::slice::from_ref(&place.agent), proxies: &[], seed: 1 };
     let planned = plan(inputs).await;

@@ -55,9 +55,9 @@ pub async fn load(args: &Args, common: &Common) -> Outcome {
     // Every mistake is told before the sandbox is started.
     traffic_of(file, &text, args, &scene, &scene.variables())?;
     let sandbox = match &scene {
-        Scene::Sandbox { without } if args.file.is_some() => {
+        Scene::Sandbox(wanted) if args.file.is_some() => {
             output::progress("starting the sandbox; it shares this machine and this process with the load");
-            Some(Sandbox::start(without).await?)
+            Some(Sandbox::start(wanted).await?)
         }
         _ => None,
     };

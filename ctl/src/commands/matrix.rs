@@ -71,8 +71,8 @@ pub async fn matrix(args: &Args, common: &Common) -> Outcome {
 /// The proxies of the environment, those that were asked for.
 async fn targets(args: &Args, scene: &Scene) -> Result<Vec<Target>, Failure> {
     let found = match scene {
-        Scene::Sandbox { without } => {
-            let sandbox = Sandbox::start(without).await?;
+        Scene::Sandbox(wanted) => {
+            let sandbox = Sandbox::start(wanted).await?;
             let found = proxies(vec![sandbox.target()]).await;
             sandbox.stop().await;
             found?
@@ -181,7 +181,7 @@ async fn run(args: &Args, file: &Path, matrix: &mut Matrix, files: &[(usize, Str
 }
 
 fn is_sandbox(choice: &RunChoice, file: &Path) -> Result<bool, Failure> {
-    Ok(matches!(Scene::choose(&choice.environment, file)?, Scene::Sandbox { .. }))
+    Ok(matches!(Scene::choose(&choice.environment, file)?, Scene::Sandbox(_)))
 }
 
 fn show(matrix: &Matrix, common: &Common) {

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use squall_engine::{
     experiment::{Experiment, Inject, Ramp, Rounds, Step},
     run::plan::Plan,
+    sample::Metric,
 };
 use squall_wire::Span;
 use std::time::Duration;
@@ -23,7 +24,9 @@ struct Row<'a> {
 /// Every step with the time after which it is due at the latest, since the start of the run.
 fn rows(experiment: &Experiment) -> Vec<Row<'_>> {
     let mut rows = Vec::new();
-    in_order(&experiment.method, experiment.baseline, 0, &mut rows);
+    let set_up = experiment.setup.iter().map(Step::duration).sum::<Duration>();
+    in_order(&experiment.setup, Duration::ZERO, 0, &mut rows);
+    in_order(&experiment.method, set_up + experiment.baseline, 0, &mut rows);
     rows
 }
 
@@ -51,6 +54,7 @@ fn what(step: &Step) -> String {
         Step::Inject(Inject { fault, .. }) => format!("{}, {} %", fault.fault.name(), fault.percent),
         Step::Wait { .. } => "wait".to_owned(),
         Step::Parallel { .. } => "side by side".to_owned(),
+        Step::Surge(surge) => format!("load at {}", Metric::Rate.shown(surge.rate)),
         Step::Ramp(ramp) => ramp_in_words(ramp),
         Step::Run(run) => match &run.undo {
             Some(undo) => format!("run {}, taken back by {}", run.action.shown(), undo.action.shown()),
@@ -129,7 +133,7 @@ pub fn text(experiment: &Experiment, environment: &str, plan: &Plan) -> String {
         experiment.name,
         experiment.hypothesis.trim(),
         known.join(", "),
-        proxies.join(", "),
+        if proxies.is_empty() { "no proxy,".to_owned() } else { proxies.join(", ") },
         radius.percent,
         Span::from(radius.duration),
         windows.concat(),

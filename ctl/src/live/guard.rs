@@ -65,7 +65,7 @@ fn look_at(check: &Check, probe: &str, recorder: &Recorder, now: Duration, basel
         recorder.window_by_done(probe, &(now.saturating_sub(RECENT)..now + Duration::from_nanos(1)))
     };
     let fewest = if each { 1 } else { GUARD_MIN_SAMPLES };
-    if samples.len() < fewest && check.metric != Metric::Rate {
+    if samples.len() < fewest && check.metric.kind() != MetricKind::Rate {
         return Seen { near: 0.0, measured: "too few samples".to_owned(), met: false };
     }
     let baseline = baselines.get(probe, check.metric);
@@ -105,7 +105,7 @@ fn nearness(metric: Metric, value: f64, limit: f64) -> f64 {
     let (gone, way) = match metric {
         Metric::SuccessRatio => (1.0 - value, 1.0 - limit),
         // Fewer are worse: what is twice the limit or more is far from it.
-        Metric::Rate => (2.0 * limit - value, limit),
+        Metric::Rate | Metric::Goodput => (2.0 * limit - value, limit),
         _ => (value, limit),
     };
     if way.abs() < 1e-12 { 0.0 } else { (gone / way).clamp(0.0, 1.0) }

@@ -30,6 +30,8 @@ pub struct Model {
     pub phase: Option<PhaseNow>,
     pub steps: Vec<StepNow>,
     pub faults: Vec<FaultNow>,
+    /// The surge that goes on.
+    pub surge: Option<SurgeNow>,
     pub probes: Vec<ProbeRow>,
     pub guards: Vec<GuardRow>,
     pub lines: VecDeque<String>,
@@ -73,6 +75,14 @@ pub struct FaultNow {
     pub since: Duration,
     /// As the agent last said; none: not asked yet, or not counted.
     pub hits: Option<u64>,
+}
+
+/// A load that is not the normal one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SurgeNow {
+    pub step: String,
+    pub rate: String,
+    pub normal: String,
 }
 
 /// One promise of the steady state.
@@ -152,6 +162,11 @@ impl Model {
                 let gone = |f: &FaultNow| f.agent == *agent && f.proxy == proxy.as_str() && f.name == fault.as_str();
                 self.faults.retain(|fault| !gone(fault));
             }
+            What::Surged { step, rate, normal } => {
+                let (step, rate, normal) = (step.clone(), rate.clone(), normal.clone());
+                self.surge = Some(SurgeNow { step, rate, normal });
+            }
+            What::Subsided { .. } => self.surge = None,
             What::HealConfirmed { agent } => self.faults.retain(|fault| fault.agent != *agent),
             What::Breach { .. } | What::Stopped { .. } | What::Failed { .. } => self.stopping = true,
             What::Verdict { verdict, .. } => self.verdict = Some(*verdict),
@@ -187,6 +202,12 @@ impl Model {
     pub fn left_of(&self, fault: &FaultNow) -> Option<Duration> {
         let step = self.steps.iter().find(|step| step.name == fault.step)?;
         Some((fault.since + step.lasting).saturating_sub(self.now))
+    }
+
+    /// How long the surge still lasts, by its step.
+    pub fn left_of_surge(&self, surge: &SurgeNow) -> Option<Duration> {
+        let step = self.steps.iter().find(|step| step.name == surge.step)?;
+        Some((step.since + step.lasting).saturating_sub(self.now))
     }
 
     /// The condition that is nearest to aborting, those that are met before all others.

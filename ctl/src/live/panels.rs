@@ -2,7 +2,7 @@
 //!
 //! Every state has a sign or a word of its own; colour only repeats it. Neighbour: `draw` places them.
 
-use super::model::{FaultNow, GuardRow, Mode, Model, ProbeRow};
+use super::model::{FaultNow, GuardRow, Mode, Model, ProbeRow, SurgeNow};
 use ratatui::{
     layout::Rect,
     style::{Color, Modifier, Style},
@@ -15,8 +15,16 @@ use squall_engine::{
 };
 use std::time::Duration;
 
-const PHASES: [Phase; 7] =
-    [Phase::Plan, Phase::Lease, Phase::Baseline, Phase::Method, Phase::Heal, Phase::Recovery, Phase::Verdict];
+const PHASES: [Phase; 8] = [
+    Phase::Plan,
+    Phase::Lease,
+    Phase::Setup,
+    Phase::Baseline,
+    Phase::Method,
+    Phase::Heal,
+    Phase::Recovery,
+    Phase::Verdict,
+];
 
 /// The heights that a letter of a sparkline can have.
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
@@ -69,7 +77,9 @@ pub fn header(model: &Model, look: Look, width: u16) -> Line<'static> {
 /// Every phase with its sign, and how far the one under way has come.
 pub fn phases(model: &Model, look: Look, width: u16) -> Vec<Line<'static>> {
     let now = model.phase.map(|now| now.phase);
-    let spans = PHASES.iter().flat_map(|phase| {
+    // Few experiments set anything up, and there is little room.
+    let shown = |phase: &&Phase| **phase != Phase::Setup || now == Some(Phase::Setup);
+    let spans = PHASES.iter().filter(shown).flat_map(|phase| {
         let (sign, style) = match now {
             Some(now) if *phase < now => ("✓", look.good()),
             Some(now) if *phase == now => ("▶", look.strong()),
@@ -172,16 +182,18 @@ pub fn sparkline(row: &ProbeRow, width: usize) -> String {
     format!("{}{drawn}", " ".repeat(width.saturating_sub(values.len())))
 }
 
-/// A line for each fault that is set.
+/// A line for the surge of the load, and one for each fault that is set.
 pub fn faults(model: &Model, look: Look, area: Rect) -> Vec<Line<'static>> {
     let (width, room) = (usize::from(area.width), usize::from(area.height));
-    let mut lines: Vec<Line<'static>> =
-        model.faults.iter().take(room).map(|fault| self::fault(model, fault, look, width)).collect();
-    if model.faults.len() > room && room > 0 {
-        let text = format!("… {} more", model.faults.len() - room + 1);
+    let surge = model.surge.iter().map(|surge| self::surge(model, surge, look, width));
+    let faults = model.faults.iter().map(|fault| self::fault(model, fault, look, width));
+    let mut lines: Vec<Line<'static>> = surge.chain(faults).take(room).collect();
+    let all = model.faults.len() + usize::from(model.surge.is_some());
+    if all > room && room > 0 {
+        let text = format!("… {} more", all - room + 1);
         lines[room - 1] = Line::from(Span::styled(text, look.faint()));
     }
-    if !model.faults.is_empty() {
+    if all > 0 {
         return lines;
     }
     let waiting = model.phase.is_none_or(|now| now.phase < Phase::Method);
@@ -192,6 +204,13 @@ pub fn faults(model: &Model, look: Look, area: Rect) -> Vec<Line<'static>> {
         lines.push(Line::from(cut(&format!("step {}, {} left", step.name, seconds(left)), width)));
     }
     lines
+}
+
+fn surge(model: &Model, surge: &SurgeNow, look: Look, width: usize) -> Line<'static> {
+    let left = model.left_of_surge(surge).map(|left| format!(" {} left", seconds(left))).unwrap_or_default();
+    let what = format!("load {}, normally {}", surge.rate, surge.normal);
+    let room = width.saturating_sub(left.chars().count() + 2);
+    Line::from(vec![Span::styled("▼ ", look.unsure()), Span::raw(fit(&what, room)), Span::raw(left)])
 }
 
 fn fault(model: &Model, fault: &FaultNow, look: Look, width: usize) -> Line<'static> {

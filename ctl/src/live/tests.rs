@@ -121,6 +121,23 @@ fn a_fault_is_set_and_one_promise_is_broken() {
 }
 
 #[test]
+fn a_surge_of_the_load_is_shown_with_the_time_that_it_has_left() {
+    let mut model = model();
+    model.hear(&event(
+        9_100,
+        serde_json::json!({"step_started": {"step": "rush", "lasting": {"secs": 60, "nanos": 0}}}),
+    ));
+    model.hear(&event(9_100, serde_json::json!({"surged": {"step": "rush", "rate": "600/s", "normal": "150/s"}})));
+    let screen = drawn(&model, 120, 40);
+    assert!(screen.contains("▼ load 600/s, normally 150/s"), "{screen}");
+    assert!(screen.contains("60 s left"), "{screen}");
+    model.hear(&event(9_900, serde_json::json!({"subsided": {"step": "rush", "rate": "150/s"}})));
+    let screen = drawn(&model, 120, 40);
+    assert!(!screen.contains("▼ load"), "{screen}");
+    assert!(screen.contains("the load is back at 150/s: rush is over"), "{screen}");
+}
+
+#[test]
 fn the_readme_shows_the_screen_as_it_is() {
     let readme = include_str!("../../../README.md");
     for line in drawn(&model(), 80, 24).lines() {

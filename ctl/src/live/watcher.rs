@@ -245,7 +245,7 @@ const fn when(phase: Phase) -> Option<When> {
         Phase::Baseline => Some(When::Before),
         Phase::Method => Some(When::During),
         Phase::Heal | Phase::Recovery => Some(When::After),
-        Phase::Plan | Phase::Lease | Phase::Verdict => None,
+        Phase::Plan | Phase::Lease | Phase::Setup | Phase::Verdict => None,
     }
 }
 

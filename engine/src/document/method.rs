@@ -2,13 +2,13 @@
 //!
 //! Neighbour: `steps` has what stands behind the other words.
 
-use super::{CheckDoc, PauseDoc, RampDoc, RepeatDoc, RunDoc, Text};
+use super::{CheckDoc, PauseDoc, RampDoc, RepeatDoc, RunDoc, SurgeDoc, Text};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use squall_wire::{Direction, FaultKind, FaultName, Percent, ProxyName, Span, Where};
 use std::collections::BTreeMap;
 
-/// A step: exactly one of `inject`, `wait`, `parallel`, `ramp`, `run`, `check`, `pause` and `repeat`.
+/// A step: exactly one of `inject`, `surge`, `wait`, `parallel`, `ramp`, `run`, `check`, `pause` and `repeat`.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StepDoc {
@@ -16,7 +16,9 @@ pub struct StepDoc {
     pub name: Option<String>,
     /// A fault that is set, left for a while, and taken away.
     pub inject: Option<InjectDoc>,
-    /// How long the fault stays; goes with `inject`.
+    /// The load is another for a while: `{rate: 600/s}`.
+    pub surge: Option<SurgeDoc>,
+    /// How long the fault or the surge lasts; goes with `inject` and `surge`.
     #[serde(rename = "for")]
     pub lasting: Option<Span>,
     /// Nothing is done for so long.

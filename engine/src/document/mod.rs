@@ -18,10 +18,12 @@ pub use measure::{
 pub use method::{AgentsDoc, InjectDoc, StepDoc};
 pub use rows::{AbortDoc, SteadyDoc};
 pub use steps::{
-    ActionHttpDoc, CheckDoc, CheckWhen, PauseDoc, RampDoc, RepeatDoc, RunDoc, RunExpectDoc, UndoDoc, WindowDoc,
+    ActionHttpDoc, CheckDoc, CheckWhen, PauseDoc, RampDoc, RepeatDoc, RunDoc, RunExpectDoc, SurgeDoc, UndoDoc,
+    WindowDoc,
 };
 pub use text::{OneOrMore, RequestRate, Text};
 
+use crate::environment::SandboxDoc;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use squall_wire::{Percent, ProxyName, Span};
@@ -46,6 +48,8 @@ pub struct Document {
     pub owner: Option<String>,
     /// For choosing and listing.
     pub tags: Option<Vec<String>>,
+    /// What it needs where the built-in sandbox is the environment.
+    pub sandbox: Option<SandboxDoc>,
     /// Values that `${name}` stands for; `--set name=value` and the environment change them.
     pub variables: Option<BTreeMap<String, VariableDoc>>,
     /// Squall's own load.
@@ -55,6 +59,8 @@ pub struct Document {
     /// What holds before, during and after the faults, unless a row says otherwise.
     #[schemars(required, length(min = 1))]
     pub steady_state: Option<Vec<SteadyDoc>>,
+    /// `run` and `wait` steps before the load and the baseline; what they did is taken back after recovery.
+    pub setup: Option<Vec<StepDoc>>,
     /// What is done to the system, in order.
     #[schemars(required, length(min = 1))]
     pub method: Option<Vec<StepDoc>>,

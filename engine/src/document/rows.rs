@@ -22,6 +22,8 @@ macro_rules! row {
             pub error_ratio: Option<Text>,
             /// Samples a second: `">= 40/s"`. Of traffic only.
             pub rate: Option<Text>,
+            /// Successes a second: `">= 160/s"`. Of traffic only.
+            pub goodput: Option<Text>,
             /// Median time taken: `"< 50ms"`.
             pub p50: Option<Text>,
             /// 90th percentile of the time taken.
@@ -32,6 +34,8 @@ macro_rules! row {
             pub p99: Option<Text>,
             /// 99.9th percentile of the time taken.
             pub p999: Option<Text>,
+            /// 99th percentile of the time taken by all that was not turned away with 429 or 503. Of traffic only.
+            pub accepted_p99: Option<Text>,
             /// The longest time taken.
             pub max: Option<Text>,
             /// The mean time taken.
@@ -58,11 +62,13 @@ macro_rules! row {
                     Metric::SuccessRatio => &self.success_ratio,
                     Metric::ErrorRatio => &self.error_ratio,
                     Metric::Rate => &self.rate,
+                    Metric::Goodput => &self.goodput,
                     Metric::P50 => &self.p50,
                     Metric::P90 => &self.p90,
                     Metric::P95 => &self.p95,
                     Metric::P99 => &self.p99,
                     Metric::P999 => &self.p999,
+                    Metric::AcceptedP99 => &self.accepted_p99,
                     Metric::Max => &self.max,
                     Metric::Mean => &self.mean,
                     Metric::Status => &self.status,

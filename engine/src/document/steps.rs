@@ -1,13 +1,23 @@
-//! What stands behind `ramp`, `run`, `check`, `pause` and `repeat`, as it is written; and time windows.
+//! What stands behind `surge`, `ramp`, `run`, `check`, `pause` and `repeat`, as it is written; and time windows.
 //!
 //! Neighbours: `method` has the step itself, `validate` says what is wrong with them together.
 
-use super::{InjectDoc, OneOrMore, StepDoc, Text};
+use super::{InjectDoc, OneOrMore, RequestRate, StepDoc, Text};
 use crate::experiment::{Answer, OnFailure};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use squall_wire::Span;
 use std::collections::BTreeMap;
+
+/// Another load than the traffic's own for as long as the step's `for` says, after which it is what it was. Several in a
+/// row are stages.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SurgeDoc {
+    /// Requests a second, all together; the traffic's `rate` is what is normal.
+    #[schemars(required)]
+    pub rate: Option<RequestRate>,
+}
 
 /// Grows one parameter of a fault, its `percent`, or the rate of the traffic. Each level is held and judged by the
 /// steady state's rows for `during`; the first that breaks ends the ramp. Exactly one of `steps` and `factor`.

@@ -28,6 +28,8 @@ pub enum Step {
         /// The steps.
         steps: Vec<Step>,
     },
+    /// The load is another for a while.
+    Surge(Surge),
     /// Something grows until the steady state breaks.
     Ramp(Ramp),
     /// A program or a request.
@@ -48,6 +50,7 @@ impl Step {
             Self::Inject(Inject { name, .. })
             | Self::Wait { name, .. }
             | Self::Parallel { name, .. }
+            | Self::Surge(Surge { name, .. })
             | Self::Ramp(Ramp { name, .. })
             | Self::Run(RunStep { name, .. })
             | Self::Check(CheckStep { name, .. })
@@ -60,7 +63,9 @@ impl Step {
     #[must_use]
     pub fn duration(&self) -> Duration {
         match self {
-            Self::Inject(Inject { lasting, .. }) | Self::Wait { lasting, .. } => *lasting,
+            Self::Inject(Inject { lasting, .. }) | Self::Surge(Surge { lasting, .. }) | Self::Wait { lasting, .. } => {
+                *lasting
+            }
             Self::Parallel { steps, .. } => steps.iter().map(Self::duration).max().unwrap_or_default(),
             Self::Ramp(ramp) => ramp.duration(),
             Self::Run(run) => run.timeout,
@@ -76,10 +81,20 @@ impl Step {
         match self {
             Self::Inject(inject) => vec![inject],
             Self::Ramp(ramp) => ramp.inject.iter().collect(),
-            Self::Wait { .. } | Self::Run(_) | Self::Check(_) | Self::Pause(_) => vec![],
+            Self::Wait { .. } | Self::Surge(_) | Self::Run(_) | Self::Check(_) | Self::Pause(_) => vec![],
             Self::Parallel { steps, .. } | Self::Repeat(Repeat { steps, .. }) => {
                 steps.iter().flat_map(Self::injections).collect()
             }
+        }
+    }
+
+    /// The most that it brings the load to, in requests a second; none: it leaves the load alone.
+    #[must_use]
+    pub fn load(&self) -> Option<f64> {
+        match self {
+            Self::Surge(surge) => Some(surge.rate),
+            Self::Ramp(ramp) if ramp.inject.is_none() => ramp.levels.iter().map(|level| level.value).reduce(f64::max),
+            _ => None,
         }
     }
 
@@ -123,6 +138,17 @@ pub struct AgentsChoice {
     pub labels: BTreeMap<String, String>,
     /// Of those so many, rounded down.
     pub percent: Percent,
+}
+
+/// Another load than the traffic's own for a while.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Surge {
+    /// What it is called in reports.
+    pub name: String,
+    /// Requests a second, all together.
+    pub rate: f64,
+    /// How long, after which the traffic's own rate is back.
+    pub lasting: Duration,
 }
 
 /// A fault, or the load, that grows level by level until the steady state breaks.

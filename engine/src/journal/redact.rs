@@ -99,6 +99,7 @@ pub(super) fn event(secrets: &Secrets, event: &Event) -> Event {
             clean(rule);
             agents.iter_mut().for_each(clean);
         }
+        What::Surged { step, rate: _, normal: _ } | What::Subsided { step, rate: _ } => clean(step),
         What::Level { step, number: _, of: _, level } => [step, level].into_iter().for_each(clean),
         What::Judged { step, level, outcome: _, reasons } => {
             clean(step);

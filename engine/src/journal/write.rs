@@ -147,6 +147,8 @@ const fn kind(what: &What) -> &'static str {
         What::Injected { .. } => "injected",
         What::Removed { .. } => "removed",
         What::Chosen { .. } => "chosen",
+        What::Surged { .. } => "surged",
+        What::Subsided { .. } => "subsided",
         What::Level { .. } => "level",
         What::Judged { .. } => "judged",
         What::Ramped { .. } => "ramped",

@@ -118,9 +118,10 @@ impl Sliding<'_> {
     fn met_by_all(&self, check: &Check, baseline: Option<f64>, fewest: usize) -> Option<String> {
         let window = self.now.saturating_sub(self.lasting)..self.now + Duration::from_nanos(1);
         let samples = self.recorder.window_by_done(self.probe, &window);
-        let value = measure(check.metric, &samples, self.lasting).filter(|_| samples.len() >= fewest)?;
+        let count = samples.iter().filter(|sample| check.metric.counts(sample.status)).count();
+        let value = measure(check.metric, &samples, self.lasting).filter(|_| count >= fewest)?;
         let met = check.tolerance.judge_number(check.metric, value, baseline) == Judgement::Met;
-        met.then(|| format!("{} {} of {} samples", check.metric, check.metric.shown(value), samples.len()))
+        met.then(|| format!("{} {} of {} samples", check.metric, check.metric.shown(value), count))
     }
 
     fn met_by_burning(&self, check: &Check, burn: &Burn) -> Option<String> {

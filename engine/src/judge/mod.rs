@@ -75,7 +75,8 @@ pub fn baselines(rows: &[SteadyRow], recorder: &Recorder, window: &Range<Duratio
         let samples = recorder.window_by_start(name, window);
         let fewest = rows.iter().filter(|row| row.probe == name).filter_map(|row| row.min_samples).min();
         for metric in Metric::ALL {
-            if samples.len() >= needed(metric, fewest)
+            let counted = samples.iter().filter(|sample| metric.counts(sample.status)).count();
+            if counted >= needed(metric, fewest)
                 && let Some(value) = measure(metric, &samples, length(window))
             {
                 baselines.insert(name, metric, value);
@@ -226,13 +227,14 @@ fn judge_whole(
     };
     let shown = check.metric.shown(value);
     let needed = needed(check.metric, min_samples);
-    if samples.len() < needed {
-        let shown = format!("{shown} of {} samples, too few: {needed} are needed", samples.len());
-        return inconclusive(Some(value), shown, samples.len());
+    let count = samples.iter().filter(|sample| check.metric.counts(sample.status)).count();
+    if count < needed {
+        let shown = format!("{shown} of {count} samples, too few: {needed} are needed");
+        return inconclusive(Some(value), shown, count);
     }
     match check.tolerance.judge_number(check.metric, value, baseline) {
-        Judgement::NoBaseline => inconclusive(Some(value), format!("{shown}, without a baseline"), samples.len()),
-        judgement => Judged { measured: Some(value), shown, samples: samples.len(), outcome: outcome(judgement) },
+        Judgement::NoBaseline => inconclusive(Some(value), format!("{shown}, without a baseline"), count),
+        judgement => Judged { measured: Some(value), shown, samples: count, outcome: outcome(judgement) },
     }
 }
 

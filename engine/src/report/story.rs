@@ -89,6 +89,8 @@ pub(super) fn tell(event: &Event) -> Told {
             told(Sort::Remove, true, title, format!("agent {agent}; {}; {why}", super::hits(*hits)))
         }
         What::Chosen { .. }
+        | What::Surged { .. }
+        | What::Subsided { .. }
         | What::Level { .. }
         | What::Judged { .. }
         | What::Ramped { .. }
@@ -124,7 +126,8 @@ fn step(what: &What) -> Told {
     let lines = crate::event::in_words(what).unwrap_or_default();
     let (title, detail) = lines.split_once(": ").unwrap_or((&lines, ""));
     let (sort, marked) = match what {
-        What::Level { .. } => (Sort::Inject, true),
+        What::Surged { .. } | What::Level { .. } => (Sort::Inject, true),
+        What::Subsided { .. } => (Sort::Remove, true),
         What::Judged { outcome, .. } => (sign(*outcome != Outcome::Held, Sort::Good), *outcome != Outcome::Held),
         What::Ramped { outcome, .. } => (sign(*outcome != Outcome::Held, Sort::Good), true),
         What::Ran { failed, .. } => (sign(failed.is_some(), Sort::Step), true),

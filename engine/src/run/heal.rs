@@ -39,8 +39,10 @@ pub struct Unconfirmed {
 /// Heals all agents at once and confirms each; beside them, what `run` steps did is taken back.
 pub async fn heal(run: &Run) -> Healing {
     run.log.tell(What::Phase { phase: Phase::Heal, lasting: None }).await;
+    // Whatever a surge or a ramp was interrupted in.
+    run.rate.set(run.normal_rate());
     let healing = futures::future::join_all(run.leases.values().map(|held| heal_agent(run, held)));
-    let (healed, left) = tokio::join!(healing, undo::take_back(run));
+    let (healed, left) = tokio::join!(healing, undo::take_back(run, undo::Done::InMethod));
     Healing { unconfirmed: healed.into_iter().flatten().collect(), left }
 }
 

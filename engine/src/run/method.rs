@@ -1,9 +1,9 @@
 //! Carries out the steps, in order and side by side. A stop pre-empts any wait and any step.
 //!
-//! Neighbours: `inject`, `ramp` and `steps` do what a step is; `heal` takes back what is left. Invariant: what is set
+//! Neighbours: `inject`, `surge`, `ramp` and `steps` do what a step is; `heal` takes back what is left. Invariant: what is set
 //! here is taken away here or by `heal`.
 
-use super::{Run, baseline::Baseline, inject, ramp, steps};
+use super::{Run, baseline::Baseline, inject, ramp, steps, surge, undo::Done};
 use crate::{
     event::{Phase, What},
     experiment::{Repeat, Rounds, Step},
@@ -13,6 +13,30 @@ use std::ops::ControlFlow;
 
 /// Whether the method goes on after a step, or ends there.
 pub(super) type Flow = ControlFlow<()>;
+
+/// What comes before the load and the baseline, in order, until the end or until the run is stopped.
+pub async fn set_up(run: &Run) {
+    let setup = &run.experiment.setup;
+    if setup.is_empty() || run.stop.is_stopped() {
+        return;
+    }
+    let lasting = setup.iter().map(Step::duration).sum();
+    run.log.tell(What::Phase { phase: Phase::Setup, lasting: Some(lasting) }).await;
+    for step in setup {
+        if run.stop.is_stopped() {
+            return;
+        }
+        run.log.tell(What::StepStarted { step: step.name().to_owned(), lasting: step.duration() }).await;
+        match step {
+            Step::Run(step) => steps::run(run, step, Done::InSetup).await,
+            // `validate` lets nothing else in that takes time.
+            other => _ = run.stop.wait(other.duration()).await,
+        }
+        if !run.stop.is_stopped() {
+            run.log.tell(What::StepEnded { step: step.name().to_owned() }).await;
+        }
+    }
+}
 
 /// Every step in order, until the end or until the run is stopped.
 pub async fn carry_out(run: &Run, baseline: &Baseline) {
@@ -48,8 +72,9 @@ fn carry_out_step<'a>(run: &'a Run, step: &'a Step, baseline: &'a Baseline) -> B
                 flow = ended.into_iter().find(Flow::is_break).unwrap_or(flow);
             }
             Step::Inject(inject) => inject::carry_out(run, inject).await,
+            Step::Surge(surge) => surge::carry_out(run, surge).await,
             Step::Ramp(ramp) => ramp::carry_out(run, ramp, baseline).await,
-            Step::Run(step) => steps::run(run, step).await,
+            Step::Run(step) => steps::run(run, step, Done::InMethod).await,
             Step::Check(check) => flow = steps::check(run, check, baseline).await,
             Step::Pause(pause) => steps::pause(run, pause).await,
             Step::Repeat(repeat) => flow = again_and_again(run, repeat, baseline).await,

@@ -28,6 +28,7 @@ mod record;
 pub mod recovery;
 mod steps;
 pub mod stop;
+mod surge;
 pub mod undo;
 mod watch;
 
@@ -196,13 +197,12 @@ impl Run {
     /// Carries it out, to the verdict. Always heals.
     pub async fn execute(mut self) -> RunEnd {
         self.keeper.tell(&self.log).await;
-        let watching = watch::start(&self);
-        let baseline = match AssertUnwindSafe(self.act()).catch_unwind().await {
-            Ok(baseline) => baseline,
-            Err(_) => {
-                self.stop.stop(StopReason::Failed("a bug in squall: the run panicked".into()));
-                None
-            }
+        let set_up = self.guarded(method::set_up(&self)).await;
+        // What is not set up is not watched either.
+        let watching = (set_up.is_some() && !self.stop.is_stopped()).then(|| watch::start(&self));
+        let baseline = match &watching {
+            Some(_) => self.guarded(self.act()).await.flatten(),
+            None => None,
         };
         match self.stop.reason() {
             Some(StopReason::Signal(signal)) => self.log.tell(What::Stopped { by: signal.name().to_owned() }).await,
@@ -214,13 +214,16 @@ impl Run {
             Some(StopReason::Abort { .. }) | None => true,
         };
         self.keeper.stop_renewing().await;
-        let healing = heal::heal(&self).await;
+        let mut healing = heal::heal(&self).await;
         *self.healed_at.lock() = Some(self.log.now());
         let recovered = match &baseline {
             Some(baseline) if self.is_recovery_worth_watching() => recovery::watch(&self, baseline).await,
             _ => None,
         };
-        watching.finish(&self).await;
+        if let Some(watching) = watching {
+            watching.finish(&self).await;
+        }
+        healing.left.extend(undo::take_back(&self, undo::Done::InSetup).await);
         self.log.tell(What::Phase { phase: Phase::Verdict, lasting: None }).await;
         let during = baseline.as_ref().map(|baseline| self.judge_during(baseline)).unwrap_or_default();
         let faults = self.faults.lock().clone();
@@ -238,6 +241,15 @@ impl Run {
             samples_lost: self.recorder.overflowed() > 0,
         };
         record::end(&self, facts).await
+    }
+
+    /// What came of it; `None` after a panic, which stops the run as failed.
+    async fn guarded<T>(&self, part: impl Future<Output = T>) -> Option<T> {
+        let ended = AssertUnwindSafe(part).catch_unwind().await;
+        if ended.is_err() {
+            self.stop.stop(StopReason::Failed("a bug in squall: the run panicked".into()));
+        }
+        ended.ok()
     }
 
     /// Baseline and method: everything that hurts. `None` when it was stopped before the baseline was over.
@@ -283,6 +295,11 @@ impl Run {
     /// Something is about to be done to the system that is no fault.
     fn act_now(&self) {
         self.acted.lock().get_or_insert_with(|| self.log.now());
+    }
+
+    /// The traffic's own rate, in requests a second.
+    fn normal_rate(&self) -> f64 {
+        self.experiment.traffic.as_ref().map_or(0.0, |traffic| traffic.rate)
     }
 
     /// Waits until everything that was due before this time has come back, at the latest by its time-out; false when

@@ -151,8 +151,8 @@ fn refused_by(info: &AgentInfo, inject: &Inject) -> Option<String> {
 }
 
 fn total_duration(experiment: &Experiment) -> Duration {
-    let method: Duration = experiment.method.iter().map(|step| step.duration()).sum();
-    experiment.baseline + method + experiment.recovery.within + experiment.recovery.hold
+    let steps: Duration = experiment.setup.iter().chain(&experiment.method).map(|step| step.duration()).sum();
+    experiment.baseline + steps + experiment.recovery.within + experiment.recovery.hold
 }
 
 impl Plan {

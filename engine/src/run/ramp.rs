@@ -89,7 +89,7 @@ async fn reach(run: &Run, ramp: &Ramp, level: &Level, set: &mut Vec<inject::Set>
 async fn back(run: &Run, ramp: &Ramp, set: Vec<inject::Set>) {
     match &ramp.inject {
         Some(inject) => inject::take_all_away(run, inject, &set).await,
-        None => run.rate.set(run.experiment.traffic.as_ref().map_or(0.0, |traffic| traffic.rate)),
+        None => run.rate.set(run.normal_rate()),
     }
 }
 

@@ -148,13 +148,9 @@ fn aborts(row: &AbortRow) -> Vec<AbortRecord> {
     }
 }
 
-/// The traffic's rate, and the most that a ramp will bring it to.
+/// The traffic's rate, and the most that a step will bring it to.
 pub(super) fn rate(experiment: &Experiment) -> Rate {
-    let steps = experiment.method.iter().flat_map(Step::all);
-    let ramps = steps.into_iter().filter_map(|step| match step {
-        Step::Ramp(ramp) if ramp.inject.is_none() => ramp.levels.iter().map(|level| level.value).reduce(f64::max),
-        _ => None,
-    });
+    let loads = experiment.method.iter().flat_map(Step::all).filter_map(Step::load);
     let rate = experiment.traffic.as_ref().map_or(0.0, |traffic| traffic.rate);
-    Rate::new(rate, ramps.fold(rate, f64::max))
+    Rate::new(rate, loads.fold(rate, f64::max))
 }

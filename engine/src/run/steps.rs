@@ -10,7 +10,7 @@ use super::{
     method::Flow,
     person::Question,
     stop::StopReason,
-    undo::Owed,
+    undo::{Done as DoneIn, Owed},
 };
 use crate::{
     decide::{self, Finding},
@@ -22,12 +22,14 @@ use crate::{
 use std::path::Path;
 
 /// A program or a request.
-pub(super) async fn run(run: &Run, step: &RunStep) {
-    let owed = match owe(run, step).await {
+pub(super) async fn run(run: &Run, step: &RunStep, done_in: DoneIn) {
+    let owed = match owe(run, step, done_in).await {
         Ok(owed) => owed,
         Err(Stopped) => return,
     };
-    run.act_now();
+    if done_in == DoneIn::InMethod {
+        run.act_now();
+    }
     run.outputs.forget(&step.name);
     let known = |name: &str| run.outputs.get(name);
     let acting = action::perform(&step.action, &step.expect, step.timeout, &known);
@@ -52,7 +54,7 @@ pub(super) async fn run(run: &Run, step: &RunStep) {
 struct Stopped;
 
 /// Writes down what will have to be taken back.
-async fn owe(run: &Run, step: &RunStep) -> Result<Option<usize>, Stopped> {
+async fn owe(run: &Run, step: &RunStep, done: DoneIn) -> Result<Option<usize>, Stopped> {
     let Some(undo) = &step.undo else { return Ok(None) };
     let number = {
         let mut numbers = run.undos.lock();
@@ -67,7 +69,7 @@ async fn owe(run: &Run, step: &RunStep) -> Result<Option<usize>, Stopped> {
         return Err(Stopped);
     }
     let (step, undo, outputs) = (step.name.clone(), undo.clone(), run.outputs.all());
-    run.owed.lock().push(Owed { number, step, undo, outputs });
+    run.owed.lock().push(Owed { done, number, step, undo, outputs });
     Ok(Some(number))
 }
 

@@ -1,5 +1,5 @@
-//! Takes back what `run` steps did: their `undo`s, the last first, however the run ends. After a crash `squall recover`
-//! does it.
+//! Takes back what `run` steps did: their `undo`s, the last first, however the run ends: those of the method when it heals,
+//! those of the setup when recovery is over. After a crash `squall recover` does it.
 //!
 //! ```text
 //! UndoOwed (in the journal) ─▶ the step ─▶ Ran (its output) ─▶ … ─▶ heal: undo ─▶ Undone
@@ -15,9 +15,19 @@ use crate::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Where a step was done, which says when it is taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Done {
+    /// Before the baseline: after recovery, which is to what the setup made normal.
+    InSetup,
+    /// In the method: beside the faults.
+    InMethod,
+}
+
 /// An `undo` that is owed.
 #[derive(Debug, Clone)]
 pub(super) struct Owed {
+    pub(super) done: Done,
     pub(super) number: usize,
     pub(super) step: String,
     pub(super) undo: Undo,
@@ -25,11 +35,11 @@ pub(super) struct Owed {
     pub(super) outputs: BTreeMap<String, String>,
 }
 
-/// Takes back everything that is owed; gives a sentence for each that could not be.
-pub(super) async fn take_back(run: &Run) -> Vec<String> {
-    let owed = std::mem::take(&mut *run.owed.lock());
+/// Takes back everything that is owed of what was done there; gives a sentence for each that could not be.
+pub(super) async fn take_back(run: &Run, done: Done) -> Vec<String> {
+    let owed: Vec<Owed> = run.owed.lock().extract_if(.., |owed| owed.done == done).collect();
     let mut failures = Vec::new();
-    for Owed { number, step, undo, outputs } in owed.into_iter().rev() {
+    for Owed { number, step, undo, outputs, .. } in owed.into_iter().rev() {
         let failed = perform(&undo, &outputs).await.err();
         let failed = failed.map(|why| run.outputs.clean(&why, &run.experiment.secrets));
         if let Some(why) = &failed {
@@ -101,7 +111,7 @@ impl Left {
     /// Why not, and what to do.
     pub async fn take_back(&self, experiment: &Experiment) -> Result<(), String> {
         let step = &self.step;
-        let steps = experiment.method.iter().flat_map(Step::all);
+        let steps = experiment.setup.iter().chain(&experiment.method).flat_map(Step::all);
         let undo = steps.into_iter().find_map(|known| match known {
             Step::Run(run) if run.name == *step => run.undo.as_ref(),
             _ => None,

@@ -243,7 +243,11 @@ impl Window {
             let from = window.start + width * number;
             let moment = from..from + width;
             let inside: Vec<Sample> = samples.iter().filter(|sample| moment.contains(&sample.at)).cloned().collect();
-            if inside.is_empty() && metric != Metric::Rate { None } else { measure(metric, &inside, width) }
+            if inside.is_empty() && !matches!(metric, Metric::Rate | Metric::Goodput) {
+                None
+            } else {
+                measure(metric, &inside, width)
+            }
         });
         Some(Self { whole, moments: moments.collect(), samples: samples.len() })
     }
@@ -271,7 +275,7 @@ fn judge(metric: Metric, before: &Window, after: &Window) -> (Change, Option<f64
         return (Change::Same, Some(noise));
     }
     let larger_is_worse = match (metric, metric.kind()) {
-        (Metric::SuccessRatio, _) => Some(false),
+        (Metric::SuccessRatio | Metric::Goodput, _) => Some(false),
         (Metric::ErrorRatio, _) | (_, MetricKind::Time) => Some(true),
         _ => None,
     };

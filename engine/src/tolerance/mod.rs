@@ -236,7 +236,7 @@ impl Expr {
 fn within(metric: Metric, share: f64, baseline: f64) -> (Option<f64>, Option<f64>) {
     let (low, high) = (baseline - share * baseline.abs(), baseline + share * baseline.abs());
     match (metric, metric.kind()) {
-        (Metric::SuccessRatio, _) => (Some(low), None),
+        (Metric::SuccessRatio | Metric::Goodput, _) => (Some(low), None),
         (Metric::ErrorRatio, _) | (_, MetricKind::Time) => (None, Some(high)),
         _ => (Some(low), Some(high)),
     }

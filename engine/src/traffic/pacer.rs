@@ -2,6 +2,7 @@
 //!
 //! A thread, because the runtime's timer is a millisecond late on average, which would be measured as the
 //! system's. It is never more than a nap from noticing that it should stop.
+//! A rate that grows counts at once, also for the request that is waited for.
 //! Neighbours: `schedule` says when, `traffic` takes over. Invariant: it never waits for anything but the clock, so
 //! a system that does not answer cannot slow the load down.
 
@@ -20,7 +21,7 @@ pub(super) type Turn = (Due, Started);
 /// Hands each request over when it is due, until the stop or until nobody takes them. Those that find the queue
 /// full go to `turned_away`. When the thread itself is late, it catches up at once: what is due is due.
 pub(super) fn pace(
-    schedule: Schedule,
+    mut schedule: Schedule,
     start: Instant,
     queue: &Sender<Turn>,
     stop: &CancellationToken,
@@ -28,16 +29,20 @@ pub(super) fn pace(
     has_come_due: impl Fn(),
     turned_away: impl Fn(Turn),
 ) {
-    for due in schedule {
-        let Some(time) = start.checked_add(due.after) else { return };
-        let started = under_way(due);
+    while let Some(mut due) = schedule.next() {
+        let mut started = under_way(due);
         loop {
             if stop.is_cancelled() || queue.is_closed() {
                 return;
             }
-            match time.checked_duration_since(Instant::now()) {
-                Some(left) if !left.is_zero() => std::thread::sleep(left.min(NAP)),
-                _ => break,
+            let now = start.elapsed();
+            if let Some(sooner) = schedule.sooner(due, now) {
+                // The new sign before the old one goes, or there would be a moment with nothing under way.
+                (due, started) = (sooner, under_way(sooner));
+            }
+            match due.after.saturating_sub(now) {
+                Duration::ZERO => break,
+                left => std::thread::sleep(left.min(NAP)),
             }
         }
         has_come_due();

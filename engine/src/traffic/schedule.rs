@@ -91,6 +91,19 @@ impl Schedule {
         sends.then_some(Self { switch, rate, from: Duration::ZERO, sums, rng, next: 0 })
     }
 
+    /// The request that was drawn last, when the rate has grown since and it is due sooner therefore.
+    pub(super) fn sooner(&mut self, due: Due, now: Duration) -> Option<Due> {
+        let rate = self.switch.get();
+        let grown = rate > self.rate && rate.is_finite();
+        let after = now.saturating_add(Duration::from_secs_f64(if grown { rate.recip() } else { 0.0 }));
+        if !grown || after >= due.after {
+            return None;
+        }
+        // What comes next counts from this one.
+        (self.from, self.rate, self.next) = (after, rate, 1);
+        Some(Due { after, ..due })
+    }
+
     fn choose(&mut self) -> usize {
         let sum = self.sums.last().copied().unwrap_or(1);
         let drawn = self.rng.random_range(0..sum);
@@ -153,6 +166,23 @@ mod tests {
         assert_eq!([due(), due()], [270, 280], "never more than was said");
         rate.set(10.0);
         assert_eq!([due(), due()], [380, 480]);
+    }
+
+    #[test]
+    fn a_rate_that_grows_counts_also_for_the_request_that_is_waited_for() {
+        let rate = Rate::new(0.1, 100.0);
+        let mut schedule = Schedule::new(rate.clone(), &[request(1)], 1).unwrap();
+        schedule.next();
+        let slow = schedule.next().unwrap();
+        let seconds = Duration::from_secs;
+        assert_eq!((slow.after, schedule.sooner(slow, seconds(3))), (seconds(10), None));
+        rate.set(10.0);
+        let sooner = schedule.sooner(slow, seconds(4)).unwrap();
+        assert_eq!(sooner, Due { after: Duration::from_millis(4_100), ..slow });
+        assert_eq!(schedule.sooner(sooner, seconds(4)), None, "only once");
+        assert_eq!(schedule.next().unwrap().after, Duration::from_millis(4_200));
+        rate.set(1.0);
+        assert_eq!(schedule.sooner(sooner, seconds(4)), None, "a rate that falls lets it be");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The method: what each step is, and what steps are together.
 //!
-//! Neighbours: `ramp` and `steps` check what stands behind the other words, `radius` what may be touched.
+//! Neighbours: `surge`, `ramp` and `steps` check what stands behind the other words, `radius` what may be touched.
 
 use super::{Check, LONGEST};
 use crate::{
@@ -15,7 +15,7 @@ use std::{
 };
 
 pub(super) const SHORTEST: Duration = Duration::from_millis(1);
-const ACTIONS: [&str; 8] = ["inject", "wait", "parallel", "ramp", "run", "check", "pause", "repeat"];
+const ACTIONS: [&str; 9] = ["inject", "surge", "wait", "parallel", "ramp", "run", "check", "pause", "repeat"];
 /// Steps in steps, one inside the other.
 const DEEPEST: usize = 8;
 
@@ -29,7 +29,7 @@ pub(super) struct Before {
 }
 
 impl Check<'_, '_, '_> {
-    pub(super) fn method(&mut self) -> Vec<Step> {
+    pub(super) fn method(&mut self, before: &mut Before) -> Vec<Step> {
         let list = self.root.key("method");
         let Some(steps) = &self.doc.method else {
             self.missing(
@@ -42,12 +42,13 @@ impl Check<'_, '_, '_> {
         if steps.is_empty() && !list.node().has_lost() {
             self.report.error(list.mark(), "the method is empty: nothing would be done");
         }
-        let method = self.steps(steps, list, &mut Before::default());
-        let harmless = |step: &&Step| step.injections().is_empty() && !matches!(step, Step::Run(_) | Step::Ramp(_));
+        let method = self.steps(steps, list, before);
+        let acts = |step: &&Step| matches!(step, Step::Run(_) | Step::Ramp(_) | Step::Surge(_));
+        let harmless = |step: &&Step| step.injections().is_empty() && !acts(step);
         let only_waits = method.iter().flat_map(Step::all).all(|step| harmless(&step));
         if only_waits && !method.is_empty() && self.report.is_clean() {
             let told = self.report.error(list.mark(), "the method injects nothing, so nothing would be learnt");
-            told.help("write an `inject`, a `ramp` or a `run` step");
+            told.help("write an `inject`, a `surge`, a `ramp` or a `run` step");
         }
         method
     }
@@ -78,8 +79,8 @@ impl Check<'_, '_, '_> {
                 return None;
             }
         }
-        if spot.node().had("for") && written != ["inject"] {
-            let told = self.report.error(spot.key("for").key_mark(), "`for` goes with `inject`");
+        if spot.node().had("for") && !matches!(written.as_slice(), ["inject" | "surge"]) {
+            let told = self.report.error(spot.key("for").key_mark(), "`for` goes with `inject` and `surge`");
             told.help(match written.as_slice() {
                 ["wait"] => "write the time behind `wait`",
                 ["ramp"] => "say how long each level is held by `hold`, inside `ramp`",
@@ -105,6 +106,9 @@ impl Check<'_, '_, '_> {
             let name =
                 self.step_name(doc, spot, before, || format!("inject {} on {}", inject.fault.name(), inject.proxy));
             return self.inject(inject, doc.lasting, name, spot).map(Step::Inject);
+        }
+        if let Some(surge) = &doc.surge {
+            return self.surge(surge, doc, spot, before).map(Step::Surge);
         }
         if let Some(wait) = doc.wait {
             let name = self.step_name(doc, spot, before, || format!("wait {wait}"));
@@ -139,6 +143,7 @@ impl Check<'_, '_, '_> {
         let all: Vec<&str> = steps.iter().map(Step::name).collect();
         let name = self.step_name(doc, spot, before, || all.join(" + "));
         self.refuse_clashes(&steps, list);
+        self.refuse_two_loads(&steps, list);
         Some(Step::Parallel { name, steps })
     }
 

@@ -14,6 +14,7 @@ mod rows;
 mod spans;
 mod steps;
 mod stores;
+mod surge;
 mod traffic;
 mod windows;
 
@@ -62,7 +63,9 @@ pub(crate) fn validate(
     let mut probes = check.probes();
     let steady_state = check.steady_state();
     let abort_when = check.abort_when();
-    let method = check.method();
+    let mut before = method::Before::default();
+    let setup = check.setup(&mut before);
+    let method = check.method(&mut before);
     let blast_radius = check.blast_radius(&method);
     let baseline = check.within("baseline", doc.baseline, DEFAULT_BASELINE, Duration::from_secs(1)..=LONGEST);
     let lease = check.within("lease", doc.lease, DEFAULT_LEASE, Duration::from_secs(2)..=Duration::from_secs(5 * 60));
@@ -88,6 +91,7 @@ pub(crate) fn validate(
         traffic,
         probes,
         steady_state,
+        setup,
         method,
         blast_radius: blast_radius?,
         abort_when,

@@ -5,7 +5,7 @@
 
 use super::Check;
 use crate::{
-    document::InjectDoc,
+    document::{InjectDoc, StepDoc},
     experiment::{BlastRadius, Step},
     yaml::Spot,
 };
@@ -51,8 +51,8 @@ impl Check<'_, '_, '_> {
             self.missing(self.root, "blast_radius", &help);
             return None;
         };
-        // Steps that touch no proxy, such as `run`, need none.
-        let touches = method.is_empty() || method.iter().any(|step| !step.injections().is_empty());
+        // Steps that touch no proxy, such as `run` and `surge`, need none.
+        let touches = method.is_empty() || self.doc.method.iter().flatten().any(injects);
         if touches && radius.proxies.as_ref().is_none_or(Vec::is_empty) {
             match &radius.proxies {
                 None => self.missing(spot, "proxies", "name the proxies that may be touched: `proxies: [payment]`"),
@@ -90,6 +90,9 @@ impl Check<'_, '_, '_> {
     fn radius_to_write(&self, method: &[Step], total: Duration) -> String {
         let injections = || method.iter().flat_map(Step::injections);
         let proxies: BTreeSet<&str> = injections().map(|inject| inject.proxy.as_str()).collect();
+        if proxies.is_empty() && !method.is_empty() {
+            return format!("say how long it may take: `blast_radius: {{duration: {}}}`", shown(total));
+        }
         let percent = injections().map(|inject| inject.fault.percent.get()).fold(0.0, f64::max);
         let names =
             if proxies.is_empty() { "…".to_owned() } else { proxies.into_iter().collect::<Vec<_>>().join(", ") };
@@ -99,6 +102,13 @@ impl Check<'_, '_, '_> {
             shown(total),
         )
     }
+}
+
+/// Whether a step sets a fault, right or wrong.
+fn injects(step: &StepDoc) -> bool {
+    let inner = step.repeat.iter().filter_map(|repeat| repeat.steps.as_ref()).chain(&step.parallel).flatten();
+    let ramps = step.ramp.as_ref().is_some_and(|ramp| ramp.inject.is_some());
+    step.inject.is_some() || ramps || inner.into_iter().any(injects)
 }
 
 /// A time to write, or the place for one that is not known.

@@ -175,11 +175,14 @@ impl Check<'_, '_, '_> {
 
     /// What a series is, and which metrics it has; `None` where the series is not known.
     fn measured_of(&self, series: &str) -> Option<(String, Vec<Metric>)> {
-        let shared =
-            |metric: &Metric| matches!(metric.kind(), MetricKind::Ratio | MetricKind::Time | MetricKind::Multiple);
+        let shared = |metric: &Metric| {
+            matches!(metric.kind(), MetricKind::Ratio | MetricKind::Time | MetricKind::Multiple)
+                && *metric != Metric::AcceptedP99
+        };
         let with = |more: &[Metric]| Metric::ALL.into_iter().filter(|m| shared(m) || more.contains(m)).collect();
         if series == "traffic" || series.starts_with("traffic.") {
-            return Some(("traffic".into(), with(&[Metric::Rate, Metric::Status])));
+            let own = [Metric::Rate, Metric::Goodput, Metric::AcceptedP99, Metric::Status];
+            return Some(("traffic".into(), with(&own)));
         }
         let probe = self.doc.probes.as_ref()?.get(series)?;
         Some(match probe {

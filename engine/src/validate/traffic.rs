@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 const DEFAULT_CLIENTS: u64 = 64;
 const MOST_CLIENTS: u64 = 10_000;
-const FASTEST: f64 = 100_000.0;
+pub(super) const FASTEST: f64 = 100_000.0;
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Check<'_, '_, '_> {

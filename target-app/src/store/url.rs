@@ -7,6 +7,7 @@
 use sqlx::postgres::PgConnectOptions;
 use std::{
     fmt,
+    net::SocketAddr,
     path::{Path, PathBuf},
     str::FromStr,
 };
@@ -53,6 +54,29 @@ impl FromStr for DatabaseUrl {
                 " (one in memory is not shared by connections; leave it out for a temporary file)".to_owned(),
             )),
             file => Ok(Self::from(Path::new(file))),
+        }
+    }
+}
+
+impl DatabaseUrl {
+    /// Where its server is reached over TCP; none for a file, and for a server behind a Unix socket.
+    #[must_use]
+    pub fn server(&self) -> Option<(String, u16)> {
+        match &self.0 {
+            Place::Postgres(to) if to.get_socket().is_none() => Some((to.get_host().to_owned(), to.get_port())),
+            Place::Postgres(_) | Place::Sqlite(_) => None,
+        }
+    }
+
+    /// The same database by another address, such as that of a proxy before it.
+    #[must_use]
+    pub fn through(&self, address: SocketAddr) -> Self {
+        match &self.0 {
+            Place::Postgres(to) => {
+                let to = (**to).clone().host(&address.ip().to_string()).port(address.port());
+                Self(Place::Postgres(Box::new(to)))
+            }
+            Place::Sqlite(file) => Self(Place::Sqlite(file.clone())),
         }
     }
 }

@@ -72,7 +72,8 @@ pub(super) enum Chart {
 pub(super) fn frame(record: &RunRecord) -> Frame {
     let axis = TimeAxis::of(record);
     let faults = record.end.as_ref().map_or(&[][..], |end| &end.faults);
-    let (windows, lanes) = window::of_faults(faults, axis);
+    let surges = window::of_surges(&record.events, axis);
+    let (windows, lanes) = lanes(window::of_faults(faults, axis).into_iter().chain(surges).collect());
     Frame { x_ticks: axis.ticks(), lanes, windows, phases: phases(record, axis), marks: marks(record, axis) }
 }
 
@@ -111,7 +112,9 @@ fn series_charts(series: &SeriesRecord, record: &RunRecord, axis: TimeAxis) -> S
         charts.extend(line::bucketed("Success ratio", &ratio, samples, limits, axis).map(Chart::Line));
     }
     if asked(MetricKind::Rate) {
-        charts.extend(line::bucketed("Rate", &[Metric::Rate], samples, limits, axis).map(Chart::Line));
+        // What came is the measure of what came through.
+        let rates: &[Metric] = if each(Metric::Goodput) { &[Metric::Rate, Metric::Goodput] } else { &[Metric::Rate] };
+        charts.extend(line::bucketed("Rate", rates, samples, limits, axis).map(Chart::Line));
     }
     let failed = samples.iter().filter(|sample| !sample.ok).count();
     SeriesCharts { name: series.name.clone(), count: samples.len(), failed, charts }

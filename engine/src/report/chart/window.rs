@@ -1,10 +1,11 @@
-//! Stretches above a chart and behind it: when a fault was set. Pure.
+//! Stretches above a chart and behind it: when a fault was set, or the load surged. Pure.
 //!
 //! Neighbours: `mod` has them in the frame of a page, `page::plot` in that of a plot.
 //! Invariant: two that overlap lie in different lanes, as long as there are lanes.
 
 use super::time::{TimeAxis, round};
 use crate::{
+    event::{Event, What},
     record::FaultRecord,
     report::{moment, page::Tone},
 };
@@ -47,8 +48,8 @@ impl Window {
     }
 }
 
-/// One window for the faults of a step on a proxy, however many agents have it; and how many lanes they need.
-pub(super) fn of_faults(faults: &[FaultRecord], axis: TimeAxis) -> (Vec<Window>, usize) {
+/// One window for the faults of a step on a proxy, however many agents have it.
+pub(super) fn of_faults(faults: &[FaultRecord], axis: TimeAxis) -> Vec<Window> {
     let mut merged: Vec<(&FaultRecord, Duration, Duration, usize)> = vec![];
     for fault in faults {
         let to = fault.to.unwrap_or_else(|| axis.total());
@@ -69,7 +70,21 @@ pub(super) fn of_faults(faults: &[FaultRecord], axis: TimeAxis) -> (Vec<Window>,
         let (left, width) = (axis.at(from), round(axis.at(to) - axis.at(from)).max(0.3));
         Window::of_band(left, width, format!("{} · {proxy}{many}", fault.kind), title, None)
     });
-    lanes(windows.collect())
+    windows.collect()
+}
+
+/// One window for each surge of the load, in no lane yet.
+pub(super) fn of_surges(events: &[Event], axis: TimeAxis) -> Vec<Window> {
+    let surge = |(index, event): (usize, &Event)| {
+        let What::Surged { step, rate, normal } = &event.what else { return None };
+        let over = |event: &&Event| matches!(&event.what, What::Subsided { step: other, .. } if other == step);
+        let to = events[index..].iter().find(over).map_or_else(|| axis.total(), |event| event.at);
+        let (from, label) = (event.at, format!("{rate} · traffic"));
+        let title = format!("{step}: {rate}, normally {normal}, {} to {}", moment(from), moment(to));
+        let (left, width) = (axis.at(from), round(axis.at(to) - axis.at(from)).max(0.3));
+        Some(Window::of_band(left, width, label, title, None))
+    };
+    events.iter().enumerate().filter_map(surge).collect()
 }
 
 /// Gives each window a lane in which it overlaps no other, and says how many there are.
@@ -108,8 +123,11 @@ fn make_room(windows: &mut [Window]) {
 
 #[cfg(test)]
 mod tests {
-    use super::{MOST_LANES, TimeAxis, Window, of_faults};
-    use crate::record::FaultRecord;
+    use super::{MOST_LANES, TimeAxis, Window, lanes, of_faults, of_surges};
+    use crate::{
+        event::{Event, What},
+        record::FaultRecord,
+    };
     use std::time::Duration;
 
     fn fault(agent: &str, step: &str, from: u64, to: Option<u64>) -> FaultRecord {
@@ -129,7 +147,7 @@ mod tests {
 
     fn drawn(faults: &[FaultRecord]) -> Vec<Window> {
         // A second is a percent.
-        of_faults(faults, TimeAxis::lasting(Duration::from_secs(100))).0
+        lanes(of_faults(faults, TimeAxis::lasting(Duration::from_secs(100)))).0
     }
 
     #[test]
@@ -157,6 +175,18 @@ mod tests {
         let windows = drawn(&[fault("a", "slow", 40, None)]);
         assert_eq!(windows[0].width, 60.0);
         assert!(windows[0].title.ends_with("not confirmed gone"));
+    }
+
+    #[test]
+    fn a_surge_is_a_window_until_it_is_over_or_to_the_end() {
+        let event = |second, what| Event { at: Duration::from_secs(second), what };
+        let surged = |step: &str| What::Surged { step: step.into(), rate: "600/s".into(), normal: "150/s".into() };
+        let over = What::Subsided { step: "one".into(), rate: "150/s".into() };
+        let events = [event(10, surged("one")), event(30, over), event(70, surged("two"))];
+        let windows = of_surges(&events, TimeAxis::lasting(Duration::from_secs(100)));
+        let places: Vec<_> = windows.iter().map(|window| (window.left, window.width)).collect();
+        assert_eq!(places, [(10.0, 20.0), (70.0, 30.0)]);
+        assert_eq!(windows[0].label, "600/s · traffic");
     }
 
     #[test]
