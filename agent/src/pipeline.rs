@@ -36,6 +36,8 @@ struct Slot {
     revision: u64,
     /// Its fault is gone; it ends what it has begun.
     orphaned: bool,
+    /// What leaves it cannot have been due earlier: the stage came then, or was held up, or let go of something else.
+    since: Instant,
 }
 
 /// One direction's chain.
@@ -115,7 +117,7 @@ impl Pipeline {
                         asked: self.asked.as_ref(),
                     };
                     if let Some(stage) = fault::stage(&context) {
-                        let slot = Slot { claim: Arc::clone(claim), stage, revision, orphaned: false };
+                        let slot = Slot { claim: Arc::clone(claim), stage, revision, orphaned: false, since: now };
                         self.slots.insert(place, slot);
                     }
                 }
@@ -166,24 +168,29 @@ impl Pipeline {
                 return true;
             }
             if !(room || fires) {
+                slot.since = now;
                 return moved;
             }
+            let due = slot.stage.due(now);
             let Some(item) = slot.stage.pull(now) else { return moved };
             moved = true;
-            self.enter(at + 1, item, now);
+            // For the next stage it came when it was to leave here, or each stage would add what a wake-up is late.
+            slot.since = due.map_or(now, |due| due.max(slot.since).min(now));
+            let came = slot.since;
+            self.enter(at + 1, item, came);
         }
     }
 
-    fn enter(&mut self, at: usize, item: Item, now: Instant) {
+    fn enter(&mut self, at: usize, item: Item, came: Instant) {
         let mut item = item;
         while let Some(slot) = self.slots.get_mut(at) {
             if !slot.stage.reads_heads() {
                 item = item.plain();
             }
-            if slot.orphaned || !slot.stage.touches(&item, now) || slot.claim.act() {
-                return slot.stage.push(item, now);
+            if slot.orphaned || !slot.stage.touches(&item, came) || slot.claim.act() {
+                return slot.stage.push(item, came);
             }
-            self.remove(at, now);
+            self.remove(at, came);
         }
         self.emit(item);
     }

@@ -59,7 +59,8 @@ pub struct DataPlane {
 }
 
 impl DataPlane {
-    /// A plane with these limits. Starts the timer's thread, which ends when the plane is dropped.
+    /// A plane with these limits. Starts the timer's task on the runtime that this is called in; it ends when the plane is
+    /// dropped.
     #[must_use]
     pub fn new(limits: PlaneLimits) -> Arc<Self> {
         Self::intercepting(limits, None)

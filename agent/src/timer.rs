@@ -1,22 +1,38 @@
 //! Timers finer than the runtime's one-millisecond wheel, without burning a core.
 //!
-//! One thread with 1 ns timer slack sleeps until the earliest deadline and wakes the tasks that are due. A deadline
-//! that is far away waits here as well, for a wait on the runtime's timer first would wake its task twice; the thread
-//! is told only of one that it would oversleep. `link.rs` is the user.
+//! ```text
+//!  sleep_until ──▶ queue ──earliest──▶ timerfd in the runtime's own epoll ──▶ one task wakes who is due
+//! ```
+//! A worker that waits for sockets waits for the earliest deadline with them, so no other thread has to be woken first.
+//! The kernel wakes a worker some tens of microseconds late; `lead.rs` learns how late, the descriptor is set so much
+//! earlier, and the rest is spun away, for a share of the time that is bounded. `link.rs` is the user.
 //!
-//! Invariant: a future that is dropped leaves nothing behind in the queue.
+//! Invariant: a future that is dropped leaves nothing behind in the queue, and none returns before its deadline.
 
-use parking_lot::{Condvar, Mutex};
+mod lead;
+
+use lead::Lead;
+use parking_lot::Mutex;
+use rustix::time::{
+    ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime, timerfd_create,
+    timerfd_settime,
+};
 use std::{
     collections::BTreeMap,
     future::Future,
-    num::NonZeroU64,
+    hint,
+    io::{self, ErrorKind},
+    os::fd::OwnedFd,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
-    thread::JoinHandle,
-    time::Instant,
+    time::{Duration, Instant},
 };
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    runtime::Handle,
+};
+use tokio_util::task::AbortOnDropHandle;
 
 /// Deadlines by time, then by the order in which they came.
 type Key = (Instant, u64);
@@ -26,112 +42,185 @@ struct Queue {
     // As many as there are sleeping links at most, for each link sleeps once.
     entries: BTreeMap<Key, Waker>,
     next: u64,
-    stopping: bool,
     rest: Rest,
+    lead: Lead,
 }
 
-/// Until when the thread sleeps. It may be earlier than the earliest deadline, for one that is taken out wakes nobody.
+/// Until when the task rests. It may be earlier than the earliest deadline, for one that is taken out wakes nobody.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Rest {
     /// It is about to look at the queue.
     #[default]
     Awake,
-    Until(Instant),
-    /// Until it is told.
+    /// Until the descriptor wakes it, which is set to this time, for a deadline that comes soon after it.
+    Until { aim: Instant, deadline: Instant },
+    /// Until a deadline comes.
     Long,
 }
 
 impl Rest {
-    /// Whether the thread would oversleep this deadline.
+    /// Whether the task would oversleep this deadline.
     fn is_past(self, deadline: Instant) -> bool {
         match self {
             Self::Awake => false,
-            Self::Until(end) => deadline < end,
+            Self::Until { deadline: end, .. } => deadline < end,
             Self::Long => true,
         }
     }
 }
 
-#[derive(Default)]
-struct Shared {
-    queue: Mutex<Queue>,
-    changed: Condvar,
+/// A descriptor that becomes readable at a time.
+#[derive(Debug)]
+struct Clock {
+    fd: AsyncFd<OwnedFd>,
+    /// One moment on both clocks, which are the same one: the standard library only does not say so.
+    origin: (Instant, Duration),
 }
 
-/// The timer of one agent. Its thread ends when it is dropped.
+impl Clock {
+    fn new() -> io::Result<Self> {
+        if Handle::try_current().is_err() {
+            return Err(io::Error::new(ErrorKind::Unsupported, "there is no runtime here"));
+        }
+        let fd = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
+        let now = clock_gettime(ClockId::Monotonic);
+        let since_boot = Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0));
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe, for a type may lie about its descriptor: OwnedFd does not"
+        )]
+        let fd = AsyncFd::with_interest(fd, Interest::READABLE)?;
+        Ok(Self { fd, origin: (Instant::now(), since_boot) })
+    }
+
+    /// Becomes readable then, and at no time that was set before. A time that is past is now.
+    fn set(&self, at: Instant) {
+        let (origin, since_boot) = self.origin;
+        // Never 0, which would mean never.
+        let at = (since_boot + at.saturating_duration_since(origin)).max(Duration::from_nanos(1));
+        let tv_sec = i64::try_from(at.as_secs()).unwrap_or(i64::MAX);
+        let value = Timespec { tv_sec, tv_nsec: i64::from(at.subsec_nanos()) };
+        let it_interval = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let spec = Itimerspec { it_interval, it_value: value };
+        if let Err(error) = timerfd_settime(self.fd.get_ref(), TimerfdTimerFlags::ABSTIME, &spec) {
+            // The descriptor is ours and the time is a time, so the kernel has no reason to.
+            tracing::error!(%error, "failed to set the timer of delays");
+        }
+    }
+
+    /// Returns when the time that was set is there, or was there already.
+    async fn strike(&self) -> io::Result<()> {
+        // It is never read: setting it anew takes back that it is readable.
+        self.fd.readable().await.map(|mut guard| guard.clear_ready())
+    }
+}
+
+struct Shared {
+    queue: Mutex<Queue>,
+    clock: Clock,
+}
+
+/// The timer of one agent. Its task ends when it is dropped.
 pub(crate) struct Timer {
-    shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    running: Option<(Arc<Shared>, AbortOnDropHandle<()>)>,
 }
 
 impl Timer {
-    /// Starts the thread; without one the runtime's own timers do, which are a millisecond less exact.
+    /// Starts the task, on the runtime that this is called in. Where that fails the runtime's own timers do, which
+    /// are a millisecond less exact.
     pub(crate) fn start() -> Self {
-        let shared = Arc::new(Shared::default());
-        let ours = Arc::clone(&shared);
-        let thread = std::thread::Builder::new().name("squall-timer".into()).spawn(move || run(&ours));
-        if let Err(error) = &thread {
-            tracing::warn!(%error, "no thread for precise timers: delays are up to 4 ms late");
+        match Clock::new() {
+            Ok(clock) => {
+                let shared = Arc::new(Shared { queue: Mutex::default(), clock });
+                let task = tokio::spawn(run(Arc::clone(&shared)));
+                Self { running: Some((shared, AbortOnDropHandle::new(task))) }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "no precise timers: delays are up to 4 ms late");
+                Self { running: None }
+            }
         }
-        Self { shared, thread: thread.ok() }
     }
 
     /// Returns at `deadline` or up to a fraction of a millisecond later.
     pub(crate) async fn sleep_until(&self, deadline: Instant) {
-        if self.thread.is_none() {
+        let Some((shared, _)) = &self.running else {
             return Box::pin(tokio::time::sleep_until(deadline.into())).await;
-        }
-        Precise { shared: &self.shared, deadline, queued: None }.await;
+        };
+        Precise { shared, deadline, queued: None }.await;
     }
 
     #[cfg(test)]
     fn waiting(&self) -> usize {
-        self.shared.queue.lock().entries.len()
+        self.running.as_ref().map_or(0, |(shared, _)| shared.queue.lock().entries.len())
     }
 }
 
-impl Drop for Timer {
-    fn drop(&mut self) {
-        self.shared.queue.lock().stopping = true;
-        self.shared.changed.notify_one();
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the timer thread panicked");
+async fn run(shared: Arc<Shared>) {
+    let mut due = Vec::new();
+    loop {
+        // Waking puts tasks into the queue of this worker, which gets to them while we wait.
+        shared.wake_who_is_due(&mut due);
+        if let Err(error) = shared.clock.strike().await {
+            // Only of a runtime that ends, and all sleepers with it.
+            return tracing::debug!(%error, "the timer of delays ends");
         }
     }
 }
 
-fn run(shared: &Shared) {
-    // Without it the kernel may round each wake-up by 50 us; a machine that refuses it is that much less exact.
-    if let Err(error) = rustix::thread::set_current_timer_slack(NonZeroU64::new(1)) {
-        tracing::debug!(%error, "timer slack stays as it is");
-    }
-    let mut due = Vec::new();
-    let mut queue = shared.queue.lock();
-    while !queue.stopping {
+impl Shared {
+    /// `due` is room for them, empty before and after.
+    fn wake_who_is_due(&self, due: &mut Vec<Waker>) {
+        self.spin_to_the_deadline();
+        let mut queue = self.queue.lock();
         let now = Instant::now();
         while let Some(entry) = queue.entries.first_entry().filter(|entry| entry.key().0 <= now) {
             due.push(entry.remove());
         }
-        if !due.is_empty() {
-            // Waking may take the runtime's locks, so it is not done under ours.
-            drop(queue);
-            due.drain(..).for_each(Waker::wake);
-            queue = shared.queue.lock();
-            continue;
+        queue.rest(&self.clock, now);
+        // Waking may take the runtime's locks, so it is not done under ours.
+        drop(queue);
+        due.drain(..).for_each(Waker::wake);
+    }
+
+    /// Waits for the earliest deadline, if it is so near that the descriptor was set for it.
+    fn spin_to_the_deadline(&self) {
+        let mut queue = self.queue.lock();
+        let woke = Instant::now();
+        if let Rest::Until { aim, .. } = std::mem::take(&mut queue.rest) {
+            queue.lead.learn(woke.saturating_duration_since(aim));
         }
-        match queue.entries.first_key_value().map(|(key, _)| key.0) {
-            Some(earliest) => {
-                queue.rest = Rest::Until(earliest);
-                shared.changed.wait_until(&mut queue, earliest);
-            }
-            None => {
-                queue.rest = Rest::Long;
-                shared.changed.wait(&mut queue);
-            }
+        let Some(deadline) = queue.earliest().filter(|deadline| queue.lead.before(*deadline, woke) <= woke) else {
+            return;
+        };
+        drop(queue);
+        let mut now = woke;
+        while now < deadline {
+            hint::spin_loop();
+            now = Instant::now();
         }
-        queue.rest = Rest::Awake;
+        self.queue.lock().lead.has_spun(now - woke, now);
+    }
+}
+
+impl Queue {
+    fn key(&mut self, deadline: Instant) -> Key {
+        self.next += 1;
+        (deadline, self.next)
+    }
+
+    fn earliest(&self) -> Option<Instant> {
+        self.entries.first_key_value().map(|(key, _)| key.0)
+    }
+
+    /// Lets the task rest until the earliest deadline is near.
+    fn rest(&mut self, clock: &Clock, now: Instant) {
+        self.rest = self.earliest().map_or(Rest::Long, |deadline| {
+            let aim = self.lead.before(deadline, now);
+            clock.set(aim);
+            // A time that was past when it was set says nothing on how late the kernel is.
+            Rest::Until { aim: aim.max(now), deadline }
+        });
     }
 }
 
@@ -146,7 +235,8 @@ impl Future for Precise<'_> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        if Instant::now() >= self.deadline {
+        let now = Instant::now();
+        if now >= self.deadline {
             return Poll::Ready(());
         }
         // A connection is polled for many reasons; most of them change nothing here.
@@ -155,25 +245,13 @@ impl Future for Precise<'_> {
         }
         let mut queue = self.shared.queue.lock();
         let key = self.queued.as_ref().map_or_else(|| queue.key(self.deadline), |(key, _)| *key);
-        let oversleeps = queue.rest.is_past(self.deadline);
-        if oversleeps {
-            // One call tells; those that come until it wakes need not.
-            queue.rest = Rest::Awake;
-        }
         queue.entries.insert(key, context.waker().clone());
+        if queue.rest.is_past(self.deadline) {
+            queue.rest(&self.shared.clock, now);
+        }
         drop(queue);
         self.queued = Some((key, context.waker().clone()));
-        if oversleeps {
-            self.shared.changed.notify_one();
-        }
         Poll::Pending
-    }
-}
-
-impl Queue {
-    fn key(&mut self, deadline: Instant) -> Key {
-        self.next += 1;
-        (deadline, self.next)
     }
 }
 

@@ -7,12 +7,17 @@
 
 use crate::{
     api::Api,
+    encrypted::Certificates,
     error::{BenchError, Tried},
     peers::{self, Peer},
     process::{Process, Stop},
 };
 use serde_json::json;
-use squall_wire::{FaultKind, FaultSpec, Protocol, ProxyName, ProxySpec, fault::Direction};
+use squall_wire::{
+    FaultKind, FaultSpec, Protocol, ProxyName, ProxySpec,
+    fault::Direction,
+    proxy::{ListenTls, UpstreamTls},
+};
 use std::{
     net::SocketAddr,
     path::PathBuf,
@@ -44,6 +49,8 @@ pub(crate) enum Discipline {
     Bulk,
     /// Anything else without a fault: all but those that differ in bulk only.
     Plain,
+    /// Datagrams: those that pass them on.
+    Datagrams,
     /// Faults, beside what the machine does without: direct, and those that can inject.
     Delays,
     /// Faults.
@@ -52,6 +59,33 @@ pub(crate) enum Discipline {
     Costs,
     /// What only our own agent has.
     Ours,
+}
+
+/// What a way carries.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Course<'a> {
+    /// How a proxy sees it.
+    pub(crate) protocol: Protocol,
+    /// What a proxy does about TLS.
+    pub(crate) tls: Tls<'a>,
+}
+
+/// Who speaks TLS.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Tls<'a> {
+    /// Nobody, or nobody that a proxy knows of.
+    Passed,
+    /// The proxy with its clients.
+    Ended(&'a Certificates),
+    /// The proxy with its upstream.
+    Started(&'a Certificates),
+}
+
+impl Course<'_> {
+    /// Without TLS.
+    pub(crate) fn of(protocol: Protocol) -> Self {
+        Self { protocol, tls: Tls::Passed }
+    }
 }
 
 /// Where clients connect to reach an upstream, and what is in between.
@@ -90,6 +124,7 @@ impl Contestant {
         match discipline {
             Discipline::Bulk => true,
             Discipline::Plain => !matches!(self, Self::HaproxySplice(_)),
+            Discipline::Datagrams => matches!(self, Self::Direct | Self::Squall | Self::Nginx(_)),
             Discipline::Delays => self.injects() || *self == Self::Direct,
             Discipline::Faults => self.injects(),
             Discipline::Costs => !matches!(self, Self::Direct | Self::HaproxySplice(_)),
@@ -98,13 +133,13 @@ impl Contestant {
     }
 
     /// Leads a way to this upstream, through a process of its own.
-    pub(crate) fn lead(&self, runtime: &Runtime, upstream: SocketAddr, protocol: Protocol) -> Result<Way, BenchError> {
+    pub(crate) fn lead(&self, runtime: &Runtime, upstream: SocketAddr, course: Course<'_>) -> Result<Way, BenchError> {
         let peer = match self {
             Self::Direct => return Ok(Way { address: upstream, between: Between::Nothing }),
-            Self::Squall => return through_agent(runtime, upstream, protocol),
-            Self::Haproxy(program) => peers::haproxy(program, false, upstream)?,
-            Self::HaproxySplice(program) => peers::haproxy(program, true, upstream)?,
-            Self::Nginx(program) => peers::nginx(program, upstream)?,
+            Self::Squall => return through_agent(runtime, upstream, course),
+            Self::Haproxy(program) => peers::haproxy(program, false, upstream, course.tls)?,
+            Self::HaproxySplice(program) => peers::haproxy(program, true, upstream, course.tls)?,
+            Self::Nginx(program) => peers::nginx(program, upstream, course)?,
             Self::Toxiproxy(program) => return through_toxiproxy(runtime, peers::toxiproxy(program)?, upstream),
         };
         Ok(Way { address: peer.address, between: Between::Peer(peer) })
@@ -156,9 +191,17 @@ pub(crate) fn proxy_spec(name: &str, upstream: SocketAddr, protocol: Protocol) -
     Ok(ProxySpec { protocol, ..ProxySpec::tcp(parsed(name)?, upstream.to_string()) })
 }
 
-fn through_agent(runtime: &Runtime, upstream: SocketAddr, protocol: Protocol) -> Result<Way, BenchError> {
+fn through_agent(runtime: &Runtime, upstream: SocketAddr, course: Course<'_>) -> Result<Way, BenchError> {
     let (process, api) = start_agent(0)?;
-    let spec = proxy_spec("bench", upstream, protocol)?;
+    let mut spec = proxy_spec("bench", upstream, course.protocol)?;
+    match course.tls {
+        Tls::Passed => {}
+        Tls::Ended(files) => spec.listen_tls = Some(ListenTls { cert: files.cert(), key: files.key() }),
+        Tls::Started(files) => {
+            let server_name = Some(Certificates::NAME.to_owned());
+            spec.upstream_tls = Some(UpstreamTls { ca: Some(files.ca()), server_name, ..UpstreamTls::default() });
+        }
+    }
     let address = parsed(&Api { runtime, address: api }.create_proxy(&spec)?.listen)?;
     Ok(Way { address, between: Between::Agent { process, api, proxy: spec.name } })
 }

@@ -8,7 +8,7 @@
 
 use crate::{
     api::Api,
-    contestant::{Contestant, Discipline, Way},
+    contestant::{Contestant, Course, Discipline, Way},
     error::{BenchError, Tried},
     pairs::{self, Pair},
     peers,
@@ -107,24 +107,31 @@ impl Lab {
         faults: &[FaultKind],
         work: impl FnOnce(&Line<'_>) -> Result<T, BenchError>,
     ) -> Result<T, BenchError> {
-        self.through_protocol(contestant, Protocol::Tcp, faults, work)
+        self.through_course(contestant, Course::of(Protocol::Tcp), faults, work)
     }
 
-    /// The same for a protocol. The line's process goes with it.
-    pub(crate) fn through_protocol<T>(
+    /// The same for another protocol, or with TLS. The line's process goes with it.
+    pub(crate) fn through_course<T>(
         &self,
         contestant: &Contestant,
-        protocol: Protocol,
+        course: Course<'_>,
         faults: &[FaultKind],
         work: impl FnOnce(&Line<'_>) -> Result<T, BenchError>,
     ) -> Result<T, BenchError> {
         let upstream = self.runtime.block_on(TcpListener::bind("127.0.0.1:0")).tried("bind a loopback port")?;
         let server = upstream.local_addr().tried("ask for the port that was bound")?;
-        let way = contestant.lead(&self.runtime, server, protocol)?;
+        let way = contestant.lead(&self.runtime, server, course)?;
         for fault in faults {
             contestant.hurt(&self.runtime, &way, fault)?;
         }
         work(&Line { lab: self, upstream, way })
+    }
+}
+
+impl Lab {
+    /// Leads a way for datagrams to a server.
+    pub(crate) fn lead_datagrams(&self, contestant: &Contestant, server: SocketAddr) -> Result<Way, BenchError> {
+        contestant.lead(&self.runtime, server, Course::of(Protocol::Udp))
     }
 }
 

@@ -53,11 +53,20 @@ fn model(cpuinfo: &str) -> Option<&str> {
     cpuinfo.lines().find_map(|line| Some(line.strip_prefix("model name")?.trim_start().strip_prefix(':')?.trim()))
 }
 
+/// Descriptors for 50,000 connections and what is needed besides.
+const FILES: u64 = 110_000;
+
 /// As many descriptors as we may have; a machine that refuses leaves us with fewer connections to measure.
 pub(crate) fn raise_file_limit() {
     let mut limit = getrlimit(Resource::Nofile);
+    let maximum = limit.maximum;
+    // Who is privileged may have more than the limit says.
+    limit.maximum = maximum.map(|maximum| maximum.max(FILES));
     limit.current = limit.maximum;
-    let _ = setrlimit(Resource::Nofile, limit);
+    if setrlimit(Resource::Nofile, limit).is_err() {
+        (limit.current, limit.maximum) = (maximum, maximum);
+        let _ = setrlimit(Resource::Nofile, limit);
+    }
 }
 
 /// Descriptors that this process, and a child of it, may have.

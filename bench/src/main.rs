@@ -11,6 +11,7 @@
 mod agent_mode;
 mod api;
 mod contestant;
+mod encrypted;
 mod error;
 mod figures;
 mod framing;
@@ -57,6 +58,9 @@ struct Cli {
     /// Let contestants take turns so often, in place of 5 times
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=100))]
     rounds: Option<u16>,
+    /// Hold so many connections at once, or as many as the limit of open files allows, in place of 50,000
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    connections: Option<u32>,
     /// A program with Toxiproxy's API, to be measured beside ours
     #[arg(long, value_name = "PATH")]
     toxiproxy: Option<PathBuf>,
@@ -124,7 +128,9 @@ fn bench(cli: &Cli) -> Result<(), BenchError> {
     tell(&format!("{machine}"));
     let mut scale = if cli.quick { Scale::quick() } else { Scale::full() };
     scale.rounds = cli.rounds.map_or(scale.rounds, usize::from);
-    let lab = Lab::open(scale, cli.toxiproxy.as_deref())?;
+    scale.crowd = cli.connections.map_or(scale.crowd, |wanted| wanted as usize);
+    let mut lab = Lab::open(scale, cli.toxiproxy.as_deref())?;
+    lab.left_out.extend(scale::shortfall(lab.scale.crowd));
     lab.left_out.iter().for_each(|who| tell(&format!("left out: {who}")));
     let mut figures = Figures::default();
     let start = Instant::now();

@@ -10,6 +10,8 @@
 //! of its own, which goes with the process.
 
 use crate::{
+    contestant::{Course, Tls},
+    encrypted::Certificates,
     error::{BenchError, Tried},
     machine,
     process::{Process, Stop},
@@ -50,16 +52,24 @@ pub(crate) struct Peer {
 }
 
 /// HAProxy in `mode tcp` before this upstream.
-pub(crate) fn haproxy(program: &Path, splice: bool, upstream: SocketAddr) -> Result<Peer, BenchError> {
+pub(crate) fn haproxy(program: &Path, splice: bool, upstream: SocketAddr, tls: Tls<'_>) -> Result<Peer, BenchError> {
     // A connection has two descriptors, and two more where HAProxy gives it a pipe; what it needs itself is left.
     let descriptors = if splice { 4 } else { 2 };
     let connections = machine::file_limit().saturating_sub(200) / descriptors;
     let splice = if splice { "  option splice-auto\n" } else { "" };
+    let (bind, server) = match tls {
+        Tls::Passed => (String::new(), String::new()),
+        Tls::Ended(files) => (format!(" ssl crt {}", files.cert_and_key()), String::new()),
+        Tls::Started(files) => {
+            let name = Certificates::NAME;
+            (String::new(), format!(" ssl verify required ca-file {} sni str({name}) verifyhost {name}", files.ca()))
+        }
+    };
     configured("haproxy", |directory, [clients, ready]| {
         let text = format!(
             "global\n  maxconn {connections}\n\
              defaults\n  mode tcp\n{splice}  timeout connect 10s\n  timeout client 10m\n  timeout server 10m\n\
-             listen bench\n  bind {clients} backlog 1024\n  server upstream {upstream}\n\
+             listen bench\n  bind {clients} backlog 1024{bind}\n  server upstream {upstream}{server}\n\
              frontend ready\n  mode http\n  bind {ready}\n  http-request return status 200\n"
         );
         let file = written(directory, "haproxy.cfg", &text)?;
@@ -70,12 +80,34 @@ pub(crate) fn haproxy(program: &Path, splice: bool, upstream: SocketAddr) -> Res
 }
 
 /// nginx's stream module before this upstream.
-pub(crate) fn nginx(program: &Path, upstream: SocketAddr) -> Result<Peer, BenchError> {
+pub(crate) fn nginx(program: &Path, upstream: SocketAddr, course: Course<'_>) -> Result<Peer, BenchError> {
     let workers = std::thread::available_parallelism().tried("count the cores")?;
     let files = machine::file_limit();
     let module = NGINX_MODULES.iter().map(|place| Path::new(place).join("ngx_stream_module.so"));
     let module = module.into_iter().find(|module| module.is_file());
     let load = module.map_or_else(String::new, |module| format!("load_module {};\n", module.display()));
+    // With several workers, one socket each, so that a client's datagrams go to one of them.
+    let mut listen = if course.protocol.has_connections() { "backlog=1024" } else { "udp reuseport" }.to_owned();
+    let mut rest = String::new();
+    match course.tls {
+        Tls::Passed => {}
+        Tls::Ended(files) => {
+            listen.push_str(" ssl");
+            rest = format!(
+                "ssl_protocols TLSv1.2 TLSv1.3; ssl_certificate {}; ssl_certificate_key {};",
+                files.cert(),
+                files.key()
+            );
+        }
+        Tls::Started(files) => {
+            rest = format!(
+                "proxy_ssl on; proxy_ssl_protocols TLSv1.2 TLSv1.3; proxy_ssl_verify on; proxy_ssl_server_name on; \
+                 proxy_ssl_name {}; proxy_ssl_trusted_certificate {};",
+                Certificates::NAME,
+                files.ca()
+            );
+        }
+    }
     configured("nginx", |directory, [clients, ready]| {
         let home = directory.display();
         let text = format!(
@@ -83,7 +115,7 @@ pub(crate) fn nginx(program: &Path, upstream: SocketAddr) -> Result<Peer, BenchE
              pid {home}/nginx.pid;\nerror_log {home}/error.log crit;\n\
              events {{ worker_connections {files}; }}\n\
              stream {{\n  access_log off;\n  proxy_buffer_size 64k;\n\
-             server {{ listen {clients} backlog=1024; proxy_pass {upstream}; }}\n\
+             server {{ listen {clients} {listen}; proxy_pass {upstream}; {rest} }}\n\
              server {{ listen {ready}; return ok; }}\n}}\n"
         );
         let file = written(directory, "nginx.conf", &text)?;

@@ -88,6 +88,22 @@ impl Process {
         Ok(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
     }
 
+    /// Processor time that its threads have used so far, to the nanosecond, as the scheduler counts it.
+    pub(crate) fn scheduled_nanos(&self) -> Result<f64, BenchError> {
+        let mut sum = 0;
+        for pid in self.family() {
+            let tasks = format!("/proc/{pid}/task");
+            for task in std::fs::read_dir(&tasks).tried(&format!("read {tasks}"))? {
+                let path = task.tried(&format!("read {tasks}"))?.path().join("schedstat");
+                // A thread that ended in between takes its time with it; agents have as many to the end.
+                let Ok(stat) = std::fs::read_to_string(&path) else { continue };
+                let nanos = stat.split_whitespace().next().and_then(|word| word.parse::<u64>().ok());
+                sum += nanos.ok_or_else(|| BenchError::Unreadable(path.display().to_string()))?;
+            }
+        }
+        Ok(sum as f64)
+    }
+
     /// Memory that it holds, in bytes.
     pub(crate) fn resident_bytes(&self) -> Result<f64, BenchError> {
         self.memory("VmRSS:")
@@ -175,7 +191,7 @@ mod tests {
         let mut process = Process::start(&mut command, Stop::Input).unwrap();
         assert_eq!(process.first_line().unwrap(), "here\n");
         assert!(process.resident_bytes().unwrap() > 0.0 && process.most_resident_bytes().unwrap() > 0.0);
-        assert!(process.cpu_seconds().unwrap() >= 0.0);
+        assert!(process.cpu_seconds().unwrap() >= 0.0 && process.scheduled_nanos().unwrap() > 0.0);
         let path = format!("/proc/{}/status", process.child.id());
         drop(process);
         assert!(!std::path::Path::new(&path).exists());

@@ -31,6 +31,13 @@ pub(crate) struct Scale {
     pub(crate) live_cycles: usize,
     /// Connections that stay idle while memory is read.
     pub(crate) idle: usize,
+    /// Connections at once, as many of them as can be had; and those that one proxy takes.
+    pub(crate) crowd: usize,
+    pub(crate) crowd_by_proxy: usize,
+    /// New connections of one round, each with a TLS handshake.
+    pub(crate) handshakes: usize,
+    /// Messages of one round through a delay that varies.
+    pub(crate) jittered: usize,
     /// HTTP requests of one round.
     pub(crate) requests: usize,
     /// Proxies of one agent.
@@ -54,6 +61,10 @@ impl Scale {
             live: [1_000, at_most(10_000)],
             live_cycles: 5,
             idle: at_most(5_000),
+            crowd: 50_000,
+            crowd_by_proxy: 20_000,
+            handshakes: 400,
+            jittered: 900,
             requests: 20_000,
             proxies: 1_000,
             faults: [0, 25, 100],
@@ -74,6 +85,10 @@ impl Scale {
             live: [20, 60],
             live_cycles: 2,
             idle: 100,
+            crowd: 60,
+            crowd_by_proxy: 25,
+            handshakes: 8,
+            jittered: 30,
             requests: 200,
             proxies: 40,
             faults: [0, 2, 4],
@@ -82,8 +97,21 @@ impl Scale {
 }
 
 /// As many connections as the limit of open files allows, for each takes two descriptors in either process.
-fn at_most(connections: usize) -> usize {
+pub(crate) fn at_most(connections: usize) -> usize {
     // What the runtimes, the API and the listeners need besides.
     const SPARE: usize = 300;
     connections.min(machine::file_limit().saturating_sub(SPARE) / 2)
+}
+
+/// Says why there are fewer connections than wanted, if there are.
+pub(crate) fn shortfall(wanted: usize) -> Option<String> {
+    let had = at_most(wanted);
+    let limit = machine::file_limit();
+    (had < wanted).then(|| {
+        format!(
+            "{} of {wanted} connections at once: {had} were had, for each takes two open files and the limit is {limit} \
+             (`ulimit -n`)",
+            wanted - had
+        )
+    })
 }

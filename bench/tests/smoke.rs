@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::{collections::BTreeSet, process::Command};
 
 /// The figures of a quick run that are taken of direct loopback as well.
-const BOTH: [&str; 26] = [
+const BOTH: [&str; 35] = [
     "throughput.streams_1",
     "throughput.streams_8",
     "round_trip.one_cpu.p50",
@@ -35,10 +35,19 @@ const BOTH: [&str; 26] = [
     "bulk.latency_1000ms",
     "bulk.latency_10ms.emptiest",
     "bulk.latency_100ms.emptiest",
+    "tls.ended.handshakes",
+    "tls.ended.throughput",
+    "tls.ended.requests",
+    "tls.started.handshakes",
+    "tls.started.throughput",
+    "tls.started.requests",
+    "udp.round_trip.p50",
+    "udp.round_trip.p99",
+    "udp.per_second",
 ];
 
 /// Those that there are only with an agent.
-const SQUALL_ONLY: [&str; 37] = [
+const SQUALL_ONLY: [&str; 48] = [
     "throughput.streams_1.cpu",
     "throughput.streams_8.cpu",
     "bulk.latency_10ms.memory",
@@ -75,6 +84,17 @@ const SQUALL_ONLY: [&str; 37] = [
     "many.faults_2",
     "many.faults_4",
     "many.faults_linear",
+    "many.faults_0.cpu",
+    "many.faults_2.cpu",
+    "many.faults_4.cpu",
+    "jitter.uniform",
+    "jitter.normal",
+    "jitter.exponential",
+    "jitter.pareto",
+    "crowd.taken",
+    "crowd.memory",
+    "crowd.memory_each",
+    "crowd.felt",
     // Of direct as well, but how even a stream is has no place beside another's.
     "bulk.latency_1000ms.emptiest",
 ];

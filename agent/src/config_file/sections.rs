@@ -1,24 +1,30 @@
-//! Every mistake in the shape of a configuration: the reader stops at its first, so it is asked again section by
-//! section, and proxy by proxy, with all others left out.
+//! Every mistake in the shape of a configuration: the reader stops at its first, so it is asked again place by place,
+//! with all others left out: section by section, proxy by proxy, rule by rule of the policy.
 //!
-//! Only a file that is known to be wrong comes here. Neighbours: `super` has the shape.
+//! Only a file that is known to be wrong comes here. Neighbours: `super` has the shape, `only` leaves the rest out.
 //! Invariant: what is told here the reader of the whole file would have told too, once it had come so far.
 
+mod only;
+
 use super::{ConfigFile, told};
+use only::{Only, Step};
 use serde::{
     Deserialize, Deserializer,
-    de::{DeserializeSeed, IgnoredAny, IntoDeserializer, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
+    de::{IgnoredAny, MapAccess, Visitor},
 };
-use serde_saphyr::{Error, Spanned};
-use squall_wire::{ProxySpec, nearest::nearest};
-use std::{fmt, marker::PhantomData};
+use serde_json::Value;
+use serde_saphyr::Spanned;
+use squall_wire::nearest::nearest;
+use std::fmt;
 
 /// Mistakes that are told, at most: each costs one reading of the file.
 const MOST: usize = 100;
 
 /// Every mistake in a text that is not a configuration; empty when it is not even a map of sections.
 pub(super) fn mistakes(text: &str) -> Vec<String> {
-    let Ok(keys) = read(text, PhantomData::<Keys>) else { return Vec::new() };
+    let Ok(keys) = serde_saphyr::from_str_with_options::<Keys>(text, super::options()) else { return Vec::new() };
+    // A file with keys that are no words has no such tree; then its sections are asked as a whole.
+    let tree: Value = serde_saphyr::from_str_with_options(text, super::options()).unwrap_or_default();
     let known = known_keys();
     let mut found = Vec::new();
     for key in &keys.0 {
@@ -28,20 +34,49 @@ pub(super) fn mistakes(text: &str) -> Vec<String> {
             found.push(format!("line {line}: there is no `{name}`{}", meant.unwrap_or_default()));
             continue;
         }
-        match read(text, InProxies(Length)) {
-            Ok(Some(count)) if name == "proxies" => {
-                let each = (0..count).take(MOST).filter_map(|index| read(text, InProxies(Item(index))).err());
-                found.extend(each.map(|error| told(&error)));
-            }
-            _ => found.extend(read(text, Section(name)).err().map(|error| told(&error))),
-        }
+        let places = places(name, tree.get(name).unwrap_or(&Value::Null));
+        found.extend(places.iter().take(MOST).filter_map(|place| read(text, place).err()));
     }
     found.truncate(MOST);
     found
 }
 
-fn read<T>(text: &str, seed: impl for<'de> DeserializeSeed<'de, Value = T>) -> Result<T, Error> {
-    serde_saphyr::with_deserializer_from_str_with_options(text, super::options(), |de| seed.deserialize(de))
+/// The places of a section that are right or wrong by themselves.
+fn places<'a>(section: &'a str, value: &'a Value) -> Vec<Vec<Step<'a>>> {
+    let mut all = Vec::new();
+    // Of a proxy some keys are required, so it is asked as a whole; of the policy none is.
+    let depth = match section {
+        "proxies" => 1,
+        "policy" => usize::MAX,
+        _ => 0,
+    };
+    descend(value, depth, &mut vec![Step::Key(section)], &mut all);
+    all
+}
+
+fn descend<'a>(value: &'a Value, depth: usize, path: &mut Vec<Step<'a>>, all: &mut Vec<Vec<Step<'a>>>) {
+    let inside: Vec<(Step<'a>, &Value)> = match value {
+        Value::Object(map) if depth > 0 => map.iter().map(|(key, value)| (Step::Key(key), value)).collect(),
+        Value::Array(list) if depth > 0 => list.iter().enumerate().map(|(at, value)| (Step::Item(at), value)).collect(),
+        _ => Vec::new(),
+    };
+    if inside.is_empty() {
+        return all.push(path.clone());
+    }
+    for (step, value) in inside {
+        path.push(step);
+        descend(value, depth - 1, path, all);
+        path.pop();
+    }
+}
+
+/// Reads the configuration as if there were nothing in it but this place.
+fn read(text: &str, place: &[Step<'_>]) -> Result<(), String> {
+    let options = super::options();
+    serde_saphyr::with_deserializer_from_str_with_options(text, options, |de| {
+        ConfigFile::deserialize(Only::new(de, place)).map(drop)
+    })
+    .map_err(|error| told(&error))
 }
 
 /// The keys that a configuration has, as the reader itself names them.
@@ -101,136 +136,21 @@ impl<'de> Deserialize<'de> for Keys {
     }
 }
 
-/// The configuration with one section only.
-struct Section<'a>(&'a str);
-
-impl<'de> DeserializeSeed<'de> for Section<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Section<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a configuration")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
-        let only = Only { map, key: self.0 };
-        ConfigFile::deserialize(MapAccessDeserializer::new(only)).map(drop)
-    }
-}
-
-/// A map that seems to have one key.
-struct Only<'a, A> {
-    map: A,
-    key: &'a str,
-}
-
-impl<'de, A: MapAccess<'de>> MapAccess<'de> for Only<'_, A> {
-    type Error = A::Error;
-
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, A::Error> {
-        while let Some(key) = self.map.next_key::<String>()? {
-            if key == self.key {
-                return seed.deserialize(key.into_deserializer()).map(Some);
-            }
-            self.map.next_value::<IgnoredAny>()?;
-        }
-        Ok(None)
-    }
-
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, A::Error> {
-        self.map.next_value_seed(seed)
-    }
-}
-
-/// What a seed makes of the value of `proxies`, if there is one.
-struct InProxies<S>(S);
-
-impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for InProxies<S> {
-    type Value = Option<S::Value>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de, S: DeserializeSeed<'de>> Visitor<'de> for InProxies<S> {
-    type Value = Option<S::Value>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a configuration")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-        let mut only = Only { map, key: "proxies" };
-        let (mut seed, mut found) = (Some(self.0), None);
-        while only.next_key::<IgnoredAny>()?.is_some() {
-            match seed.take() {
-                Some(seed) => found = Some(only.next_value_seed(seed)?),
-                None => drop(only.next_value::<IgnoredAny>()?),
-            }
-        }
-        Ok(found)
-    }
-}
-
-/// How many there are.
-struct Length;
-
-impl<'de> DeserializeSeed<'de> for Length {
-    type Value = usize;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<usize, D::Error> {
-        Ok(Vec::<IgnoredAny>::deserialize(deserializer)?.len())
-    }
-}
-
-/// The one with this index; the others may be whatever they are.
-struct Item(usize);
-
-impl<'de> DeserializeSeed<'de> for Item {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_seq(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Item {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of proxies")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        for _ in 0..self.0 {
-            list.next_element::<IgnoredAny>()?;
-        }
-        list.next_element::<ProxySpec>()?;
-        while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::{known_keys, mistakes};
 
     #[test]
-    fn every_section_and_every_proxy_is_asked_by_itself() {
+    fn every_section_every_proxy_and_every_rule_is_asked_by_itself() {
         let text = "\
 listen: nowhere
 drian: 5s
 max_lease: 300
 policy:
   max_precent: 5
+  upstreams: {allowed: ['10.*', 10.0.0.0/8, 'a b'], nevr: []}
+  require_lease: maybe
+  kinds: [latency]
 proxies:
   - {name: a, upstrem: 'b:1'}
   - {name: good, upstream: 'b:1'}
@@ -241,12 +161,19 @@ toxiproxy: maybe
         let found = mistakes(text);
         let lines: Vec<_> = found.iter().map(|told| told.split("line ").nth(1).unwrap_or(told)).collect();
         let starts: Vec<_> = lines.iter().map(|line| line.chars().take_while(char::is_ascii_digit).collect()).collect();
-        assert_eq!(starts.iter().map(String::as_str).collect::<Vec<_>>(), ["1", "2", "3", "5", "7", "9", "10", "11"]);
+        assert_eq!(
+            starts.iter().map(String::as_str).collect::<Vec<_>>(),
+            ["1", "2", "3", "5", "6", "6", "6", "7", "10", "12", "13", "14"]
+        );
         for (told, part) in found.iter().zip([
             "listen",
             "did you mean `drain`?",
             "`300s`",
             "did you mean `max_percent`?",
+            "`10.*`",
+            "`a b`",
+            "did you mean `never`?",
+            "maybe",
             "did you mean `upstream`?",
             "no name",
             "key",

@@ -1,9 +1,10 @@
 //! `bandwidth`: bytes are paced to a rate, evenly.
 //!
-//! [`Bucket`] is a virtual clock (GCRA) that hands out departure times; a stage asks it for a few milliseconds' worth
-//! at a time. The bucket saves up 4 ms worth at most, or `burst` where that is given: so any second is within 1 % and
-//! any 100 ms within 5 %. What is held and was to leave already catches up to 16 ms, so a late wake-up loses nothing. With `scope: proxy`, all connections ask one bucket, a piece each in
-//! turn, one bucket for each direction. A rate of 0 lets nothing pass.
+//! [`Bucket`] is a virtual clock (GCRA) that hands out departure times; a stage asks it for a millisecond's worth
+//! at a time. The bucket saves up 1 ms worth at most, or `burst` where that is given: so any second is within 1 % and
+//! any 100 ms within 5 %, of which 2 % are ours and 3 % are left for what wake-ups are late. What is held and was to leave
+//! already catches up to 16 ms, so a late wake-up loses nothing. With `scope: proxy`, all connections ask one bucket, a
+//! piece each in turn, one bucket for each direction. A rate of 0 lets nothing pass.
 //!
 //! Acts (and counts a hit) when the first bytes are paced.
 //!
@@ -22,7 +23,7 @@ use std::{
 };
 
 /// What an idle bucket saves up, when no burst is given: a share of a second.
-const SAVED_SHARE: u64 = 250;
+const SAVED_SHARE: u64 = 1000;
 
 /// What leaves in one piece, at most: a share of a second.
 const PIECE_SHARE: u64 = 1000;
@@ -206,7 +207,7 @@ mod tests {
         for rate in ["10KB/s", "37KB/s", "1MB/s", "33MB/s", "100MB/s"] {
             let pace = pace(&format!(r#"{{"rate": "{rate}"}}"#));
             let left = departures(&pace, 5);
-            for (millis, allowed) in [(1000, 0.01), (100, 0.05)] {
+            for (millis, allowed) in [(1000, 0.01), (100, 0.02)] {
                 let worst = worst_window(&left, &pace, Duration::from_millis(millis));
                 assert!(worst <= allowed, "{rate}: {worst:+.4} in some {millis} ms");
             }
@@ -217,7 +218,7 @@ mod tests {
     fn worst_window(left: &[(Duration, u64)], pace: &Pace, window: Duration) -> f64 {
         let (mut end, mut within, mut worst) = (0, 0, 0.0_f64);
         for (from, bytes) in left {
-            while end < left.len() && left[end].0 < *from + window {
+            while end < left.len() && left[end].0 <= *from + window {
                 within += left[end].1;
                 end += 1;
             }
@@ -266,15 +267,16 @@ mod tests {
     }
 
     #[test]
-    fn late_wake_ups_within_the_depth_lose_nothing() {
+    fn late_wake_ups_lose_nothing_of_what_is_held() {
         let pace = pace(r#"{"rate": "1MB/s"}"#);
         let (mut bucket, start) = (Bucket::default(), Instant::now());
-        let (mut now, mut bytes) = (start, 0);
+        let (mut now, mut bytes, mut leave) = (start, 0, start);
         while now < start + Duration::from_secs(2) {
-            let leave = bucket.book(pace.piece, &pace, now);
+            // As a pacer does that has more to send.
+            leave = bucket.book(pace.piece, &pace, leave.max(now.checked_sub(pace.late).unwrap_or(now)));
             if leave > now {
-                // Waited for, in vain for 3 ms; whatever is due by then leaves at once.
-                now = leave + Duration::from_millis(3);
+                // Waited for, in vain for 9 ms; whatever is due by then leaves at once.
+                now = leave + Duration::from_millis(9);
             }
             bytes += pace.piece;
         }

@@ -133,8 +133,9 @@ impl Stage for DelayLine {
         true
     }
 
-    fn push(&mut self, item: Item, now: Instant) {
-        self.now = now;
+    fn push(&mut self, item: Item, came: Instant) {
+        self.now = self.now.max(came);
+        let now = self.now;
         let cost = cost(&item);
         self.share.take(cost);
         if let Some(intake) = &mut self.intake {
@@ -142,8 +143,8 @@ impl Stage for DelayLine {
         } else if !self.has_room() {
             self.intake = Some(Intake { next: now, full: self.share.held() });
         }
-        let ready = self.ready(now);
-        self.line.push_back(OnTheLine { arrived: now, ready, item });
+        let ready = self.ready(came);
+        self.line.push_back(OnTheLine { arrived: came, ready, item });
     }
 
     fn pull(&mut self, now: Instant) -> Option<Item> {

@@ -131,8 +131,8 @@ pub(crate) trait Stage: Send + Sync {
     /// Whether the fault acts on this item; asked before it is pushed.
     fn touches(&self, item: &Item, now: Instant) -> bool;
 
-    /// Takes an item in.
-    fn push(&mut self, item: Item, now: Instant);
+    /// Takes an item in that came at this time, which may be a little earlier than the last time that it was told.
+    fn push(&mut self, item: Item, came: Instant);
 
     /// The next item that leaves by `now`.
     fn pull(&mut self, now: Instant) -> Option<Item>;

@@ -33,7 +33,8 @@ async fn a_paced_transfer_takes_the_time_that_its_rate_says() {
     let got = read_all(&mut rig.connect().await).await;
     let took = start.elapsed().as_secs_f64();
     assert_eq!(got.len(), 600_000);
-    assert!((1.47..1.8).contains(&took), "{took}");
+    // Never faster; slower only as far as a busy machine makes it.
+    assert!((1.47..3.0).contains(&took), "{took}");
 }
 
 #[tokio::test]
@@ -51,7 +52,7 @@ async fn a_hundred_megabytes_a_second_are_a_hundred_megabytes_a_second() {
     let took = start.elapsed().as_secs_f64();
     assert_eq!(got.len(), 100 << 20);
     // Never faster; slower only as far as a busy machine makes it.
-    assert!((1.03..2.0).contains(&took), "{took}");
+    assert!((1.03..4.0).contains(&took), "{took}");
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@
 //! asked to see the traffic. Invariant: every answer is the server's, to the byte, or the run fails.
 
 use crate::{
-    contestant::Discipline,
+    contestant::{Course, Discipline},
     error::{BenchError, Tried},
     figures::{Figures, Promise, Versus},
     lab::{Lab, Line},
@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
     task::JoinSet,
 };
@@ -41,7 +41,7 @@ pub(super) fn run(lab: &Lab, figures: &mut Figures) -> Result<(), BenchError> {
         let shown = format!("HTTP keep-alive requests through a {name} proxy, {CONNECTIONS} connections");
         figures.declare_promised(&id, shown, "1/s", Versus::Ratio, promise);
         lab.in_turn(Discipline::Plain, |contestant| {
-            lab.through_protocol(contestant, protocol, &[], |line| {
+            lab.through_course(contestant, Course::of(protocol), &[], |line| {
                 let each = lab.scale.requests.div_ceil(CONNECTIONS);
                 let took = all(lab, line, each)?;
                 figures.record(&id, contestant.name(), (each * CONNECTIONS) as f64 / took.as_secs_f64())
@@ -73,7 +73,8 @@ fn all(lab: &Lab, line: &Line<'_>, each: usize) -> Result<Duration, BenchError> 
     })
 }
 
-async fn ask(mut stream: TcpStream, count: usize) -> io::Result<()> {
+/// So many requests, one after the other.
+pub(super) async fn ask(mut stream: impl AsyncRead + AsyncWrite + Unpin, count: usize) -> io::Result<()> {
     let mut answer = [0; ANSWER.len()];
     for _ in 0..count {
         stream.write_all(REQUEST).await?;
@@ -86,7 +87,7 @@ async fn ask(mut stream: TcpStream, count: usize) -> io::Result<()> {
 }
 
 /// Answers each request, until the client ends.
-async fn serve(mut stream: TcpStream) {
+pub(super) async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
     let mut request = [0; REQUEST.len()];
     // An end or an error ends it; whoever misses an answer says so.
     while stream.read_exact(&mut request).await.is_ok() && request == *REQUEST {

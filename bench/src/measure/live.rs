@@ -10,13 +10,14 @@
 
 use super::latency_of;
 use crate::{
+    api::Api,
     contestant::Discipline,
     error::{BenchError, Tried},
     figures::{Figures, Promise, Versus},
-    lab::{Lab, Line},
+    lab::Lab,
     stamped::{Receivers, Record, Stamper},
 };
-use squall_wire::{Direction, FaultSpec};
+use squall_wire::{Direction, FaultSpec, ProxyName};
 use std::{
     net::TcpStream,
     sync::atomic::{AtomicBool, Ordering::Relaxed},
@@ -29,7 +30,7 @@ const HELD_MILLIS: u64 = 15_000;
 const GAP: Duration = Duration::from_micros(200);
 
 /// Probes of one cycle, at most; and those after the fault was set.
-const PROBES: usize = 20_000;
+pub(super) const PROBES: usize = 20_000;
 const PROBES_AFTER: usize = 50;
 
 const WHAT: [(&str, &str); 4] = [
@@ -52,9 +53,10 @@ pub(super) fn run(lab: &Lab, figures: &mut Figures) -> Result<(), BenchError> {
             lab.through(contestant, &[], |line| {
                 let mut pairs = line.connect(connections)?;
                 let last = pairs.pop().ok_or_else(|| BenchError::Missing(id("set")))?;
+                let (api, proxy) = line.proxy().ok_or_else(|| BenchError::Missing(id("set")))?;
                 let receivers = Receivers::start(&lab.runtime, vec![last.server], PROBES)?;
                 for _ in 0..lab.scale.live_cycles {
-                    let times = cycle(line, &receivers, &last.client)?;
+                    let times = cycle(api, std::slice::from_ref(proxy), &receivers, &last.client)?;
                     for ((what, _), time) in WHAT.iter().zip(times) {
                         figures.record(&id(what), contestant.name(), time.as_secs_f64() * 1e3)?;
                     }
@@ -66,9 +68,14 @@ pub(super) fn run(lab: &Lab, figures: &mut Figures) -> Result<(), BenchError> {
     Ok(())
 }
 
-/// Sets the fault and removes it; the times in the order of [`WHAT`].
-fn cycle(line: &Line<'_>, receivers: &Receivers, last: &TcpStream) -> Result<[Duration; 4], BenchError> {
-    let (api, proxy) = line.proxy().ok_or_else(|| BenchError::Missing("a proxy to set faults on".into()))?;
+/// Sets the fault on one proxy after the other and removes it; the times in the order of [`WHAT`]. The last connection is
+/// one of the last proxy.
+pub(super) fn cycle(
+    api: Api<'_>,
+    proxies: &[ProxyName],
+    receivers: &Receivers,
+    last: &TcpStream,
+) -> Result<[Duration; 4], BenchError> {
     let spec = FaultSpec { direction: Some(Direction::Both), ..FaultSpec::of(latency_of(HELD_MILLIS)) };
     let (stamper, set_already) = (receivers.stamper(), AtomicBool::new(false));
     let socket = last.try_clone().tried("share a socket")?;
@@ -76,16 +83,24 @@ fn cycle(line: &Line<'_>, receivers: &Receivers, last: &TcpStream) -> Result<[Du
         let prober = scope.spawn(|| probe(stamper, &socket, &set_already));
         // The first probe through says that the line is up and probed.
         let first = receivers.next();
-        let set = first.and_then(|first| Ok((first, api.set_fault(proxy, &spec)?)));
+        let set = first.and_then(|first| {
+            let calls = proxies.iter().map(|proxy| api.set_fault(proxy, &spec));
+            Ok((first, calls.collect::<Result<Vec<_>, _>>()?))
+        });
         set_already.store(true, Relaxed);
         let sent = prober.join().map_err(|_| BenchError::Panicked("probe"))??;
         let (first, set) = set?;
         Ok::<_, BenchError>((set, sent, first))
     })?;
-    let removed = api.remove_fault(proxy, &set.answer.name)?;
+    let pairs = proxies.iter().zip(&set);
+    let removed = pairs.map(|(proxy, set)| api.remove_fault(proxy, &set.answer.name)).collect::<Result<Vec<_>, _>>()?;
+    let (Some(set_from), Some(removed_from)) = (set.first(), removed.first()) else {
+        return Err(BenchError::Missing("a proxy to set a fault on".into()));
+    };
+    let (set_asked, removed_asked) = (set_from.asked, removed_from.asked);
     let mut records = vec![before];
     records.extend(receivers.collect(sent - 1)?);
-    let held: Vec<&Record> = records.iter().filter(|record| record.arrived >= removed.asked).collect();
+    let held: Vec<&Record> = records.iter().filter(|record| record.arrived >= removed_asked).collect();
     let felt = held.iter().map(|record| record.sent).min();
     let released = held.iter().map(|record| record.arrived).max();
     let (Some(felt), Some(released)) = (felt, released) else {
@@ -94,7 +109,8 @@ fn cycle(line: &Line<'_>, receivers: &Receivers, last: &TcpStream) -> Result<[Du
             why: "the last connection felt no fault".into(),
         });
     };
-    Ok([set.took, felt.saturating_duration_since(set.asked), removed.took, released - removed.asked])
+    let took = [set.iter().map(|call| call.took).sum(), removed.iter().map(|call| call.took).sum()];
+    Ok([took[0], felt.saturating_duration_since(set_asked), took[1], released - removed_asked])
 }
 
 /// Sends probes until the fault is set and some more; says how many.

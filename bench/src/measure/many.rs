@@ -12,6 +12,7 @@ use crate::{
     error::{BenchError, Tried},
     figures::{Figures, Promise, Versus},
     lab::Lab,
+    pinned::Pinned,
     stats,
 };
 use squall_wire::{
@@ -77,32 +78,43 @@ fn create(lab: &Lab, figures: &mut Figures) -> Result<(), BenchError> {
     })
 }
 
-/// What a fault that lets everything pass adds to a round trip, by the number of them.
+/// What a fault that lets everything pass adds to a round trip, by the number of them: in processor time of the agent,
+/// which waiting, waking and other programs do not blur as they do the time that passes.
 fn faults(lab: &Lab, figures: &mut Figures) -> Result<(), BenchError> {
     let [_, few, all] = lab.scale.faults;
     let id = |count: usize| format!("many.faults_{count}");
     for count in lab.scale.faults {
-        let name = format!("round trip of 64 B through {count} faults, p50");
+        let name = format!("round trip of 64 B through {count} faults, one CPU, p50");
         figures.declare(id(count), name, "us", Versus::Nothing);
+        let name = format!("round trip of 64 B through {count} faults, one CPU: processor time of the agent");
+        figures.declare(format!("{}.cpu", id(count)), name, "us", Versus::Nothing);
     }
-    let name = format!("what a fault of {all} costs against one of {few}");
+    let name = format!("what a fault of {all} costs against one of {few}, in processor time");
     figures.declare_promised("many.faults_linear", name, "x", Versus::Nothing, LINEAR);
     lab.in_turn(Discipline::Ours, |contestant| {
-        let mut medians = Vec::new();
+        // Before the agents are started, which inherit it.
+        let _pinned = Pinned::here()?;
+        let mut costs = Vec::new();
         for count in lab.scale.faults {
-            let median = through_faults(lab, contestant, count)?;
+            let (median, cost) = through_faults(lab, contestant, count)?;
             figures.record(&id(count), contestant.name(), median)?;
-            medians.push(median);
+            figures.record(&format!("{}.cpu", id(count)), contestant.name(), cost)?;
+            costs.push(cost);
         }
-        let each = |at: usize, count: usize| (medians[at] - medians[0]) / count as f64;
+        let each = |at: usize, count: usize| (costs[at] - costs[0]) / count as f64;
         figures.record("many.faults_linear", contestant.name(), each(2, all) / each(1, few))
     })
 }
 
-fn through_faults(lab: &Lab, contestant: &Contestant, count: usize) -> Result<f64, BenchError> {
+/// The median of the round trips, and what each cost the agent, in microseconds.
+fn through_faults(lab: &Lab, contestant: &Contestant, count: usize) -> Result<(f64, f64), BenchError> {
     let wide = FaultKind::Bandwidth(Bandwidth { rate: ByteRate::new(WIDE), burst: None, scope: RateScope::Connection });
     lab.through(contestant, &vec![wide; count], |line| {
+        let missing = || BenchError::Missing("many.faults".into());
+        let process = line.process().ok_or_else(missing)?;
+        let before = process.scheduled_nanos()?;
         let mut micros = round_trip::ping_pong(line, ROUND_TRIPS.min(lab.scale.round_trips))?;
-        stats::quantile(&mut micros, 0.5).ok_or_else(|| BenchError::Missing("many.faults".into()))
+        let cost = (process.scheduled_nanos()? - before) / 1e3 / (micros.len() + round_trip::WARM_UP) as f64;
+        Ok((stats::quantile(&mut micros, 0.5).ok_or_else(missing)?, cost))
     })
 }

@@ -6,7 +6,9 @@
 mod bandwidth;
 mod bulk;
 mod connections;
+mod crowd;
 mod http;
+mod jitter;
 mod latency;
 mod live;
 mod many;
@@ -14,6 +16,8 @@ mod memory;
 mod pipelined;
 mod round_trip;
 mod throughput;
+mod tls;
+mod udp;
 
 use crate::{error::BenchError, figures::Figures, lab::Lab};
 use squall_wire::{
@@ -30,18 +34,22 @@ pub(crate) struct Measurement {
 }
 
 /// All of them.
-pub(crate) const ALL: [Measurement; 11] = [
+pub(crate) const ALL: [Measurement; 15] = [
     Measurement { name: "throughput", run: throughput::run },
     Measurement { name: "round-trip", run: round_trip::run },
     Measurement { name: "http", run: http::run },
     Measurement { name: "connections", run: connections::run },
+    Measurement { name: "tls", run: tls::run },
+    Measurement { name: "udp", run: udp::run },
     Measurement { name: "latency", run: latency::run },
     Measurement { name: "pipelined", run: pipelined::run },
+    Measurement { name: "jitter", run: jitter::run },
     Measurement { name: "bulk", run: bulk::run },
     Measurement { name: "bandwidth", run: bandwidth::run },
     Measurement { name: "live", run: live::run },
     Measurement { name: "memory", run: memory::run },
     Measurement { name: "many", run: many::run },
+    Measurement { name: "crowd", run: crowd::run },
 ];
 
 /// Their names.

@@ -21,7 +21,7 @@ const BYTES: usize = 64;
 const QUANTILES: [(&str, f64); 2] = [("p50", 0.5), ("p99", 0.99)];
 
 /// Round trips before those that count.
-const WARM_UP: usize = 50;
+pub(super) const WARM_UP: usize = 50;
 
 pub(super) fn run(lab: &Lab, figures: &mut Figures) -> Result<(), BenchError> {
     let promise = Promise::AtMostBest(1.0, &["haproxy"]);
