@@ -15,7 +15,7 @@ use squall_agent::{Agent, AgentConfig};
 use squall_engine::{agent_client::AgentTarget, agent_tls::AgentTls, environment::ShopDatabase, experiment::Secrets};
 use squall_shop::{
     DatabaseConfig, DatabaseUrl, Dependency, DependencyConfig, DependencyKind, FrontConfig, Origin, Pattern,
-    RateConfig, RetryBudgetConfig, Shop, ShopConfig, ShutdownConfig, StorageConfig,
+    RateConfig, Shop, ShopConfig, ShutdownConfig, StorageConfig,
 };
 use squall_wire::ProxySpec;
 use std::{
@@ -31,9 +31,6 @@ use tokio_util::sync::CancellationToken;
 pub const NAME: &str = "sandbox";
 /// The shop's budget for an order: short, so that an experiment of seconds can see what time-outs do.
 const ORDER_BUDGET: Duration = Duration::from_secs(3);
-/// The retries a second that are never refused: few, so that an experiment below the breakers' least number of calls can see
-/// what the budget does.
-const RETRY_RESERVE: u32 = 1;
 /// Requests a second, and at once, of a client that says who it is: so few that a small load shows what the limit does. Others
 /// are limited by their address, as everywhere.
 const CLIENT_RATE: u32 = 20;
@@ -260,7 +257,6 @@ async fn bind_shop(
             rate: RateConfig { client: CLIENT_RATE, client_burst: CLIENT_RATE, ..RateConfig::default() },
             ..FrontConfig::default()
         },
-        retry_budget: RetryBudgetConfig { reserve: RETRY_RESERVE, ..RetryBudgetConfig::default() },
         // No load balancer has to notice that this shop goes.
         shutdown: ShutdownConfig { pause: Duration::ZERO, ..ShutdownConfig::default() },
         ..ShopConfig::default()

@@ -15,12 +15,14 @@ pub struct RetryBudgetConfig {
     pub share: f32,
     /// Retries a second that are allowed in any case.
     pub reserve: u32,
+    /// The same where the dependency is optional: fewer, for a page does without it.
+    pub optional_reserve: u32,
 }
 
 impl Default for RetryBudgetConfig {
     /// Half a retry a call: enough to hide three failures in ten, and far from the fourfold load of no budget.
     fn default() -> Self {
-        Self { share: 0.5, reserve: 10 }
+        Self { share: 0.5, reserve: 10, optional_reserve: 1 }
     }
 }
 
@@ -35,8 +37,9 @@ pub(crate) enum RetryBudget {
 }
 
 impl RetryBudget {
-    pub(crate) fn new(config: RetryBudgetConfig) -> Self {
-        Self::On(Box::new(TpsBudget::new(MEMORY, config.reserve, config.share.clamp(0.0, 10.0))))
+    /// Retries are this share of calls, and so many a second in any case.
+    pub(crate) fn new(share: f32, reserve: u32) -> Self {
+        Self::On(Box::new(TpsBudget::new(MEMORY, reserve, share.clamp(0.0, 10.0))))
     }
 
     /// A call is made.
@@ -57,7 +60,7 @@ impl RetryBudget {
 
 #[cfg(test)]
 mod tests {
-    use super::{MEMORY, RetryBudget, RetryBudgetConfig};
+    use super::{MEMORY, RetryBudget};
 
     fn retries_of(budget: &RetryBudget, calls: usize) -> usize {
         (0..calls)
@@ -70,14 +73,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn when_every_call_fails_retries_stay_at_the_share() {
-        let budget = RetryBudget::new(RetryBudgetConfig { share: 0.5, reserve: 0 });
+        let budget = RetryBudget::new(0.5, 0);
         let retries = retries_of(&budget, 1000);
         assert!((450..=500).contains(&retries), "{retries}");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_quiet_service_has_its_reserve_and_gets_it_back() {
-        let budget = RetryBudget::new(RetryBudgetConfig { share: 0.5, reserve: 3 });
+        let budget = RetryBudget::new(0.5, 3);
         let burst = (0..100).filter(|_| budget.spend()).count();
         assert_eq!(burst, 6, "two seconds' worth");
         tokio::time::advance(2 * MEMORY).await;

@@ -12,7 +12,7 @@ use crate::{
         circuit_breaker::{CircuitBreaker, State},
         leaky_bucket::LeakyBucket,
         retry::Retry,
-        retry_budget::RetryBudget,
+        retry_budget::{RetryBudget, RetryBudgetConfig},
         timeout_advice::TimeoutAdvice,
         timeout_budget::OrderShares,
     },
@@ -65,7 +65,8 @@ fn upstream(
         client: HttpClient::new(service, origin, bulkhead.size()),
         retry: if without.has(Pattern::Retry) { Retry::On(config.retry) } else { Retry::Off },
         retry_budget: if without.has(Pattern::RetryBudget) {
-            RetryBudget::new(config.retry_budget)
+            let RetryBudgetConfig { share, reserve, optional_reserve } = config.retry_budget;
+            RetryBudget::new(share, if kind.is_critical() { reserve } else { optional_reserve })
         } else {
             RetryBudget::Off
         },
