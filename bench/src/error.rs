@@ -48,6 +48,9 @@ pub(crate) enum BenchError {
     /// A measurement did not deliver what it declared.
     #[error("figure `{0}` has no finite value: the measurement is broken")]
     Missing(String),
+    /// A program that is to be measured is not there.
+    #[error("there is no program {0}")]
+    NoProgram(String),
     /// A measurement's thread panicked.
     #[error("a thread of the measurement panicked while it was to {0}")]
     Panicked(&'static str),

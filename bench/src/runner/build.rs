@@ -15,7 +15,12 @@ use std::{
 /// Bounds a build of the whole workspace.
 const BUILD: Duration = Duration::from_secs(30 * 60);
 
-pub(super) fn squall() -> Result<PathBuf, BenchError> {
+/// The program at `given`, whatever its age, or the one beside us.
+pub(super) fn squall(given: Option<&Path>) -> Result<PathBuf, BenchError> {
+    if let Some(program) = given {
+        let found = program.is_file().then(|| program.to_owned());
+        return found.ok_or_else(|| BenchError::NoProgram(format!("{}, named by --squall", program.display())));
+    }
     let us = std::env::current_exe().tried("find our own executable")?;
     let directory = us.parent().unwrap_or(Path::new("."));
     let program = directory.join("squall");
@@ -39,7 +44,11 @@ pub(super) fn squall() -> Result<PathBuf, BenchError> {
         command.arg("--target-dir").arg(target);
     }
     peer::output("cargo", &mut command, BUILD)?;
-    if program.is_file() { Ok(program) } else { Err(BenchError::Missing(format!("{}, by {shown}", program.display()))) }
+    if program.is_file() {
+        Ok(program)
+    } else {
+        Err(BenchError::NoProgram(format!("{}, by {shown}", program.display())))
+    }
 }
 
 fn is_fresh(program: &Path) -> bool {

@@ -41,6 +41,9 @@ pub(crate) struct Choice {
     /// How often each program is started, and how many runs are aborted: 100, or these
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(3..=1000))]
     repeat: Option<u16>,
+    /// The `squall` to measure, as it is; the one beside this program, built anew if it is old, when absent
+    #[arg(long, value_name = "PATH")]
+    squall: Option<PathBuf>,
     /// oha, where it is not in the PATH (`cargo install oha`)
     #[arg(long, value_name = "PATH")]
     oha: Option<PathBuf>,
@@ -120,7 +123,7 @@ pub(crate) fn run(choice: &Choice, quick: bool) -> Result<(), BenchError> {
     let machine = Machine::look()?;
     tell(&format!("{machine}"));
     let sizes = Sizes::new(quick, choice.repeat.map(usize::from));
-    let squall = build::squall()?;
+    let squall = build::squall(choice.squall.as_deref())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().tried("start the runtime")?;
     let mut table = Table::new(machine, quick);
     let minutes = |minutes: u64| Duration::from_secs(60 * minutes);

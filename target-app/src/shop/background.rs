@@ -37,14 +37,16 @@ pub(super) struct Working {
 }
 
 impl Background {
-    /// At `abort` what can go on from the database another time is dropped where it is.
+    /// At `abort` each is dropped where it is: the database knows what was done, and nobody waits for an event any more.
     pub(super) fn start(self, supervisor: &Arc<Supervisor>, abort: &CancellationToken) -> Working {
         let stop = CancellationToken::new();
         if let Some(events) = self.events {
-            let (events, stop) = (Arc::new(events), stop.clone());
+            let (events, stop, abort) = (Arc::new(events), stop.clone(), abort.clone());
             supervisor.start("events", Importance::Vital, move |_| {
-                let (events, stop) = (Arc::clone(&events), stop.clone());
-                async move { events.run(stop).await }
+                let (events, stop, abort) = (Arc::clone(&events), stop.clone(), abort.clone());
+                async move {
+                    abort.run_until_cancelled(events.run(stop)).await;
+                }
             });
         }
         if let Some(compensator) = &self.compensator {
@@ -68,8 +70,13 @@ impl Background {
             });
         }
         if let Some((migrations, config)) = self.migrations {
-            let stop = stop.clone();
-            supervisor.start("migrations", Importance::Helpful, move |_| migrations.clone().run(config, stop.clone()));
+            let (stop, abort) = (stop.clone(), abort.clone());
+            supervisor.start("migrations", Importance::Helpful, move |_| {
+                let (migrating, abort) = (migrations.clone().run(config, stop.clone()), abort.clone());
+                async move {
+                    abort.run_until_cancelled(migrating).await;
+                }
+            });
         }
         Working { stop, compensator: self.compensator, supervisor: Arc::clone(supervisor) }
     }
