@@ -7,14 +7,23 @@ use squall_tests::{has_postgres, printed, squall_in};
 use std::{
     path::{Path, PathBuf},
     process::Output,
-    sync::Mutex,
+    sync::{PoisonError, RwLock},
 };
 
-/// One at a time: each drives load, and two would take the machine's time from each other.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+/// Each drives load, and two that drive much would take the machine's time from each other: those run alone. Of those that
+/// drive at most sixty requests a second, two fit beside each other on two cores.
+static MACHINE: RwLock<()> = RwLock::new(());
 
-fn both_ways(name: &str, pattern: &str) {
-    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+/// How much of the machine an experiment needs.
+enum Load {
+    Much,
+    Little,
+}
+
+fn both_ways(name: &str, pattern: &str, load: Load) {
+    // One that failed has let go of the machine all the same.
+    let _alone = matches!(load, Load::Much).then(|| MACHINE.write().unwrap_or_else(PoisonError::into_inner));
+    let _shared = matches!(load, Load::Little).then(|| MACHINE.read().unwrap_or_else(PoisonError::into_inner));
     let file = root().join("experiments").join(format!("{name}.yaml"));
     let directory = tempfile::tempdir().unwrap();
     let run = |without: &[&str]| {
@@ -60,32 +69,32 @@ fn root() -> PathBuf {
 
 #[test]
 fn payment_slow_is_about_the_bulkhead() {
-    both_ways("payment-slow", "bulkhead");
+    both_ways("payment-slow", "bulkhead", Load::Much);
 }
 
 #[test]
 fn payment_gone_is_about_the_circuit_breaker() {
-    both_ways("payment-gone", "circuit-breaker");
+    both_ways("payment-gone", "circuit-breaker", Load::Much);
 }
 
 #[test]
 fn recommendations_garbage_is_about_degradation() {
-    both_ways("recommendations-garbage", "degradation");
+    both_ways("recommendations-garbage", "degradation", Load::Little);
 }
 
 #[test]
 fn inventory_flapping_is_about_retries() {
-    both_ways("inventory-flapping", "retry");
+    both_ways("inventory-flapping", "retry", Load::Little);
 }
 
 #[test]
 fn reviews_drip_is_about_the_timeout_budget() {
-    both_ways("reviews-drip", "timeout-budget");
+    both_ways("reviews-drip", "timeout-budget", Load::Little);
 }
 
 #[test]
 fn recommendations_queued_is_about_the_failover_cache() {
-    both_ways("recommendations-queued", "failover-cache");
+    both_ways("recommendations-queued", "failover-cache", Load::Little);
 }
 
 #[test]
@@ -94,72 +103,72 @@ fn database_gone_is_about_the_timeout_budget() {
         eprintln!("SKIPPED database_gone…: PostgreSQL is not installed (Debian's package postgresql)");
         return;
     }
-    both_ways("database-gone", "timeout-budget");
+    both_ways("database-gone", "timeout-budget", Load::Little);
 }
 
 #[test]
 fn shop_surge_is_about_load_shedding() {
-    both_ways("shop-surge", "load-shedding");
+    both_ways("shop-surge", "load-shedding", Load::Much);
 }
 
 #[test]
 fn orders_bottleneck_is_about_adaptive_concurrency() {
-    both_ways("orders-bottleneck", "adaptive-concurrency");
+    both_ways("orders-bottleneck", "adaptive-concurrency", Load::Much);
 }
 
 #[test]
 fn orders_late_is_about_back_pressure() {
-    both_ways("orders-late", "back-pressure");
+    both_ways("orders-late", "back-pressure", Load::Much);
 }
 
 #[test]
 fn client_greedy_is_about_rate_limiting() {
-    both_ways("client-greedy", "rate-limiting");
+    both_ways("client-greedy", "rate-limiting", Load::Much);
 }
 
 #[test]
 fn facets_gone_is_about_the_retry_budget() {
-    both_ways("facets-gone", "retry-budget");
+    both_ways("facets-gone", "retry-budget", Load::Little);
 }
 
 #[test]
 fn customers_repeat_is_about_idempotency() {
-    both_ways("customers-repeat", "idempotency");
+    both_ways("customers-repeat", "idempotency", Load::Little);
 }
 
 #[test]
 fn messages_repeat_is_about_the_memory_of_messages() {
-    both_ways("messages-repeat", "message-dedupe");
+    both_ways("messages-repeat", "message-dedupe", Load::Little);
 }
 
 #[test]
 fn payment_breaks_is_about_compensation() {
-    both_ways("payment-breaks", "compensation");
+    both_ways("payment-breaks", "compensation", Load::Little);
 }
 
 #[test]
 fn payment_unseen_is_about_health_checks() {
-    both_ways("payment-unseen", "health-checks");
+    both_ways("payment-unseen", "health-checks", Load::Little);
 }
 
 #[test]
 fn events_surge_is_about_micro_batching() {
-    both_ways("events-surge", "micro-batching");
+    both_ways("events-surge", "micro-batching", Load::Much);
 }
 
 #[test]
 fn reviews_late_is_about_fan_out() {
-    both_ways("reviews-late", "fan-out");
+    both_ways("reviews-late", "fan-out", Load::Little);
 }
 
 #[test]
 fn workers_crash_is_about_letting_them() {
-    both_ways("workers-crash", "let-it-crash");
+    both_ways("workers-crash", "let-it-crash", Load::Little);
 }
 
 #[test]
 fn shop_leaves_is_about_graceful_shutdown() {
-    both_ways("shop-leaves", "graceful-shutdown");
+    both_ways("shop-leaves", "graceful-shutdown", Load::Little);
 }
 
 #[test]
