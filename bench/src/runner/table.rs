@@ -86,7 +86,8 @@ impl Table {
         format!(
             "# Figures of the runner\n\nHow quickly `squall` starts, aborts and is healed after its death, and how true its load is, \
              beside other programs on the same machine at the same time. All of it is one run of one command, which also wrote this \
-             file:\n\n    cargo run --release -p squall-bench -- runner --markdown docs/runner-figures.md\n\n{}\n\n\
+             file:\n\n    cargo build --release --workspace && target/release/squall-bench runner \
+             --markdown docs/runner-figures.md\n\n{}\n\n\
              - **start**: each program in turn, from its start to its end. Chaos Toolkit comes from PyPI.\n\
              - **abort**: from the end of the sample by which an abort condition has lasted as long as it must, to the last of the \
              agents' word that its fault is gone; each agent is a process of its own.\n\

@@ -86,8 +86,8 @@ impl Outcomes {
         let warning = if quick { "\n**A quick run: these figures mean nothing.**\n" } else { "" };
         format!(
             "# Figures of the shop\n\nWhat its patterns gain and cost, beside what their sources claim. All of it is one run of one \
-             command, which also wrote this file:\n\n    cargo run --profile dist -p squall-bench -- shop --markdown \
-             docs/shop-figures.md\n{warning}\n{}\n\nOn: {machine}\n\nShop, dependencies and customers are one process on the machine's \
+             command, which also wrote this file:\n\n    cargo build --release --workspace && target/release/squall-bench shop \
+             --markdown docs/shop-figures.md\n{warning}\n{}\n\nOn: {machine}\n\nShop, dependencies and customers are one process on the machine's \
              processors, so absolute figures are low; what is compared was measured in turns. Events are acknowledged when they \
              are in the database. SQLite is in WAL mode with `synchronous = NORMAL`, PostgreSQL as Debian sets it up, with \
              `fsync`. `--json FILE` says where every round goes.\n",
