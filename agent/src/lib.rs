@@ -16,6 +16,7 @@ pub mod access;
 mod address;
 mod agent;
 mod api;
+mod arrival;
 mod budget;
 pub mod config;
 pub mod config_file;

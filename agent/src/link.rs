@@ -10,6 +10,10 @@
 //! Invariant: a link waits only in [`Link::wait`], which a change of plan always wakes; and dropping that future
 //! between polls loses nothing, for all state is in the link. Bytes are in a pipe only while the pipeline is clear.
 
+mod ends;
+
+pub(crate) use ends::{Between, Peer};
+
 use crate::{
     fault::{ConnectionMark, Ending, Item},
     pipeline::{Appetite, Pipeline},
@@ -23,17 +27,14 @@ use crate::{
 };
 use bytes::Bytes;
 use std::{
-    future::{Future, pending, poll_fn},
+    future::{Future, poll_fn},
     io::{self, ErrorKind, IoSlice},
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Poll},
     time::Instant,
 };
-use tokio::{io::Interest, net::TcpStream, sync::Notify, task::yield_now};
+use tokio::{io::Interest, net::TcpStream, task::yield_now};
 
 /// Pieces that one write gathers.
 const GATHER: usize = 64;
@@ -53,40 +54,6 @@ const PIECE: usize = 64 * 1024;
 /// Bytes that a link moves before its other direction, the stop of its connection and other tasks get their turn.
 const TURN: usize = 4 * 1024 * 1024;
 
-/// One end of a link.
-#[derive(Clone, Copy)]
-pub(crate) enum Peer<'a> {
-    /// Not there yet: what is for it waits.
-    Pending,
-    /// Connected.
-    Open(&'a Stream),
-    /// Never to come: what is for it is thrown away.
-    Gone,
-}
-
-impl<'a> Peer<'a> {
-    fn stream(self) -> Option<&'a Stream> {
-        match self {
-            Self::Open(stream) => Some(stream),
-            Self::Pending | Self::Gone => None,
-        }
-    }
-}
-
-/// What the two links of a connection know of each other.
-#[derive(Debug, Default)]
-pub(crate) struct Between {
-    /// The client's side, then the upstream's: that socket reported an RST, which is told once only.
-    reset: [AtomicBool; 2],
-    /// Client to server, then server to client: the end was passed on.
-    finished: [AtomicBool; 2],
-    /// Either side ended with an error that was not ours.
-    pub(crate) failed: AtomicBool,
-    /// A fault stopped answering in the upstream's place, or started to.
-    pub(crate) replaced: AtomicBool,
-    pub(crate) replaced_changed: Notify,
-}
-
 /// One direction.
 pub(crate) struct Link {
     upstream: bool,
@@ -103,6 +70,8 @@ pub(crate) struct Link {
     source_cut_off: bool,
     sink_gone: bool,
     sink_shut: bool,
+    /// The kernel notes when what the source sends comes in.
+    noted: bool,
     /// Goes up with each read of bulk, to [`BULK_READS`], and down with each other.
     bulk: u8,
     /// Bytes moved since others had their turn.
@@ -140,6 +109,7 @@ impl Link {
             source_cut_off: false,
             sink_gone: false,
             sink_shut: false,
+            noted: false,
             bulk: 0,
             moved: 0,
             conduit: None,
@@ -177,6 +147,7 @@ impl Link {
                 sifted = self.seen;
                 self.sieve.follow(&self.membership.plan(), self.upstream, source.stream());
                 self.membership.set_sifted(self.upstream, sifted);
+                self.note_arrivals(source);
             }
             self.drain_conduit(between, now);
             self.pipeline.advance(now);
@@ -190,6 +161,17 @@ impl Link {
                 Woke::Writable => self.flush(sink, between),
                 Woke::Vanished => return Ending::Abort,
             }
+        }
+    }
+
+    /// Delays count from when bytes came in, which is before they are read; without a fault nobody asks.
+    fn note_arrivals(&mut self, source: Peer<'_>) {
+        let wanted = !self.pipeline.is_empty_chain();
+        if let Peer::Open(source) = source
+            && self.noted != wanted
+        {
+            self.noted = wanted;
+            source.note_arrivals(wanted);
         }
     }
 
@@ -207,18 +189,18 @@ impl Link {
         // A client that has ended its side, or is left unread, may go away for good while a fault keeps its
         // connection open; without a look at the socket it would stay for as long as the fault.
         let watching = self.upstream && (self.source_ended || self.pipeline.forbids_reading());
-        let mut error = watching.then(|| Box::pin(ready(source, Interest::ERROR)));
+        let mut error = watching.then(|| Box::pin(source.ready(Interest::ERROR)));
         poll_fn(|context| {
             if self.membership.poll_changed(self.upstream, context).is_ready() {
                 return Poll::Ready(Woke::Again);
             }
-            if writing && poll_writable(sink, context).is_ready() {
+            if writing && sink.stream().is_some_and(|stream| stream.poll_writable(context).is_ready()) {
                 return Poll::Ready(Woke::Writable);
             }
             if due(&mut sleep, context) {
                 return Poll::Ready(Woke::Again);
             }
-            if reading && poll_readable(source, context).is_ready() {
+            if reading && source.stream().is_some_and(|stream| stream.poll_readable(context).is_ready()) {
                 return Poll::Ready(Woke::Readable);
             }
             if due(&mut error, context) { Poll::Ready(Woke::Vanished) } else { Poll::Pending }
@@ -236,10 +218,12 @@ impl Link {
         if self.pipeline.appetite() == Appetite::Tell {
             return self.pipeline.tell_unread(Instant::now());
         }
+        let mut came = None;
         let result = match sink {
             Peer::Open(sink) if self.pipeline.is_clear() && !self.sink_gone => self.read_through(source, sink, between),
-            _ => socket::read_chunk(source).map(|bytes| {
+            _ => socket::read_noted_chunk(source).map(|(bytes, noted)| {
                 self.has_read(bytes.len());
+                came = Some(noted);
                 (!bytes.is_empty()).then_some(Item::Bytes(bytes))
             }),
         };
@@ -262,7 +246,8 @@ impl Link {
                 Item::End(Ending::Reset)
             }
         };
-        self.pipeline.push(item, Instant::now());
+        let now = Instant::now();
+        self.pipeline.push_late(item, came.unwrap_or(now), now);
         // What was heard here is answered on the other direction; and what its TLS has to say to it is flushed there.
         if self.pipeline.replaces_upstream() || source.has_pending() {
             self.membership.wake();
@@ -449,10 +434,14 @@ impl Link {
         if ending != Ending::Eof {
             return Some(ending);
         }
+        let lost = between.reset.iter().any(|reset| reset.load(Relaxed));
         if !self.sink_shut {
+            let is_last = finished(!self.upstream) && !lost && !self.source_cut_off;
             match sink {
                 // Nobody will hear the end, and the client is gone: it need not be kept for a dial to come.
                 Peer::Pending => return between.reset[0].load(Relaxed).then_some(Ending::Reset),
+                // Whoever ends last closes both sockets right after this, which says the same.
+                Peer::Open(stream) if is_last && stream.plain().is_some() => {}
                 Peer::Open(stream) if !self.sink_gone && !self.source_cut_off => stream.shut_down(),
                 Peer::Open(stream) if !self.sink_gone && !stream.cut_off() => {
                     // Clients commonly leave TLS so, which is no error of theirs.
@@ -467,31 +456,14 @@ impl Link {
         if self.is_pending(sink) {
             return None;
         }
-        if !finished(self.upstream) {
-            between.finished[usize::from(self.upstream)].store(true, Relaxed);
+        if finished(!self.upstream) {
+            return Some(if lost { Ending::Reset } else { Ending::Eof });
+        }
+        if !between.finished[usize::from(self.upstream)].swap(true, Relaxed) {
             self.membership.wake();
         }
-        let lost = between.reset.iter().any(|reset| reset.load(Relaxed));
-        (finished(true) && finished(false)).then_some(if lost { Ending::Reset } else { Ending::Eof })
+        None
     }
-}
-
-async fn ready(peer: Peer<'_>, interest: Interest) {
-    match peer {
-        // An error of the socket is seen by the read or the write that follows.
-        Peer::Open(stream) => drop(stream.ready(interest).await),
-        Peer::Pending | Peer::Gone => pending().await,
-    }
-}
-
-fn poll_readable(peer: Peer<'_>, context: &mut Context<'_>) -> Poll<()> {
-    let Peer::Open(stream) = peer else { return Poll::Pending };
-    stream.poll_readable(context)
-}
-
-fn poll_writable(peer: Peer<'_>, context: &mut Context<'_>) -> Poll<()> {
-    let Peer::Open(stream) = peer else { return Poll::Pending };
-    stream.poll_writable(context)
 }
 
 fn due(future: &mut Option<Pin<Box<impl Future<Output = ()>>>>, context: &mut Context<'_>) -> bool {

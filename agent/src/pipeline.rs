@@ -139,7 +139,12 @@ impl Pipeline {
 
     /// What was read.
     pub(crate) fn push(&mut self, item: Item, now: Instant) {
-        self.enter(0, item, now);
+        self.push_late(item, now, now);
+    }
+
+    /// The same, of something that came a little before it was read.
+    pub(crate) fn push_late(&mut self, item: Item, came: Instant, now: Instant) {
+        self.enter(0, item, came.min(now));
         self.advance(now);
     }
 

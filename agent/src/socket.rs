@@ -13,7 +13,7 @@ use std::{
     cell::RefCell,
     io::{self, ErrorKind, Read},
     net::{IpAddr, SocketAddr},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::{
     io::Interest,
@@ -77,6 +77,14 @@ pub(crate) fn read_chunk(source: &Stream) -> io::Result<Bytes> {
     SCRATCH.with_borrow_mut(|buffer| {
         let read = source.try_read(&mut buffer[..CHUNK])?;
         Ok(Bytes::copy_from_slice(&buffer[..read]))
+    })
+}
+
+/// The same, and when the last of it came.
+pub(crate) fn read_noted_chunk(source: &Stream) -> io::Result<(Bytes, Instant)> {
+    SCRATCH.with_borrow_mut(|buffer| {
+        let (read, came) = source.try_read_noted(&mut buffer[..CHUNK])?;
+        Ok((Bytes::copy_from_slice(&buffer[..read]), came))
     })
 }
 

@@ -6,16 +6,20 @@
 //! Invariant: nothing here waits but [`Stream::ready`], [`Stream::shake_hands`] and what polls, and what one side of a
 //! stream does never blocks the other.
 
-use crate::tls::TlsStream;
+use crate::{arrival, tls::TlsStream};
 use std::{
     io::{self, ErrorKind, IoSlice},
     net::Shutdown,
     task::{Context, Poll},
+    time::{Duration, Instant},
 };
 use tokio::{
     io::{Interest, Ready},
     net::TcpStream,
 };
+
+/// What came longer ago was not waiting for a worker but for room, and its time begins with that.
+const WAITING: Duration = Duration::from_millis(5);
 
 /// One end of a proxied connection.
 #[derive(Debug)]
@@ -55,8 +59,33 @@ impl Stream {
     /// Reads what is there; 0 is the end of the stream.
     pub(crate) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Self::Plain(tcp) => read_some(tcp, buffer),
+            Self::Plain(tcp) => read_some(tcp, buffer.len(), || Ok(rustix::io::read(tcp, buffer)?)),
             Self::Tls(tls) => tls.try_read(buffer),
+        }
+    }
+
+    /// The same, and when the last of it came in.
+    pub(crate) fn try_read_noted(&self, buffer: &mut [u8]) -> io::Result<(usize, Instant)> {
+        let mut came: Option<Instant> = None;
+        let read = match self {
+            Self::Plain(tcp) => read_some(tcp, buffer.len(), || {
+                let (read, noted) = arrival::read_noted(tcp, buffer)?;
+                came = noted;
+                Ok(read)
+            }),
+            Self::Tls(tls) => tls.try_read(buffer),
+        }?;
+        let now = Instant::now();
+        Ok((read, came.filter(|came| now.saturating_duration_since(*came) <= WAITING).unwrap_or(now)))
+    }
+
+    /// Has the kernel note when what is read by [`Self::try_read_noted`] came in. Bytes within TLS came when they could
+    /// be read.
+    pub(crate) fn note_arrivals(&self, whether: bool) {
+        if let Self::Plain(tcp) = self
+            && let Err(error) = arrival::note_arrivals(tcp, whether)
+        {
+            tracing::debug!(%error, "when bytes come in is not noted: when they are read counts");
         }
     }
 
@@ -136,10 +165,10 @@ impl Stream {
 
 /// Reads once. Less than the buffer takes is all that there was, so the socket counts as empty until it tells of more:
 /// that saves a second read, which would only be told so.
-fn read_some(tcp: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
-    let (mut short, room) = (None, buffer.len());
+fn read_some(tcp: &TcpStream, room: usize, read: impl FnOnce() -> io::Result<usize>) -> io::Result<usize> {
+    let mut short = None;
     let result = tcp.try_io(Interest::READABLE, || {
-        let read = rustix::io::read(tcp, &mut *buffer)?;
+        let read = read()?;
         if read == 0 || read == room {
             return Ok(read);
         }

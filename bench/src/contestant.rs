@@ -20,7 +20,7 @@ use squall_wire::{
 };
 use std::{
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 use tokio::runtime::Runtime;
@@ -32,6 +32,8 @@ pub(crate) enum Contestant {
     Direct,
     /// Through a Squall agent.
     Squall,
+    /// Through the agent of an earlier build of this program.
+    Earlier(PathBuf),
     /// Through HAProxy as it comes, which copies.
     Haproxy(PathBuf),
     /// Through HAProxy with `option splice-auto`.
@@ -107,6 +109,7 @@ impl Contestant {
         match self {
             Self::Direct => "direct",
             Self::Squall => "squall",
+            Self::Earlier(_) => "squall-earlier",
             Self::Haproxy(_) => "haproxy",
             Self::HaproxySplice(_) => "haproxy-splice",
             Self::Nginx(_) => "nginx",
@@ -116,7 +119,7 @@ impl Contestant {
 
     /// Whether it can set faults.
     pub(crate) fn injects(&self) -> bool {
-        matches!(self, Self::Squall | Self::Toxiproxy(_))
+        matches!(self, Self::Squall | Self::Earlier(_) | Self::Toxiproxy(_))
     }
 
     /// Whether it takes part.
@@ -124,7 +127,7 @@ impl Contestant {
         match discipline {
             Discipline::Bulk => true,
             Discipline::Plain => !matches!(self, Self::HaproxySplice(_)),
-            Discipline::Datagrams => matches!(self, Self::Direct | Self::Squall | Self::Nginx(_)),
+            Discipline::Datagrams => matches!(self, Self::Direct | Self::Squall | Self::Earlier(_) | Self::Nginx(_)),
             Discipline::Delays => self.injects() || *self == Self::Direct,
             Discipline::Faults => self.injects(),
             Discipline::Costs => !matches!(self, Self::Direct | Self::HaproxySplice(_)),
@@ -136,7 +139,8 @@ impl Contestant {
     pub(crate) fn lead(&self, runtime: &Runtime, upstream: SocketAddr, course: Course<'_>) -> Result<Way, BenchError> {
         let peer = match self {
             Self::Direct => return Ok(Way { address: upstream, between: Between::Nothing }),
-            Self::Squall => return through_agent(runtime, upstream, course),
+            Self::Squall => return through_agent(runtime, start_agent(0)?, upstream, course),
+            Self::Earlier(program) => return through_agent(runtime, start_agent_of(program, 0)?, upstream, course),
             Self::Haproxy(program) => peers::haproxy(program, false, upstream, course.tls)?,
             Self::HaproxySplice(program) => peers::haproxy(program, true, upstream, course.tls)?,
             Self::Nginx(program) => peers::nginx(program, upstream, course)?,
@@ -178,8 +182,11 @@ impl Way {
 
 /// An agent: this executable again (`agent_mode`), with so many proxies that nobody uses, and where its API is.
 pub(crate) fn start_agent(idle_proxies: usize) -> Result<(Process, SocketAddr), BenchError> {
-    let ourselves = std::env::current_exe().tried("find our own executable")?;
-    let mut command = Command::new(ourselves);
+    start_agent_of(&std::env::current_exe().tried("find our own executable")?, idle_proxies)
+}
+
+fn start_agent_of(program: &Path, idle_proxies: usize) -> Result<(Process, SocketAddr), BenchError> {
+    let mut command = Command::new(program);
     command.arg("serve-agent").arg("--proxies").arg(idle_proxies.to_string()).stdout(Stdio::piped());
     let mut process = Process::start(&mut command, Stop::Input)?;
     let address = parsed(process.first_line()?.trim())?;
@@ -191,8 +198,12 @@ pub(crate) fn proxy_spec(name: &str, upstream: SocketAddr, protocol: Protocol) -
     Ok(ProxySpec { protocol, ..ProxySpec::tcp(parsed(name)?, upstream.to_string()) })
 }
 
-fn through_agent(runtime: &Runtime, upstream: SocketAddr, course: Course<'_>) -> Result<Way, BenchError> {
-    let (process, api) = start_agent(0)?;
+fn through_agent(
+    runtime: &Runtime,
+    (process, api): (Process, SocketAddr),
+    upstream: SocketAddr,
+    course: Course<'_>,
+) -> Result<Way, BenchError> {
     let mut spec = proxy_spec("bench", upstream, course.protocol)?;
     match course.tls {
         Tls::Passed => {}

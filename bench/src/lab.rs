@@ -43,18 +43,19 @@ pub(crate) struct Line<'a> {
 
 impl Lab {
     /// Finds out who is here. Whoever is not, or does not start, is left out.
-    pub(crate) fn open(scale: Scale, toxiproxy: Option<&Path>) -> Result<Self, BenchError> {
+    pub(crate) fn open(scale: Scale, earlier: Option<&Path>, toxiproxy: Option<&Path>) -> Result<Self, BenchError> {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().tried("start the runtime")?;
         let contestants = vec![Contestant::Direct, Contestant::Squall];
         let mut lab = Self { contestants, left_out: Vec::new(), scale, runtime };
+        if let Some(program) = earlier {
+            lab.take_in(Contestant::Earlier(program.to_owned()))?;
+        }
         let haproxy = peers::find("haproxy");
         lab.invite("haproxy", haproxy.clone(), Contestant::Haproxy);
         lab.invite("haproxy-splice", haproxy, Contestant::HaproxySplice);
         lab.invite("nginx", peers::find("nginx"), Contestant::Nginx);
         if let Some(program) = toxiproxy {
-            // Named by the caller, so it must be there.
-            lab.try_out(&Contestant::Toxiproxy(program.to_owned()))?;
-            lab.contestants.push(Contestant::Toxiproxy(program.to_owned()));
+            lab.take_in(Contestant::Toxiproxy(program.to_owned()))?;
         } else {
             lab.left_out.push("toxiproxy: no --toxiproxy PATH was given".to_owned());
         }
@@ -70,6 +71,13 @@ impl Lab {
             Ok(()) => self.contestants.push(contestant),
             Err(why) => self.left_out.push(format!("{name}: {why}")),
         }
+    }
+
+    /// One that the caller named must be here.
+    fn take_in(&mut self, contestant: Contestant) -> Result<(), BenchError> {
+        self.try_out(&contestant)?;
+        self.contestants.push(contestant);
+        Ok(())
     }
 
     /// Whether one connection comes through.

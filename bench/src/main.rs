@@ -61,6 +61,9 @@ struct Cli {
     /// Hold so many connections at once, or as many as the limit of open files allows, in place of 50,000
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     connections: Option<u32>,
+    /// An earlier build of this program, whose agent takes turns with ours: says whether a change was worth it
+    #[arg(long, value_name = "PATH")]
+    earlier: Option<PathBuf>,
     /// A program with Toxiproxy's API, to be measured beside ours
     #[arg(long, value_name = "PATH")]
     toxiproxy: Option<PathBuf>,
@@ -129,7 +132,7 @@ fn bench(cli: &Cli) -> Result<(), BenchError> {
     let mut scale = if cli.quick { Scale::quick() } else { Scale::full() };
     scale.rounds = cli.rounds.map_or(scale.rounds, usize::from);
     scale.crowd = cli.connections.map_or(scale.crowd, |wanted| wanted as usize);
-    let mut lab = Lab::open(scale, cli.toxiproxy.as_deref())?;
+    let mut lab = Lab::open(scale, cli.earlier.as_deref(), cli.toxiproxy.as_deref())?;
     lab.left_out.extend(scale::shortfall(lab.scale.crowd));
     lab.left_out.iter().for_each(|who| tell(&format!("left out: {who}")));
     let mut figures = Figures::default();

@@ -1,19 +1,21 @@
 //! Messages that carry the time at which they were sent, and what receivers saw.
 //!
 //! A message is eight bytes: nanoseconds since the origin of [`Receivers`]. Sender and receiver are in this process, so
-//! one clock counts, and `arrival - sent` is the way in one direction. Receiving costs tens of microseconds itself,
-//! which is why direct loopback is measured beside. `latency`, `pipelined` and `live` use it.
+//! one clock counts, and `arrival - sent` is the way in one direction. A message arrived when the kernel had it for the
+//! receiver, which then may have had to wait for a processor; sending costs microseconds itself, which is why direct
+//! loopback is measured beside. `latency`, `pipelined` and `live` use it.
 //!
 //! Invariant: every message that was sent is received or the run fails; none is left out of a figure.
 
 use crate::error::{BenchError, Tried};
+use squall_agent::inside::{note_arrivals, read_noted};
 use std::{
-    io::Write,
+    io::{self, ErrorKind, Write},
     net::TcpStream,
     sync::mpsc::{Receiver, SyncSender, sync_channel},
     time::{Duration, Instant},
 };
-use tokio::{io::AsyncReadExt, runtime::Runtime, task::JoinSet};
+use tokio::{io::Interest, runtime::Runtime, task::JoinSet};
 
 /// The longest that a message may be under way.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -23,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Record {
     /// When it was sent.
     pub(crate) sent: Instant,
-    /// When it was read.
+    /// When it came to its receiver's socket.
     pub(crate) arrived: Instant,
 }
 
@@ -68,6 +70,7 @@ impl Receivers {
         let mut tasks = JoinSet::new();
         for socket in sockets {
             let _inside = runtime.enter();
+            note_arrivals(&socket, true).tried("have arrivals noted")?;
             let socket = tokio::net::TcpStream::from_std(socket).tried("receive on a socket")?;
             tasks.spawn_on(receive(socket, origin, sender.clone()), runtime.handle());
         }
@@ -103,14 +106,32 @@ impl Receivers {
     }
 }
 
-async fn receive(mut socket: tokio::net::TcpStream, origin: Instant, records: SyncSender<Record>) {
+async fn receive(socket: tokio::net::TcpStream, origin: Instant, records: SyncSender<Record>) {
     let mut message = [0; 8];
     // An end or an error ends the receiving; whoever misses a message says so.
-    while socket.read_exact(&mut message).await.is_ok() {
-        let arrived = Instant::now();
+    while let Ok(arrived) = read_message(&socket, &mut message).await {
         let sent = origin + Duration::from_nanos(u64::from_be_bytes(message));
         if records.try_send(Record { sent, arrived }).is_err() {
             return;
+        }
+    }
+}
+
+/// Fills the message; when the last of it came in.
+async fn read_message(socket: &tokio::net::TcpStream, message: &mut [u8]) -> io::Result<Instant> {
+    let mut filled = 0;
+    loop {
+        socket.readable().await?;
+        match socket.try_io(Interest::READABLE, || read_noted(socket, &mut message[filled..])) {
+            Ok((0, _)) => return Err(ErrorKind::UnexpectedEof.into()),
+            Ok((read, came)) => {
+                filled += read;
+                if filled == message.len() {
+                    return Ok(came.unwrap_or_else(Instant::now));
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
         }
     }
 }

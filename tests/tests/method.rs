@@ -145,6 +145,20 @@ fn what_cannot_be_taken_back_is_not_healed() {
 }
 
 #[test]
+fn what_was_not_there_to_be_deleted_is_taken_back() {
+    let world = World::start();
+    let url = format!("{}/v1/proxies/nobody", world.agent_url);
+    let steps = format!(
+        "  - name: make\n    run: {{command: [\"true\"], undo: {{http: {{url: \"{url}\", method: METHOD}}}}}}\n  - inject: {{proxy: web, fault: {{latency: {{delay: 100ms}}}}}}\n    for: 1s\n"
+    );
+    // Whoever deletes has what he wants; whoever asks for it has not.
+    for (method, code) in [("DELETE", 0), ("GET", 8)] {
+        let output = world.run(&with_steps(&world, &steps.replace("METHOD", method)));
+        assert_eq!(output.status.code(), Some(code), "{method}: {}", printed(&output));
+    }
+}
+
+#[test]
 fn a_program_that_runs_is_killed_when_the_run_is_stopped() {
     let world = World::start();
     let file = with_steps(&world, "  - run: {command: [sh, -c, \"echo $$ > pid.txt; sleep 600\"], timeout: 15m}\n");

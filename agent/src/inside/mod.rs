@@ -1,8 +1,8 @@
 //! What fuzzers, the test of their seeds and benchmarks reach of this crate's inside; nothing else is to use it.
 //!
-//! Each function takes any bytes at all, and panics when a promise about them is broken: `http_framing` for the
+//! Each function for a fuzzer takes any bytes at all, and panics when a promise about them is broken: `http_framing` for the
 //! framing of HTTP (`http`), `fault_json` for what `/v1` reads (`squall_wire`), `toxic` for Toxiproxy's words
-//! (`toxiproxy`). `fuzz/` has the targets, `agent/tests/fuzz_seeds.rs` runs every seed.
+//! (`toxiproxy`). `read_noted` is how links learn when bytes came in, for what measures them. `fuzz/` has the targets, `agent/tests/fuzz_seeds.rs` runs every seed.
 //!
 //! Invariant: the same bytes give the same outcome.
 
@@ -11,6 +11,7 @@ mod json;
 mod toxic;
 mod transcript;
 
+pub use crate::arrival::{note_arrivals, read_noted};
 pub use framing::{RequestCounter, http_framing, http_framing_once};
 pub use json::fault_json;
 pub use toxic::toxic;

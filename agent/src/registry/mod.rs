@@ -31,7 +31,7 @@ pub(crate) use audit::Caller;
 pub(crate) use refusal::Refusal;
 pub(crate) use snapshot::{Overview, to_the_milli};
 
-use crate::{DataPlane, events::Events, lease::LeaseBook, policy::Policy};
+use crate::{DataPlane, events::Events, lease::LeaseBook, policy::Policy, timer::Timer};
 use audit::{About, Change};
 use entry::Entry;
 use saving::Saving;
@@ -102,6 +102,11 @@ impl Registry {
             changes: TaskTracker::new(),
             places: Arc::new(Semaphore::new(MAX_CHANGES)),
         })
+    }
+
+    /// Finer than the runtime's, and free while sockets are waited for.
+    pub(crate) fn timer(&self) -> &Timer {
+        &self.plane.timer
     }
 
     /// Runs a change to its end, even when the one who asked for it hangs up in the middle.

@@ -1,7 +1,8 @@
 //! How exact `bandwidth` is: any second of a paced stream against the rate, and its bursts.
 //!
-//! Bytes are timed where the server reads them. A reader that the machine keeps waiting sees bursts that were never
-//! sent, so the figures are an upper bound, and say most on an idle machine. Below is `stats`.
+//! Bytes are timed when the kernel had them for the server. Of what one read takes, the kernel tells the time of the last
+//! segment only, so a reader that the machine keeps waiting still sees bursts that were never sent: the figures are an
+//! upper bound, and say most on an idle machine. Below is `stats`.
 //!
 //! Invariant: the sender always has more to send, so that only the fault sets the pace.
 
@@ -12,12 +13,13 @@ use crate::{
     lab::{Lab, Line},
     stats::{self, Arrival},
 };
+use squall_agent::inside::{note_arrivals, read_noted};
 use squall_wire::{
     ByteRate, FaultKind,
     fault::{Bandwidth, RateScope},
 };
 use std::{
-    io::{Read, Write},
+    io::Write,
     net::{Shutdown, TcpStream},
     time::{Duration, Instant},
 };
@@ -85,14 +87,15 @@ fn feed(mut client: &TcpStream) {
     while client.write_all(&chunk).is_ok() {}
 }
 
-fn receive(mut server: &TcpStream, length: Duration) -> Result<Vec<Arrival>, BenchError> {
+fn receive(server: &TcpStream, length: Duration) -> Result<Vec<Arrival>, BenchError> {
+    note_arrivals(server, true).tried("have arrivals noted")?;
     let mut chunk = vec![0; CHUNK];
     let mut arrivals = Vec::new();
     let mut first = None;
     loop {
-        let bytes = server.read(&mut chunk).tried("read a paced stream")? as u64;
-        let now = Instant::now();
-        let at = now - *first.get_or_insert(now);
+        let (bytes, came) = read_noted(server, &mut chunk).tried("read a paced stream")?;
+        let (bytes, came) = (bytes as u64, came.unwrap_or_else(Instant::now));
+        let at = came - *first.get_or_insert(came);
         if at > length {
             return Ok(arrivals);
         }

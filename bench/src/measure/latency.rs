@@ -1,17 +1,22 @@
 //! How exact `latency: 100ms` is: the error of single messages in both directions, over one and over many connections.
 //!
-//! The error is `arrival - sent - 100 ms`; of direct loopback it is `arrival - sent`, which is what sending, waking and
-//! reading cost on this machine. Below is `stamped`. Invariant: the fault is set before anything is sent.
+//! The error is `arrival - sent - 100 ms`; of direct loopback it is `arrival - sent`, which is what sending costs on this
+//! machine. Beside it is how late the kernel's own timer wakes a thread that does nothing else, with as many deadlines:
+//! what sleeps cannot be more exact than that. Below is `stamped`.
+//! Invariant: the fault is set before anything is sent.
 
 use super::latency_of;
 use crate::{
-    contestant::Discipline,
+    contestant::{Contestant, Discipline},
     error::{BenchError, Tried},
     figures::{Figures, Promise, Versus},
     lab::{Lab, Line},
     stamped::{Receivers, Record},
 };
-use std::time::Duration;
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
+};
+use std::time::{Duration, Instant};
 
 const DELAY_MILLIS: u64 = 100;
 const QUANTILES: [(&str, f64); 2] = [("p50", 0.5), ("p99", 0.99)];
@@ -31,6 +36,10 @@ pub(super) fn run(lab: &Lab, figures: &mut Figures) -> Result<(), BenchError> {
         declare(figures, &id, connections, most);
         lab.in_turn(Discipline::Delays, |contestant| {
             let delay = if contestant.injects() { DELAY_MILLIS } else { 0 };
+            if *contestant == Contestant::Direct {
+                let mut late = bare_timer(gap(connections), count(lab, connections))?;
+                figures.record_quantiles(&format!("{id}.timer"), contestant.name(), &mut late, &QUANTILES)?;
+            }
             lab.through(contestant, &[latency_of(DELAY_MILLIS)], |line| {
                 let records = messages(lab, line, connections)?;
                 let mut errors: Vec<f64> = records.iter().map(|record| record.millis() - delay as f64).collect();
@@ -48,12 +57,41 @@ fn declare(figures: &mut Figures, id: &str, connections: usize, most: f64) {
         let name = format!("error of latency 100 ms, {connections} connection{plural}, {suffix}");
         figures.declare_promised(format!("{id}.{suffix}"), name, "ms", Versus::Added, promise);
     }
+    let every = gap(connections).as_secs_f64() * 1e3;
+    for (suffix, _) in QUANTILES {
+        let name = format!("a bare timer beside it, a deadline each {every} ms: late by, {suffix}");
+        figures.declare(format!("{id}.timer.{suffix}"), name, "ms", Versus::Nothing);
+    }
+}
+
+fn gap(connections: usize) -> Duration {
+    if connections == 1 { LONELY_GAP } else { GAP }
+}
+
+/// Each connection gets one message each way at least.
+fn count(lab: &Lab, connections: usize) -> usize {
+    ((lab.scale.delayed.as_secs_f64() / gap(connections).as_secs_f64()) as usize).max(2 * connections)
+}
+
+/// How late a thread is woken for each of so many deadlines, in milliseconds.
+fn bare_timer(gap: Duration, count: usize) -> Result<Vec<f64>, BenchError> {
+    let what = "sleep by a timer of the kernel";
+    let failed = |error: rustix::io::Errno| std::io::Error::from(error);
+    let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC).map_err(failed).tried(what)?;
+    let mut late = Vec::with_capacity(count);
+    for _ in 0..count {
+        let deadline = Instant::now() + gap;
+        let it_value = Timespec { tv_sec: 0, tv_nsec: i64::from(gap.subsec_nanos()) };
+        let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value };
+        timerfd_settime(&timer, TimerfdTimerFlags::empty(), &once).map_err(failed).tried(what)?;
+        rustix::io::read(&timer, &mut [0; 8]).map_err(failed).tried(what)?;
+        late.push(deadline.elapsed().as_secs_f64() * 1e3);
+    }
+    Ok(late)
 }
 
 fn messages(lab: &Lab, line: &Line<'_>, connections: usize) -> Result<Vec<Record>, BenchError> {
-    let gap = if connections == 1 { LONELY_GAP } else { GAP };
-    // Each connection gets one each way at least.
-    let count = ((lab.scale.delayed.as_secs_f64() / gap.as_secs_f64()) as usize).max(2 * connections);
+    let (gap, count) = (gap(connections), count(lab, connections));
     let (mut senders, mut sockets) = (Vec::new(), Vec::new());
     for pair in line.connect(connections)? {
         for end in [pair.client, pair.server] {

@@ -53,7 +53,16 @@ pub(super) async fn take_back(run: &Run, done: Done) -> Vec<String> {
 async fn perform(undo: &Undo, outputs: &BTreeMap<String, String>) -> Result<(), String> {
     let expect = RunExpect { codes: Vec::new(), contains: None };
     let done = action::perform(&undo.action, &expect, undo.timeout, &|step| outputs.get(step).cloned()).await;
-    done.failed.map_or(Ok(()), Err)
+    match done.failed {
+        Some(why) if !is_gone(&undo.action, done.code) => Err(why),
+        _ => Ok(()),
+    }
+}
+
+/// Whether what was to be deleted was not there: its step made nothing, or somebody else took it back.
+fn is_gone(action: &Action, status: Option<i32>) -> bool {
+    matches!(action, Action::Http { method, .. } if method.eq_ignore_ascii_case("DELETE"))
+        && matches!(status, Some(404 | 410))
 }
 
 fn sentence(step: &str, undo: &Undo, why: &str) -> String {

@@ -22,10 +22,11 @@ use crate::verdict::Verdict;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, syntax::SyntaxConfig, value::Serde};
 use serde::Serialize;
 
-const TEMPLATES: [(&str, &str); 7] = [
+const TEMPLATES: [(&str, &str); 8] = [
     ("parts.html", include_str!("parts.html")),
     ("shell.html", include_str!("shell.html")),
     ("chart.html", include_str!("chart.html")),
+    ("charts.html", include_str!("charts.html")),
     ("run.html", include_str!("run.html")),
     ("blocks.html", include_str!("blocks.html")),
     ("table.html", include_str!("table.html")),
