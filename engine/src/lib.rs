@@ -12,6 +12,7 @@
 pub mod agent_client;
 pub mod agent_events;
 pub mod agent_tls;
+pub mod amount;
 pub mod decide;
 pub mod diagnostic;
 pub mod document;

@@ -11,6 +11,7 @@ use super::{
 use crate::search::{
     course::{Column, Course, Tried},
     limit::{Answer, Bad},
+    scale,
 };
 
 /// Heights of a bar in the terminal.
@@ -105,7 +106,7 @@ fn charts(course: &Course, answer: &Answer) -> Vec<Block> {
 
 fn plot(course: &Course, answer: &Answer, column: &Column) -> Plot {
     let scale = course.question.scale;
-    let (title, shown) = (course.variable.clone(), scale.unit.shown());
+    let (title, shown) = (course.variable.clone(), scale::shown(scale.unit));
     let across = if scale.by_ratio { Axis::Log { title, shown } } else { Axis::Linear { title, shown } };
     let points = course.tries.iter().filter_map(|tried| {
         let measured = tried.row(column)?.measured?;

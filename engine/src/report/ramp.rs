@@ -8,13 +8,14 @@ use super::{
     table::word,
 };
 use crate::{
+    amount::Unit,
     event::{Event, What},
     experiment::When,
     record::{Outcome, RowResult, RunRecord},
     sample::{Metric, MetricKind, Sample},
     search::{
         compare::samples,
-        scale::{Unit, value},
+        scale::{self, value},
     },
     stats::measure,
 };
@@ -95,7 +96,7 @@ fn plot(record: &RunRecord, ramp: &Ramp<'_>, row: &RowResult) -> Option<Plot> {
     points.iter().any(|point| point.y.is_some()).then_some(())?;
     let values = || ramp.levels.iter().map(|level| level.value);
     let (low, high) = (values().fold(f64::INFINITY, f64::min), values().fold(f64::NEG_INFINITY, f64::max));
-    let (title, shown) = (ramp.vary.to_owned(), ramp.unit.shown());
+    let (title, shown) = (ramp.vary.to_owned(), scale::shown(ramp.unit));
     let across =
         if low > 0.0 && high / low > 10.0 { Axis::Log { title, shown } } else { Axis::Linear { title, shown } };
     let name = row.metric.word().replace('_', " ");

@@ -4,7 +4,7 @@
 //! has begun is told to be over, and by then the load is the normal one.
 
 use super::Run;
-use crate::{event::What, experiment::Surge, level::Unit};
+use crate::{amount::Unit, event::What, experiment::Surge};
 
 /// The surge, to its end or to a stop.
 pub(super) async fn carry_out(run: &Run, surge: &Surge) {

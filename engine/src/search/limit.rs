@@ -145,9 +145,12 @@ fn is_repeated(tries: &[Try]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{Answer, Bad, Question, Try};
-    use crate::search::{
-        cell::Sense,
-        scale::{Scale, Unit, Vary},
+    use crate::{
+        amount::Unit,
+        search::{
+            cell::Sense,
+            scale::{Scale, Vary},
+        },
     };
     use proptest::prelude::{prop_assert, proptest};
 

@@ -3,48 +3,16 @@
 //! Neighbours: `limit` searches, the quantities of `squall-wire` are what a variable is written in.
 //! Invariant: every value between the edges is written as people would write it, parses back, and lies between them.
 
-use squall_wire::{ByteRate, ByteSize, Span};
+use crate::amount::{self, Unit};
+use squall_wire::Span;
 use std::time::Duration;
-
-/// What is varied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Unit {
-    /// `800ms`; values in nanoseconds.
-    Duration,
-    /// `64KiB`; values in bytes.
-    Size,
-    /// `1MB/s`; values in bytes a second.
-    ByteRate,
-    /// `200/s`; values a second.
-    Rate,
-    /// `30%`; values in percent.
-    Percent,
-    /// `30`.
-    Number,
-}
-
-impl Unit {
-    /// How a value is written.
-    #[must_use]
-    pub fn shown(self) -> fn(f64) -> String {
-        match self {
-            Self::Duration => |value| Span::from(Duration::from_nanos(value.round() as u64)).to_string(),
-            Self::Size => |value| ByteSize::new(value.round() as u64).to_string(),
-            Self::ByteRate => |value| ByteRate::new(value.round() as u64).to_string(),
-            Self::Rate => |value| format!("{}/s", number(value)),
-            Self::Percent => |value| format!("{}%", number(value)),
-            Self::Number => number,
-        }
-    }
-}
 
 /// From one edge to the other.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Scale {
     /// What is varied.
     pub unit: Unit,
-    /// The lower edge, in the unit's base.
+    /// The lower edge, in the unit's base; of durations in nanoseconds.
     pub low: f64,
     /// The upper edge.
     pub high: f64,
@@ -85,25 +53,30 @@ impl std::str::FromStr for Vary {
     }
 }
 
-/// A value as it is written, and what it is.
+/// Durations are searched by the nanosecond.
+const NANOS: f64 = 1e9;
+
+/// A value as it is written, and what it is; a duration in nanoseconds.
 pub(crate) fn value(text: &str) -> Result<(Unit, f64), String> {
-    let text = text.trim();
-    let finite = |number: f64| Some(number).filter(|number| number.is_finite() && *number >= 0.0);
-    if let Some(number) = text.parse().ok().and_then(finite) {
-        return Ok((Unit::Number, number));
+    match amount::parse(text.trim()).filter(|(_, value)| *value >= 0.0) {
+        Some((Unit::Duration, seconds)) => Ok((Unit::Duration, (seconds * NANOS).round())),
+        Some(found) => Ok(found),
+        None => Err(format!(
+            "`{text}` is no value: write a duration (50ms), a size (64KiB), a rate (1MB/s, 200/s), a percent (30%) or a number"
+        )),
     }
-    if let Some(number) = text.strip_suffix('%').and_then(|number| number.trim().parse().ok()).and_then(finite) {
-        return Ok((Unit::Percent, number));
+}
+
+/// How a value of [`value`] is written as a variable.
+pub(crate) fn shown(unit: Unit) -> fn(f64) -> String {
+    match unit {
+        Unit::Duration => |value| Span::from(Duration::from_nanos(value.round() as u64)).to_string(),
+        Unit::Size => |value| Unit::Size.written(value),
+        Unit::ByteRate => |value| Unit::ByteRate.written(value),
+        Unit::Rate => |value| format!("{}/s", number(value)),
+        Unit::Percent => |value| format!("{}%", number(value)),
+        Unit::Number => number,
     }
-    if let Some(number) = text.strip_suffix("/s").and_then(|number| number.trim().parse().ok()).and_then(finite) {
-        return Ok((Unit::Rate, number));
-    }
-    let span = text.parse::<Span>().map(|span| (Unit::Duration, span.get().as_nanos() as f64));
-    let size = || text.parse::<ByteSize>().map(|size| (Unit::Size, size.get() as f64));
-    let rate = || text.parse::<ByteRate>().map(|rate| (Unit::ByteRate, rate.get() as f64));
-    span.or_else(|_| size()).or_else(|_| rate()).map_err(|_| {
-        format!("`{text}` is no value: write a duration (50ms), a size (64KiB), a rate (1MB/s, 200/s), a percent (30%) or a number")
-    })
 }
 
 /// A range over this factor is halved by ratio.
@@ -119,7 +92,7 @@ impl Scale {
     /// A value as it is written in a file.
     #[must_use]
     pub fn shown(&self, value: f64) -> String {
-        self.unit.shown()(value)
+        shown(self.unit)(value)
     }
 
     /// A value of this range's sort, whether or not it lies in the range.
@@ -204,7 +177,8 @@ fn number(value: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Scale, Unit, Vary, value};
+    use super::{Scale, Vary, value};
+    use crate::amount::Unit;
     use proptest::prelude::{Just, Strategy, prop_assert, prop_oneof, proptest};
 
     #[test]

@@ -4,12 +4,9 @@
 //! Neighbours: `traffic` sends the load, `squall load --find-limit` tries; `scale` halves.
 //! Invariant: a rate that squall itself could not keep says nothing about the service.
 
-use super::{
-    cell::Sense,
-    limit::Try,
-    scale::{Scale, Unit},
-};
+use super::{cell::Sense, limit::Try, scale::Scale};
 use crate::{
+    amount::Unit,
     sample::{Metric, Sample},
     stats::measure,
     traffic::Punctuality,

@@ -8,9 +8,10 @@ use super::{
     method::{Before, SHORTEST},
 };
 use crate::{
+    amount::{self, Unit},
     document::{InjectDoc, RampDoc, StepDoc},
     experiment::{Inject, Level, Ramp, RampExpect, When},
-    level::{self, Unit},
+    level,
     sample::Metric,
     tolerance::Tolerance,
     yaml::Spot,
@@ -94,7 +95,7 @@ impl Check<'_, '_, '_> {
         let value = serde_json::to_value(&inject.fault).unwrap_or_default();
         let parameters = value.get(kind).and_then(Value::as_object).cloned().unwrap_or_default();
         let amount = |value: &Value| match value {
-            Value::String(text) => level::parse(text),
+            Value::String(text) => amount::parse(text),
             other => other.as_f64().map(|number| (Unit::Number, number)),
         };
         if let Some(found) = parameters.get(vary).and_then(amount) {
@@ -165,7 +166,7 @@ impl Check<'_, '_, '_> {
     }
 
     fn amount(&mut self, text: &str, unit: Unit, at: Spot<'_>) -> Option<f64> {
-        match level::parse(text) {
+        match amount::parse(text) {
             Some((found, value)) if found == unit => Some(value),
             Some((Unit::Number, value)) if unit == Unit::Percent => Some(value),
             _ => {
@@ -211,11 +212,11 @@ impl Check<'_, '_, '_> {
 
     fn ramp_expect(&mut self, doc: &RampDoc, unit: Unit, at: Spot<'_>) -> Option<RampExpect> {
         let text = doc.expect.as_ref()?.as_str();
-        let is_time = unit == Unit::Time;
+        let is_time = unit == Unit::Duration;
         // A share is compared as it is written, 30 for 30 %.
         let plain = if unit == Unit::Percent { text.replace('%', "") } else { text.to_owned() };
         let metric = match unit {
-            Unit::Time => Metric::Max,
+            Unit::Duration => Metric::Max,
             Unit::Rate => Metric::Rate,
             _ => Metric::Value,
         };

@@ -9,9 +9,9 @@ use super::{
     traffic::FASTEST,
 };
 use crate::{
+    amount::Unit,
     document::{StepDoc, SurgeDoc},
     experiment::{Step, Surge},
-    level::Unit,
     yaml::Spot,
 };
 
