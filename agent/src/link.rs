@@ -183,7 +183,8 @@ impl Link {
     async fn wait(&self, source: Peer<'_>, sink: Peer<'_>) -> Woke {
         let writing = self.is_writing(sink);
         let reading = self.conduit.is_none() && !self.source_ended && self.pipeline.appetite() != Appetite::Full;
-        let wake = self.pipeline.next_wake(Instant::now());
+        let faulty = !self.pipeline.is_empty_chain();
+        let wake = faulty.then(Instant::now).and_then(|now| self.pipeline.next_wake(now));
         // Boxed, for an idle connection waits for neither.
         let mut sleep = wake.map(|wake| Box::pin(self.plane.timer.sleep_until(wake)));
         // A client that has ended its side, or is left unread, may go away for good while a fault keeps its

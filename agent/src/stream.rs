@@ -7,6 +7,7 @@
 //! stream does never blocks the other.
 
 use crate::{arrival, tls::TlsStream};
+use rustix::net::{RecvFlags, recv};
 use std::{
     io::{self, ErrorKind, IoSlice},
     net::Shutdown,
@@ -59,7 +60,7 @@ impl Stream {
     /// Reads what is there; 0 is the end of the stream.
     pub(crate) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Self::Plain(tcp) => read_some(tcp, buffer.len(), || Ok(rustix::io::read(tcp, buffer)?)),
+            Self::Plain(tcp) => read_some(tcp, buffer.len(), || Ok(recv(tcp, buffer, RecvFlags::empty())?.0)),
             Self::Tls(tls) => tls.try_read(buffer),
         }
     }
