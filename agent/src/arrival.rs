@@ -104,6 +104,6 @@ mod tests {
         while read_noted(&server, &mut buffer).map_err(|error| error.kind()) == Err(ErrorKind::WouldBlock) {
             tokio::task::yield_now().await;
         }
-        assert_eq!(read_noted(&server, &mut buffer).unwrap().0, 0, "the end");
+        assert_eq!(read_noted(&server, &mut buffer).unwrap(), (0, None), "the end");
     }
 }
