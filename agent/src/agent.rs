@@ -25,6 +25,7 @@ use crate::{
 use squall_wire::{Halt, ProxyInfo, ProxySpec};
 use std::{
     collections::BTreeMap,
+    io,
     net::SocketAddr,
     sync::{
         Arc,
@@ -32,7 +33,7 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use tokio::{net::TcpListener, task::JoinSet};
+use tokio::{net::TcpListener, runtime::Runtime, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 /// Why an agent does not start, or ended.
@@ -88,6 +89,19 @@ pub struct Agent {
 }
 
 impl Agent {
+    /// The runtime to bind and run such an agent on. With `busy_poll` it has one worker: a second one would sleep, be
+    /// the one that sockets wake, and come back late with a connection that the first could have served in time.
+    ///
+    /// # Errors
+    /// When the machine gives no thread or no descriptor.
+    pub fn runtime(config: &AgentConfig) -> io::Result<Runtime> {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        if !config.busy_poll.is_zero() {
+            builder.worker_threads(1);
+        }
+        builder.enable_all().build()
+    }
+
     /// Binds the API and all proxies: those of the configuration, and those that the state file brings back.
     ///
     /// # Errors
@@ -105,6 +119,7 @@ impl Agent {
             max_connections: config.max_connections,
             upstreams: config.policy.upstreams.clone(),
             udp_idle: config.udp_idle,
+            busy_poll: config.busy_poll,
             ..PlaneLimits::default()
         };
         let plane = DataPlane::intercepting(plane_limits, plan.as_ref().map(Plan::originals));

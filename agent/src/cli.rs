@@ -145,6 +145,10 @@ pub(crate) struct Serve {
     /// The longest that a lease may live without renewal [default: 5m]
     #[arg(long, env = "SQUALL_AGENT_MAX_LEASE", value_name = "TIME")]
     max_lease: Option<Span>,
+    /// Keep a processor busy for so long before anything delayed is due, 10ms say, where a host gives sleeping
+    /// processors back late; the agent has one worker then [default: 0s, never]
+    #[arg(long, env = "SQUALL_AGENT_BUSY_POLL", value_name = "TIME")]
+    busy_poll: Option<Span>,
     /// Once everything is bound, write the addresses here as JSON
     #[arg(long, env = "SQUALL_AGENT_READY_FILE", value_name = "FILE")]
     pub(crate) ready_file: Option<PathBuf>,
@@ -199,6 +203,7 @@ impl Serve {
         config.drain = self.drain.map_or(config.drain, Span::get);
         config.max_fault_duration = self.max_fault_duration.map_or(config.max_fault_duration, Span::get);
         config.max_lease = self.max_lease.map_or(config.max_lease, Span::get);
+        config.busy_poll = self.busy_poll.map_or(config.busy_poll, Span::get);
         config.labels.extend(self.labels);
         // One named on the command line takes the place of the file's.
         config.proxies.retain(|spec| self.proxies.iter().all(|other| other.name != spec.name));

@@ -26,6 +26,9 @@ pub const DEFAULT_PORT: u16 = 8474;
 /// No limit is longer, so that adding one to a moment never overflows.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 
+/// A longer one would keep a processor busy and make nothing more exact.
+const LONGEST_BUSY_POLL: Duration = Duration::from_millis(100);
+
 /// Everything that an agent is told at its start.
 #[derive(Debug, Clone)]
 pub struct AgentConfig {
@@ -67,6 +70,9 @@ pub struct AgentConfig {
     pub max_connections: usize,
     /// A session of datagrams ends when nothing came or went for so long.
     pub udp_idle: Duration,
+    /// So long before a delayed byte is due one processor is kept busy, so that it does not fall asleep; never when
+    /// zero. The agent then has one worker.
+    pub busy_poll: Duration,
     /// Connections to the API at once.
     pub max_api_connections: usize,
     /// How long a client of the API may take to send a head, to send a body, or to take an answer.
@@ -97,6 +103,7 @@ impl Default for AgentConfig {
             dial_timeout: Duration::from_secs(10),
             max_connections: 50_000,
             udp_idle: Duration::from_secs(60),
+            busy_poll: Duration::ZERO,
             max_api_connections: 256,
             api_timeout: Duration::from_secs(10),
             max_body: 1 << 20,
@@ -147,6 +154,13 @@ impl AgentConfig {
             if limit > LONGEST {
                 wrong(field, "must be at most a year (`8784h`)".into());
             }
+        }
+        if self.busy_poll > LONGEST_BUSY_POLL {
+            let message = format!(
+                "must be at most `{}`: no processor takes longer to come back, and one is kept busy all that time",
+                Span::from(LONGEST_BUSY_POLL)
+            );
+            wrong("busy_poll", message);
         }
         for (field, limit) in [
             ("max_connections", self.max_connections),
@@ -267,6 +281,17 @@ mod tests {
         assert!(config.mistakes()[0].message.contains("--insecure"));
         config.insecure = true;
         assert!(config.mistakes().is_empty());
+    }
+
+    #[test]
+    fn a_processor_is_kept_busy_for_a_tenth_of_a_second_at_most() {
+        let mistakes = |millis| {
+            let busy_poll = std::time::Duration::from_millis(millis);
+            AgentConfig { busy_poll, ..AgentConfig::default() }.mistakes()
+        };
+        assert!(mistakes(100).is_empty());
+        let told = mistakes(101).pop().unwrap().to_string();
+        assert!(told.starts_with("busy_poll: must be at most `100ms`"), "{told}");
     }
 
     #[test]

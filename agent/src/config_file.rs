@@ -81,6 +81,7 @@ pub struct ConfigFile {
     dial_timeout: Option<Span>,
     max_connections: Option<usize>,
     udp_idle: Option<Span>,
+    busy_poll: Option<Span>,
     tokens: Option<PathBuf>,
     tls: Option<TlsFiles>,
     #[serde(default)]
@@ -134,6 +135,7 @@ impl ConfigFile {
         set(&mut config.drain, self.drain);
         set(&mut config.dial_timeout, self.dial_timeout);
         set(&mut config.udp_idle, self.udp_idle);
+        set(&mut config.busy_poll, self.busy_poll);
         config.listen = self.listen.unwrap_or(config.listen);
         config.name = self.name.unwrap_or_else(|| std::mem::take(&mut config.name));
         config.state = self.state.or_else(|| config.state.take());
@@ -188,11 +190,12 @@ mod tests {
     fn a_whole_file_is_understood() {
         let config = parsed(
             "listen: 127.0.0.1:9000\nname: edge\nlabels: {zone: a}\nstate: /var/lib/s.json\nmax_fault_duration: 10m\n\
-             max_lease: 1m\ndrain: 3s\ndial_timeout: 2s\nmax_connections: 100\nudp_idle: 5s\ntoxiproxy: false\nproxies:\n\
+             max_lease: 1m\ndrain: 3s\ndial_timeout: 2s\nmax_connections: 100\nudp_idle: 5s\nbusy_poll: 10ms\ntoxiproxy: false\nproxies:\n\
              - {name: db, listen: 127.0.0.1:0, upstream: 'localhost:5432', enabled: false}\n",
         );
         assert_eq!((config.name.as_str(), config.listen.port(), config.max_connections), ("edge", 9000, 100));
         assert_eq!((config.max_lease.as_secs(), config.udp_idle.as_secs()), (60, 5));
+        assert_eq!(config.busy_poll.as_millis(), 10);
         assert!(!config.proxies[0].enabled && !config.toxiproxy && config.mistakes().is_empty());
     }
 

@@ -79,10 +79,8 @@ fn serve(arguments: cli::Serve, intercept: Option<InterceptConfig>) -> Result<()
     let ready_file = arguments.ready_file.clone();
     let config = AgentConfig { intercept, ..arguments.into_config()? };
     raise_file_limit();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|source| Failure::Machine { what: "start the runtime".into(), source })?;
+    let runtime =
+        Agent::runtime(&config).map_err(|source| Failure::Machine { what: "start the runtime".into(), source })?;
     let outcome = runtime.block_on(async {
         let mut signals = Signals::new()?;
         let agent = Agent::bind(config).await?;

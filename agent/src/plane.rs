@@ -29,6 +29,8 @@ pub struct PlaneLimits {
     pub latency_budget: u64,
     /// Where proxies may lead.
     pub upstreams: Upstreams,
+    /// So long before something is due a processor is kept busy, so that it cannot fall asleep; never when zero.
+    pub busy_poll: Duration,
 }
 
 impl Default for PlaneLimits {
@@ -39,6 +41,7 @@ impl Default for PlaneLimits {
             udp_idle: Duration::from_secs(60),
             latency_budget: 1 << 30,
             upstreams: Upstreams::default(),
+            busy_poll: Duration::ZERO,
         }
     }
 }
@@ -69,7 +72,7 @@ impl DataPlane {
     /// A plane whose clients were redirected to it.
     pub(crate) fn intercepting(limits: PlaneLimits, intercepted: Option<Originals>) -> Arc<Self> {
         Arc::new(Self {
-            timer: Timer::start(),
+            timer: Timer::start(limits.busy_poll),
             budget: Budget::new(limits.latency_budget),
             slots: Arc::new(Semaphore::new(limits.max_connections.clamp(1, Semaphore::MAX_PERMITS))),
             pipes: Arc::default(),

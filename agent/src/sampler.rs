@@ -45,7 +45,7 @@ pub(crate) async fn sample(registry: &Registry, stop: CancellationToken) {
     let mut next = Instant::now();
     // By the plane's timer: while the runtime's own has anything to wait for, each wait for a socket costs a timer of
     // the kernel more, and this would be all that an agent without faults has it wait for.
-    while stop.run_until_cancelled(registry.timer().sleep_until(next)).await.is_some() {
+    while stop.run_until_cancelled(registry.timer().sleep_roughly_until(next)).await.is_some() {
         next = Instant::now() + EVERY;
         for sample in seen.since(&registry.pulses().await) {
             events.publish_sample(sample);

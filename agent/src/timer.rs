@@ -7,6 +7,10 @@
 //! The kernel wakes a worker some tens of microseconds late; `lead.rs` learns how late, the descriptor is set so much
 //! earlier, and the rest is spun away, for a share of the time that is bounded. `link.rs` is the user.
 //!
+//! Where a host gives a virtual processor that has gone to sleep back milliseconds late, no timer is in time. For that
+//! there is `busy_poll`: so long before each deadline the task stops resting, and looks again and again, the runtime
+//! looking at its sockets in between.
+//!
 //! Invariant: a future that is dropped leaves nothing behind in the queue, and none returns before its deadline.
 
 mod lead;
@@ -31,6 +35,7 @@ use std::{
 use tokio::{
     io::{Interest, unix::AsyncFd},
     runtime::Handle,
+    task::yield_now,
 };
 use tokio_util::task::AbortOnDropHandle;
 
@@ -44,6 +49,8 @@ struct Queue {
     next: u64,
     rest: Rest,
     lead: Lead,
+    /// When somebody was woken last, while it is polled busily.
+    woke: Option<Instant>,
 }
 
 /// Until when the task rests. It may be earlier than the earliest deadline, for one that is taken out wakes nobody.
@@ -68,6 +75,18 @@ impl Rest {
         }
     }
 }
+
+/// What the task does until it looks again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// It waits for the descriptor.
+    Rest,
+    /// It lets others have their turn.
+    LookAgain,
+}
+
+/// Whoever was woken says within this time when it is next to be woken, so there is no sleep in between.
+const ANSWER: Duration = Duration::from_micros(200);
 
 /// A descriptor that becomes readable at a time.
 #[derive(Debug)]
@@ -118,6 +137,8 @@ impl Clock {
 struct Shared {
     queue: Mutex<Queue>,
     clock: Clock,
+    /// So long before a deadline there is no rest; none when zero.
+    busy_poll: Duration,
 }
 
 /// The timer of one agent. Its task ends when it is dropped.
@@ -128,10 +149,10 @@ pub(crate) struct Timer {
 impl Timer {
     /// Starts the task, on the runtime that this is called in. Where that fails the runtime's own timers do, which
     /// are a millisecond less exact.
-    pub(crate) fn start() -> Self {
+    pub(crate) fn start(busy_poll: Duration) -> Self {
         match Clock::new() {
             Ok(clock) => {
-                let shared = Arc::new(Shared { queue: Mutex::default(), clock });
+                let shared = Arc::new(Shared { queue: Mutex::default(), clock, busy_poll });
                 let task = tokio::spawn(run(Arc::clone(&shared)));
                 Self { running: Some((shared, AbortOnDropHandle::new(task))) }
             }
@@ -150,6 +171,14 @@ impl Timer {
         Precise { shared, deadline, queued: None }.await;
     }
 
+    /// Returns some time after `deadline`; for what is not a fault's, and not worth a busy processor.
+    pub(crate) async fn sleep_roughly_until(&self, deadline: Instant) {
+        match &self.running {
+            Some((shared, _)) if shared.busy_poll.is_zero() => self.sleep_until(deadline).await,
+            _ => Box::pin(tokio::time::sleep_until(deadline.into())).await,
+        }
+    }
+
     #[cfg(test)]
     fn waiting(&self) -> usize {
         self.running.as_ref().map_or(0, |(shared, _)| shared.queue.lock().entries.len())
@@ -160,7 +189,10 @@ async fn run(shared: Arc<Shared>) {
     let mut due = Vec::new();
     loop {
         // Waking puts tasks into the queue of this worker, which gets to them while we wait.
-        shared.wake_who_is_due(&mut due);
+        if shared.wake_who_is_due(&mut due) == Next::LookAgain {
+            yield_now().await;
+            continue;
+        }
         if let Err(error) = shared.clock.strike().await {
             // Only of a runtime that ends, and all sleepers with it.
             return tracing::debug!(%error, "the timer of delays ends");
@@ -170,17 +202,23 @@ async fn run(shared: Arc<Shared>) {
 
 impl Shared {
     /// `due` is room for them, empty before and after.
-    fn wake_who_is_due(&self, due: &mut Vec<Waker>) {
-        self.spin_to_the_deadline();
+    fn wake_who_is_due(&self, due: &mut Vec<Waker>) -> Next {
+        if self.busy_poll.is_zero() {
+            self.spin_to_the_deadline();
+        }
         let mut queue = self.queue.lock();
         let now = Instant::now();
         while let Some(entry) = queue.entries.first_entry().filter(|entry| entry.key().0 <= now) {
             due.push(entry.remove());
         }
-        queue.rest(&self.clock, now);
+        if !due.is_empty() {
+            queue.woke = Some(now);
+        }
+        let next = queue.next(&self.clock, self.busy_poll, now);
         // Waking may take the runtime's locks, so it is not done under ours.
         drop(queue);
         due.drain(..).for_each(Waker::wake);
+        next
     }
 
     /// Waits for the earliest deadline, if it is so near that the descriptor was set for it.
@@ -213,10 +251,26 @@ impl Queue {
         self.entries.first_key_value().map(|(key, _)| key.0)
     }
 
+    /// Whether the task may rest; if so, it is woken in time.
+    fn next(&mut self, clock: &Clock, busy_poll: Duration, now: Instant) -> Next {
+        let near = || self.earliest().is_some_and(|deadline| deadline <= now + busy_poll);
+        let answering = || self.woke.is_some_and(|woke| now < woke + ANSWER);
+        if !busy_poll.is_zero() && (near() || answering()) {
+            self.rest = Rest::Awake;
+            return Next::LookAgain;
+        }
+        self.rest(clock, busy_poll, now);
+        Next::Rest
+    }
+
     /// Lets the task rest until the earliest deadline is near.
-    fn rest(&mut self, clock: &Clock, now: Instant) {
+    fn rest(&mut self, clock: &Clock, busy_poll: Duration, now: Instant) {
         self.rest = self.earliest().map_or(Rest::Long, |deadline| {
-            let aim = self.lead.before(deadline, now);
+            let aim = if busy_poll.is_zero() {
+                self.lead.before(deadline, now)
+            } else {
+                deadline.checked_sub(busy_poll).unwrap_or(deadline)
+            };
             clock.set(aim);
             // A time that was past when it was set says nothing on how late the kernel is.
             Rest::Until { aim: aim.max(now), deadline }
@@ -247,7 +301,7 @@ impl Future for Precise<'_> {
         let key = self.queued.as_ref().map_or_else(|| queue.key(self.deadline), |(key, _)| *key);
         queue.entries.insert(key, context.waker().clone());
         if queue.rest.is_past(self.deadline) {
-            queue.rest(&self.shared.clock, now);
+            queue.rest(&self.shared.clock, self.shared.busy_poll, now);
         }
         drop(queue);
         self.queued = Some((key, context.waker().clone()));
@@ -265,13 +319,16 @@ impl Drop for Precise<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::Timer;
+    use super::{ANSWER, Precise, Rest, Timer};
     use futures::{StreamExt, stream::FuturesUnordered};
-    use std::time::{Duration, Instant};
+    use std::{
+        sync::Arc,
+        time::{Duration, Instant},
+    };
 
     #[tokio::test]
     async fn a_deadline_is_never_met_early_and_met_more_finely_than_the_runtime_would() {
-        let timer = Timer::start();
+        let timer = Timer::start(Duration::ZERO);
         let mut late = Vec::new();
         for micros in [100, 900, 2_500, 7_300, 12_000] {
             for _ in 0..8 {
@@ -287,8 +344,47 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_busily_polled_deadline_is_never_met_early_and_the_task_rests_when_none_is_near() {
+        const REACH: Duration = Duration::from_millis(5);
+        let timer = Timer::start(REACH);
+        for micros in [100, 2_500, 7_300] {
+            for _ in 0..8 {
+                let deadline = Instant::now() + Duration::from_micros(micros);
+                timer.sleep_until(deadline).await;
+                assert!(Instant::now() >= deadline);
+            }
+        }
+        let rest = || timer.running.as_ref().map(|(shared, _)| shared.queue.lock().rest);
+        tokio::time::sleep(ANSWER * 20).await;
+        assert_eq!(rest(), Some(Rest::Long), "nothing to wait for");
+        let far = tokio::spawn({
+            let until = Instant::now() + REACH * 20;
+            let timer = Arc::clone(&timer.running.as_ref().expect("it runs").0);
+            async move { Precise { shared: &timer, deadline: until, queued: None }.await }
+        });
+        tokio::time::sleep(ANSWER * 20).await;
+        assert!(matches!(rest(), Some(Rest::Until { aim, deadline }) if aim + REACH == deadline), "{:?}", rest());
+        far.await.expect("it ends");
+    }
+
+    #[tokio::test]
+    async fn what_is_slept_roughly_is_left_to_the_runtime_where_deadlines_are_polled_busily() {
+        for (busy_poll, queued) in [(Duration::ZERO, 1), (Duration::from_millis(5), 0)] {
+            let timer = Timer::start(busy_poll);
+            let deadline = Instant::now() + Duration::from_millis(3);
+            tokio::select! {
+                biased;
+                () = timer.sleep_roughly_until(deadline) => panic!("it was not due"),
+                () = async { assert_eq!(timer.waiting(), queued) } => {}
+            }
+            timer.sleep_roughly_until(deadline).await;
+            assert!(Instant::now() >= deadline);
+        }
+    }
+
+    #[tokio::test]
     async fn a_sleep_that_is_given_up_leaves_the_queue() {
-        let timer = Timer::start();
+        let timer = Timer::start(Duration::ZERO);
         let deadline = Instant::now() + Duration::from_millis(3);
         tokio::select! {
             biased;
@@ -300,7 +396,7 @@ mod tests {
 
     #[tokio::test]
     async fn many_sleepers_wake_in_the_order_of_their_deadlines() {
-        let timer = Timer::start();
+        let timer = Timer::start(Duration::ZERO);
         let start = Instant::now();
         // Polled in the order in which they are woken, however late that is.
         let sleeper = |n: u64| {

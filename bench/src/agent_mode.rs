@@ -21,10 +21,9 @@ use tokio_util::sync::CancellationToken;
 /// Where proxies lead that nobody uses.
 const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9);
 
-/// Serves with so many proxies to begin with, having said on standard output where the API is.
-pub(crate) fn serve(proxies: usize) -> Result<(), BenchError> {
+/// Serves with so many proxies to begin with, polling busily for so long before each deadline, having said on standard output where the API is.
+pub(crate) fn serve(proxies: usize, busy_poll: Duration) -> Result<(), BenchError> {
     tracing_subscriber::fmt().with_env_filter("warn").with_writer(std::io::stderr).init();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().tried("start the runtime")?;
     let shutdown = CancellationToken::new();
     let stop = shutdown.clone();
     let watcher = std::thread::spawn(move || {
@@ -36,9 +35,11 @@ pub(crate) fn serve(proxies: usize) -> Result<(), BenchError> {
     let config = AgentConfig {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         drain: Duration::ZERO,
+        busy_poll,
         proxies: proxies.collect::<Result<_, _>>()?,
         ..AgentConfig::default()
     };
+    let runtime = Agent::runtime(&config).tried("start the runtime")?;
     let failed = |error: squall_agent::AgentError| BenchError::Agent { what: "serve".into(), why: error.to_string() };
     runtime.block_on(async {
         let agent = Agent::bind(config).await.map_err(failed)?;

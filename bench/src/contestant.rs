@@ -25,6 +25,12 @@ use std::{
 };
 use tokio::runtime::Runtime;
 
+/// The agent that polls busily, of which the same is promised.
+pub(crate) const BUSY: &str = "squall-busy";
+
+/// How long before each deadline it does.
+const BUSY_POLL_MILLIS: &str = "10";
+
 /// One way from client to server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Contestant {
@@ -32,6 +38,8 @@ pub(crate) enum Contestant {
     Direct,
     /// Through a Squall agent.
     Squall,
+    /// Through a Squall agent that keeps a processor busy before deadlines (`busy_poll`), where there are any.
+    Busy,
     /// Through the agent of an earlier build of this program.
     Earlier(PathBuf),
     /// Through HAProxy as it comes, which copies.
@@ -109,6 +117,7 @@ impl Contestant {
         match self {
             Self::Direct => "direct",
             Self::Squall => "squall",
+            Self::Busy => BUSY,
             Self::Earlier(_) => "squall-earlier",
             Self::Haproxy(_) => "haproxy",
             Self::HaproxySplice(_) => "haproxy-splice",
@@ -119,18 +128,18 @@ impl Contestant {
 
     /// Whether it can set faults.
     pub(crate) fn injects(&self) -> bool {
-        matches!(self, Self::Squall | Self::Earlier(_) | Self::Toxiproxy(_))
+        matches!(self, Self::Squall | Self::Busy | Self::Earlier(_) | Self::Toxiproxy(_))
     }
 
     /// Whether it takes part.
     pub(crate) fn takes_part(&self, discipline: Discipline) -> bool {
         match discipline {
-            Discipline::Bulk => true,
-            Discipline::Plain => !matches!(self, Self::HaproxySplice(_)),
+            Discipline::Bulk => *self != Self::Busy,
+            Discipline::Plain => !matches!(self, Self::Busy | Self::HaproxySplice(_)),
             Discipline::Datagrams => matches!(self, Self::Direct | Self::Squall | Self::Earlier(_) | Self::Nginx(_)),
             Discipline::Delays => self.injects() || *self == Self::Direct,
             Discipline::Faults => self.injects(),
-            Discipline::Costs => !matches!(self, Self::Direct | Self::HaproxySplice(_)),
+            Discipline::Costs => !matches!(self, Self::Direct | Self::Busy | Self::HaproxySplice(_)),
             Discipline::Ours => *self == Self::Squall,
         }
     }
@@ -140,7 +149,8 @@ impl Contestant {
         let peer = match self {
             Self::Direct => return Ok(Way { address: upstream, between: Between::Nothing }),
             Self::Squall => return through_agent(runtime, start_agent(0)?, upstream, course),
-            Self::Earlier(program) => return through_agent(runtime, start_agent_of(program, 0)?, upstream, course),
+            Self::Busy => return through_agent(runtime, start_busy_agent()?, upstream, course),
+            Self::Earlier(program) => return through_agent(runtime, start_agent_of(program, &[])?, upstream, course),
             Self::Haproxy(program) => peers::haproxy(program, false, upstream, course.tls)?,
             Self::HaproxySplice(program) => peers::haproxy(program, true, upstream, course.tls)?,
             Self::Nginx(program) => peers::nginx(program, upstream, course)?,
@@ -182,12 +192,20 @@ impl Way {
 
 /// An agent: this executable again (`agent_mode`), with so many proxies that nobody uses, and where its API is.
 pub(crate) fn start_agent(idle_proxies: usize) -> Result<(Process, SocketAddr), BenchError> {
-    start_agent_of(&std::env::current_exe().tried("find our own executable")?, idle_proxies)
+    start_agent_of(&ourselves()?, &["--proxies", &idle_proxies.to_string()])
 }
 
-fn start_agent_of(program: &Path, idle_proxies: usize) -> Result<(Process, SocketAddr), BenchError> {
+fn start_busy_agent() -> Result<(Process, SocketAddr), BenchError> {
+    start_agent_of(&ourselves()?, &["--busy-poll", BUSY_POLL_MILLIS])
+}
+
+fn ourselves() -> Result<PathBuf, BenchError> {
+    std::env::current_exe().tried("find our own executable")
+}
+
+fn start_agent_of(program: &Path, arguments: &[&str]) -> Result<(Process, SocketAddr), BenchError> {
     let mut command = Command::new(program);
-    command.arg("serve-agent").arg("--proxies").arg(idle_proxies.to_string()).stdout(Stdio::piped());
+    command.arg("serve-agent").args(arguments).stdout(Stdio::piped());
     let mut process = Process::start(&mut command, Stop::Input)?;
     let address = parsed(process.first_line()?.trim())?;
     Ok((process, address))

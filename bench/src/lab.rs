@@ -45,7 +45,7 @@ impl Lab {
     /// Finds out who is here. Whoever is not, or does not start, is left out.
     pub(crate) fn open(scale: Scale, earlier: Option<&Path>, toxiproxy: Option<&Path>) -> Result<Self, BenchError> {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().tried("start the runtime")?;
-        let contestants = vec![Contestant::Direct, Contestant::Squall];
+        let contestants = vec![Contestant::Direct, Contestant::Squall, Contestant::Busy];
         let mut lab = Self { contestants, left_out: Vec::new(), scale, runtime };
         if let Some(program) = earlier {
             lab.take_in(Contestant::Earlier(program.to_owned()))?;

@@ -80,6 +80,9 @@ enum Mode {
         /// Proxies to begin with
         #[arg(long, default_value_t = 0)]
         proxies: usize,
+        /// Milliseconds before a deadline from which on it is polled busily
+        #[arg(long, default_value_t = 0)]
+        busy_poll: u64,
     },
     /// HTTP requests a second by our framing and by hyper, in memory, on one thread
     Framing,
@@ -109,7 +112,9 @@ fn main() -> ExitCode {
         tell("a TLS provider is installed already");
     }
     let outcome = match &cli.mode {
-        Some(Mode::ServeAgent { proxies }) => agent_mode::serve(*proxies),
+        Some(Mode::ServeAgent { proxies, busy_poll }) => {
+            agent_mode::serve(*proxies, std::time::Duration::from_millis(*busy_poll))
+        }
         Some(Mode::Framing) => framing::run(cli.quick),
         Some(Mode::Runner(choice)) => runner::run(choice, cli.quick),
         Some(Mode::ServeFreezing { delay, freeze_at, freeze_for }) => {

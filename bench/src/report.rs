@@ -3,6 +3,7 @@
 //! `main` prints what is made here. Invariant: table and JSON show the same figures, in the same order.
 
 use crate::{
+    contestant::BUSY,
     error::{BenchError, Tried},
     figures::{Figure, Figures, Judged, Promise, Versus},
     machine::Machine,
@@ -73,16 +74,18 @@ impl Report {
         row
     }
 
-    /// What is promised of our median, and whether it was kept.
+    /// What is promised of our median, and whether it was kept; and whether with busy polling, where that took part.
     fn verdict(&self, figure: &Figure) -> String {
         let Some(promise) = promised(figure) else { return String::new() };
-        match figure.judge(OURS, self.base()) {
-            None => format!("{promise}: not judged, none of them is here"),
-            Some(Judged { value, limit, kept }) => {
-                let outcome = if kept { "met" } else { "NOT met" };
-                format!("{promise}: {outcome} ({} of {})", short(value), short(limit))
-            }
-        }
+        let told = |Judged { value, limit, kept }| {
+            let outcome = if kept { "met" } else { "NOT met" };
+            format!("{outcome} ({} of {})", short(value), short(limit))
+        };
+        let Some(judged) = figure.judge(OURS, self.base()) else {
+            return format!("{promise}: not judged, none of them is here");
+        };
+        let busy = figure.judge(BUSY, self.base()).map(|judged| format!("; {BUSY}: {}", told(judged)));
+        format!("{promise}: {}{}", told(judged), busy.unwrap_or_default())
     }
 
     /// Writes everything, every round included.
@@ -111,9 +114,11 @@ impl Report {
         for contestant in &self.contestants {
             if let Some(all) = figure.summary(contestant) {
                 let against = figure.against(contestant, self.base()).filter(|_| *contestant != self.base());
+                let judged = [OURS, BUSY].contains(contestant).then(|| figure.judge(contestant, self.base())).flatten();
                 let value = json!({
                     "median": all.median, "min": all.min, "max": all.max,
                     "against_direct": against, "rounds": figure.rounds(contestant),
+                    "kept": judged.map(|judged| judged.kept),
                 });
                 results.insert((*contestant).to_owned(), value);
             }

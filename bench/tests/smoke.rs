@@ -145,6 +145,13 @@ fn a_quick_run_has_every_figure_in_table_and_json_and_each_is_a_number() {
             let compared = results["squall"]["against_direct"].as_f64().is_some_and(f64::is_finite);
             assert!(compared || figure["against"].is_null(), "{id}: {figure}");
         }
+        // Whoever polls busily takes part where something is due at a time.
+        let due = ["latency", "pipelined", "bandwidth", "bulk"].into_iter().any(|part| id.starts_with(part));
+        assert_eq!(
+            is_a_number(&results["squall-busy"]),
+            due && !OF_THE_MACHINE.contains(&id) || id == "memory.idle_delayed",
+            "{id}: {figure}"
+        );
         assert!(table.contains(figure["name"].as_str().unwrap()), "{id} is not in the table:\n{table}");
     }
     assert!(json["machine"]["cores"].as_u64().unwrap() > 0 && json["quick"] == true);

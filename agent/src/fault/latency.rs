@@ -24,7 +24,10 @@ use std::{
 };
 
 /// What a chunk costs beyond its bytes, so that a flood of tiny ones is bounded as well.
-pub(super) const OVERHEAD: u64 = 96;
+const OVERHEAD: u64 = 96;
+
+/// Four sizes between one power of two and the next are what the allocator gives.
+const SIZES: usize = 4;
 
 /// The heavy tail's exponent: its mean exists and so does its variance, barely.
 const PARETO_SHAPE: f64 = 2.5;
@@ -119,9 +122,10 @@ pub(super) fn delay(latency: &Latency, random: &mut ChaCha8Rng) -> Duration {
     Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(delay)
 }
 
-/// Of the budget.
-fn cost(item: &Item) -> u64 {
-    item.len() as u64 + OVERHEAD
+/// What so many bytes take of the budget: the memory that they lie in, and not their number, is what is bounded.
+pub(super) fn cost(bytes: usize) -> u64 {
+    let step = (bytes.next_power_of_two() / 2 / SIZES).max(1);
+    bytes.next_multiple_of(step) as u64 + OVERHEAD
 }
 
 impl Stage for DelayLine {
@@ -136,7 +140,7 @@ impl Stage for DelayLine {
     fn push(&mut self, item: Item, came: Instant) {
         self.now = self.now.max(came);
         let now = self.now;
-        let cost = cost(&item);
+        let cost = cost(item.len());
         self.share.take(cost);
         if let Some(intake) = &mut self.intake {
             intake.book(cost, self.latency.delay.get(), now);
@@ -150,7 +154,7 @@ impl Stage for DelayLine {
     fn pull(&mut self, now: Instant) -> Option<Item> {
         self.now = now;
         let first = self.line.pop_front_if(|first| first.ready <= now)?;
-        self.share.give(cost(&first.item));
+        self.share.give(cost(first.item.len()));
         if self.line.is_empty() {
             self.intake = None;
             // Memory is given back when there is nothing on the line.
@@ -180,14 +184,14 @@ impl Stage for DelayLine {
     fn release(&mut self) -> VecDeque<Item> {
         self.intake = None;
         let held: VecDeque<Item> = self.line.drain(..).map(|on_the_line| on_the_line.item).collect();
-        self.share.give(held.iter().map(cost).sum());
+        self.share.give(held.iter().map(|item| cost(item.len())).sum());
         held
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::delay;
+    use super::{OVERHEAD, cost, delay};
     use rand::SeedableRng;
     use rand_chacha::ChaCha8Rng;
     use squall_wire::fault::Latency;
@@ -202,6 +206,15 @@ mod tests {
 
     fn mean(delays: &[f64]) -> f64 {
         delays.iter().sum::<f64>() / delays.len() as f64
+    }
+
+    #[test]
+    fn a_chunk_costs_the_memory_that_it_lies_in() {
+        const KIB: usize = 1024;
+        let sizes = [(1, 1), (63, 64), (56 * KIB, 56 * KIB), (33 * KIB, 40 * KIB), (40 * KIB + 1, 48 * KIB)];
+        for (bytes, taken) in sizes {
+            assert_eq!(cost(bytes), taken as u64 + OVERHEAD, "{bytes}");
+        }
     }
 
     #[test]

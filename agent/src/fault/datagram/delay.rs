@@ -48,7 +48,7 @@ impl Delay {
 }
 
 fn cost(datagram: &Bytes) -> u64 {
-    datagram.len() as u64 + latency::OVERHEAD
+    latency::cost(datagram.len())
 }
 
 impl DatagramStage for Delay {
