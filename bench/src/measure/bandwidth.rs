@@ -6,8 +6,9 @@
 //!
 //! Invariant: the sender always has more to send, so that only the fault sets the pace.
 
+use super::bare;
 use crate::{
-    contestant::Discipline,
+    contestant::{Contestant, Discipline},
     error::{BenchError, Tried},
     figures::{Figures, Promise, Versus},
     lab::{Lab, Line},
@@ -64,7 +65,12 @@ pub(super) fn run(lab: &Lab, figures: &mut Figures) -> Result<(), BenchError> {
             })
         })?;
     }
-    Ok(())
+    let length = lab.scale.paced.as_secs_f64();
+    let name = format!("beside it, the longest that a thread which never sleeps did not run within {length} s");
+    figures.declare("bandwidth.pause", name, "ms", Versus::Nothing);
+    (0..lab.scale.rounds).try_for_each(|_| {
+        figures.record("bandwidth.pause", Contestant::Direct.name(), bare::longest_pause(lab.scale.paced))
+    })
 }
 
 /// What arrives while the client sends as fast as it can.

@@ -5,7 +5,7 @@
 //! what sleeps cannot be more exact than that. Below is `stamped`.
 //! Invariant: the fault is set before anything is sent.
 
-use super::latency_of;
+use super::{bare, latency_of};
 use crate::{
     contestant::{Contestant, Discipline},
     error::{BenchError, Tried},
@@ -13,10 +13,7 @@ use crate::{
     lab::{Lab, Line},
     stamped::{Receivers, Record},
 };
-use rustix::time::{
-    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
-};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const DELAY_MILLIS: u64 = 100;
 const QUANTILES: [(&str, f64); 2] = [("p50", 0.5), ("p99", 0.99)];
@@ -37,7 +34,7 @@ pub(super) fn run(lab: &Lab, figures: &mut Figures) -> Result<(), BenchError> {
         lab.in_turn(Discipline::Delays, |contestant| {
             let delay = if contestant.injects() { DELAY_MILLIS } else { 0 };
             if *contestant == Contestant::Direct {
-                let mut late = bare_timer(gap(connections), count(lab, connections))?;
+                let mut late = bare::timer(gap(connections), count(lab, connections))?;
                 figures.record_quantiles(&format!("{id}.timer"), contestant.name(), &mut late, &QUANTILES)?;
             }
             lab.through(contestant, &[latency_of(DELAY_MILLIS)], |line| {
@@ -71,23 +68,6 @@ fn gap(connections: usize) -> Duration {
 /// Each connection gets one message each way at least.
 fn count(lab: &Lab, connections: usize) -> usize {
     ((lab.scale.delayed.as_secs_f64() / gap(connections).as_secs_f64()) as usize).max(2 * connections)
-}
-
-/// How late a thread is woken for each of so many deadlines, in milliseconds.
-fn bare_timer(gap: Duration, count: usize) -> Result<Vec<f64>, BenchError> {
-    let what = "sleep by a timer of the kernel";
-    let failed = |error: rustix::io::Errno| std::io::Error::from(error);
-    let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC).map_err(failed).tried(what)?;
-    let mut late = Vec::with_capacity(count);
-    for _ in 0..count {
-        let deadline = Instant::now() + gap;
-        let it_value = Timespec { tv_sec: 0, tv_nsec: i64::from(gap.subsec_nanos()) };
-        let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value };
-        timerfd_settime(&timer, TimerfdTimerFlags::empty(), &once).map_err(failed).tried(what)?;
-        rustix::io::read(&timer, &mut [0; 8]).map_err(failed).tried(what)?;
-        late.push(deadline.elapsed().as_secs_f64() * 1e3);
-    }
-    Ok(late)
 }
 
 fn messages(lab: &Lab, line: &Line<'_>, connections: usize) -> Result<Vec<Record>, BenchError> {

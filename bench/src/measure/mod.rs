@@ -4,6 +4,7 @@
 //! Invariant: what a measurement promises is the row of it that the project publishes.
 
 mod bandwidth;
+mod bare;
 mod bulk;
 mod connections;
 mod crowd;
