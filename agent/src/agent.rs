@@ -22,7 +22,7 @@ use crate::{
     throttle::Throttle,
     traffic::Marks,
 };
-use squall_wire::{Halt, ProxyInfo, ProxySpec};
+use squall_wire::{FaultSpec, Halt, ProxyInfo, ProxyName, ProxySpec};
 use std::{
     collections::BTreeMap,
     io,
@@ -80,6 +80,19 @@ fn list(failures: &[String]) -> String {
     failures.iter().map(|failure| format!("\n  {failure}")).collect()
 }
 
+/// Sets the faults of the configuration; answers why one could not be set, for each.
+async fn first_faults(registry: &Registry, faults: BTreeMap<ProxyName, Vec<FaultSpec>>) -> Vec<String> {
+    let mut failures = Vec::new();
+    for (proxy, faults) in faults {
+        for (index, fault) in faults.into_iter().enumerate() {
+            if let Err(refusal) = registry.set_fault(&proxy, fault, &Caller::agent()).await {
+                failures.push(format!("faults.{proxy}[{index}]: {refusal}"));
+            }
+        }
+    }
+    failures
+}
+
 /// An agent whose addresses are bound.
 #[derive(Debug)]
 pub struct Agent {
@@ -129,14 +142,19 @@ impl Agent {
         let mut failures = registry.start_all(merged(&configured, saved)).await;
         // Its mistakes were told above.
         let mut populate = crate::toxiproxy::prepared(&config.populate, config.listen.ip()).unwrap_or_default();
+        let mut faults = config.faults.clone();
         if let Some(Halt { reason, .. }) = &halt {
             tracing::warn!(reason, "this agent is halted and takes no faults until that is lifted");
             populate.iter_mut().for_each(|planned| planned.toxics.clear());
+            faults.clear();
         }
         if failures.is_empty()
             && let (done, Some(refusal)) = registry.populate(populate, &Caller::agent()).await
         {
             failures.push(format!("proxy {} of Toxiproxy's list: {refusal}", done.len() + 1));
+        }
+        if failures.is_empty() {
+            failures = first_faults(&registry, faults).await;
         }
         if failures.is_empty()
             && let Err(Refusal::NotSaved(cause)) = registry.save().await

@@ -12,7 +12,7 @@ use crate::{
     tls::{Tls, TlsMistake},
     toxiproxy::{ProxyInput, prepared},
 };
-use squall_wire::{ProxyName, ProxySpec, Span};
+use squall_wire::{FaultSpec, ProxyName, ProxySpec, Span, nearest::nearest};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{Ipv4Addr, SocketAddr},
@@ -48,6 +48,8 @@ pub struct AgentConfig {
     pub policy: Policy,
     /// The proxies to start with.
     pub proxies: Vec<ProxySpec>,
+    /// The faults that those of them have from the start, until they are removed or have lived for long enough.
+    pub faults: BTreeMap<ProxyName, Vec<FaultSpec>>,
     /// Proxies, and toxics on them, in Toxiproxy's words: made after the others.
     pub populate: Vec<ProxyInput>,
     /// Whether Toxiproxy's own paths are answered.
@@ -92,6 +94,7 @@ impl Default for AgentConfig {
             client_roles: BTreeMap::new(),
             policy: Policy::default(),
             proxies: Vec::new(),
+            faults: BTreeMap::new(),
             populate: Vec::new(),
             toxiproxy: true,
             intercept: None,
@@ -176,6 +179,7 @@ impl AgentConfig {
         }
         found.extend(self.policy.mistakes());
         found.extend(proxy_mistakes(&self.proxies));
+        found.extend(self.first_faults());
         found.extend(self.forbidden_upstreams());
         let populate = prepared(&self.populate, self.listen.ip()).err();
         found.extend(populate.map(|mistake| Mistake { field: "populate".into(), message: mistake.to_string() }));
@@ -217,6 +221,45 @@ impl AgentConfig {
             let message = format!("{}: {forbidden}", forbidden.rule());
             Some(Mistake { field: format!("proxies[{index}].upstream"), message })
         })
+    }
+
+    /// What is wrong with the faults to start with, as far as it can be said before they are set.
+    fn first_faults(&self) -> Vec<Mistake> {
+        let mut found = Vec::new();
+        for (name, faults) in &self.faults {
+            let place = format!("faults.{name}");
+            let Some(proxy) = self.proxies.iter().find(|proxy| proxy.name == *name) else {
+                let names = self.proxies.iter().map(|proxy| proxy.name.as_str());
+                let meant = nearest(name.as_str(), names).map(|meant| format!(": did you mean `{meant}`?"));
+                let message = format!("this configuration has no proxy `{name}`{}", meant.unwrap_or_default());
+                found.push(Mistake { field: place, message });
+                continue;
+            };
+            for (index, fault) in faults.iter().enumerate() {
+                let wrong = self.first_fault(proxy, fault).into_iter();
+                found.extend(
+                    wrong.map(|(field, message)| Mistake { field: format!("{place}[{index}].{field}"), message }),
+                );
+            }
+        }
+        found
+    }
+
+    /// What is wrong with one of them, as field and message.
+    fn first_fault(&self, proxy: &ProxySpec, fault: &FaultSpec) -> Vec<(String, String)> {
+        let mut found: Vec<_> =
+            fault.mistakes_on(proxy.protocol).into_iter().map(|wrong| (wrong.field, wrong.message)).collect();
+        if fault.lease.is_some() {
+            found.push(("lease".into(), "no lease lives yet when an agent starts: leave it out".into()));
+        }
+        let (longest, _) = self.limits();
+        if fault.expires_in.is_some_and(|asked| asked.get() > longest.get()) {
+            found.push(("expires_in".into(), format!("this agent lets a fault live for `{longest}` at most")));
+        }
+        if let Err(refusal) = self.policy.allow_fault(&proxy.name, &fault.fault, fault.percent, None) {
+            found.push(("fault".into(), format!("the policy forbids it: {refusal}")));
+        }
+        found
     }
 
     /// The limits as the API tells them: longest fault, longest lease.

@@ -5,6 +5,8 @@
 //! max_lease: 2m
 //! proxies:
 //!   - {name: payment, listen: 127.0.0.1:7001, upstream: payment.internal:443}
+//! faults:
+//!   payment: [{fault: {latency: {delay: 800ms}}, percent: 30}]
 //! ```
 //!
 //! A file that is a JSON array is one of Toxiproxy's own: `[{"name", "listen", "upstream", "enabled", "toxics"}]`.
@@ -21,7 +23,7 @@ use crate::{
     toxiproxy::ProxyInput,
 };
 use serde::Deserialize;
-use squall_wire::{ProxySpec, Span, nearest::nearest};
+use squall_wire::{FaultSpec, ProxyName, ProxySpec, Span, nearest::nearest};
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
@@ -91,6 +93,8 @@ pub struct ConfigFile {
     toxiproxy: Option<bool>,
     #[serde(default)]
     proxies: Vec<ProxySpec>,
+    #[serde(default)]
+    faults: BTreeMap<ProxyName, Vec<FaultSpec>>,
     #[serde(skip)]
     populate: Vec<ProxyInput>,
 }
@@ -147,6 +151,7 @@ impl ConfigFile {
         config.labels.extend(self.labels);
         config.toxiproxy = self.toxiproxy.unwrap_or(config.toxiproxy);
         config.proxies.extend(self.proxies);
+        config.faults.extend(self.faults);
         config.populate.extend(self.populate);
     }
 }

@@ -44,9 +44,10 @@ pub(super) fn mistakes(text: &str) -> Vec<String> {
 /// The places of a section that are right or wrong by themselves.
 fn places<'a>(section: &'a str, value: &'a Value) -> Vec<Vec<Step<'a>>> {
     let mut all = Vec::new();
-    // Of a proxy some keys are required, so it is asked as a whole; of the policy none is.
+    // Of a proxy and of a fault some keys are required, so each is asked as a whole; of the policy none is.
     let depth = match section {
         "proxies" => 1,
+        "faults" => 2,
         "policy" => usize::MAX,
         _ => 0,
     };

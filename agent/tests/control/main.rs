@@ -15,6 +15,7 @@ mod api_property;
 mod api_proxies;
 mod api_shutdown;
 mod api_traffic;
+mod first_faults;
 mod guard_access;
 mod guard_events;
 mod guard_halt;

@@ -7,6 +7,7 @@
 use crate::process_support::{LONG, Process, get, log, output, text};
 use serde_json::Value;
 use std::{
+    io::{Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
     path::PathBuf,
     time::{Duration, Instant},
@@ -32,6 +33,7 @@ fn help_names_every_option_and_its_variable() {
         "drain",
         "max-fault-duration",
         "max-lease",
+        "busy-poll",
         "log",
     ] {
         assert!(help.contains(&format!("--{option}")), "--{option} is not in the help");
@@ -55,6 +57,9 @@ fn check_tells_every_mistake_and_exits_with_2() {
     for part in ["3 mistakes", "max_lease:", "--insecure", "proxies[0].upstream:"] {
         assert!(told.contains(part), "{part} is not in: {told}");
     }
+    let (code, told) = check("proxies: [{name: a, upstream: 'b:1'}]\nfaults:\n  a:\n  - fault: {latncy: {}}\n  - {}\n");
+    assert_eq!(code, Some(2));
+    assert!(told.contains("2 mistakes") && told.contains("line 4") && told.contains("latency"), "{told}");
     let (code, told) = check("drian: 5s\n");
     assert_eq!(code, Some(2));
     assert!(told.contains("line 1") && told.contains("did you mean `drain`?"), "{told}");
@@ -113,6 +118,30 @@ fn the_ready_file_tells_every_address_and_sigterm_ends_in_order() {
     let created = log.lines().find(|line| line.contains("proxy created")).expect("changes are in the audit trail");
     let created: Value = serde_json::from_str(created).unwrap();
     assert_eq!((&created["fields"]["proxy"], &created["fields"]["from"]), (&"db".into(), &"agent".into()));
+}
+
+#[test]
+fn an_agent_that_polls_busily_serves_with_one_worker_and_delays_as_the_file_says() {
+    let directory = tempfile::tempdir().unwrap();
+    let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
+    let path = directory.path().join("agent.yaml");
+    let proxy = format!("{{name: db, listen: '127.0.0.1:0', upstream: '{}'}}", upstream.local_addr().unwrap());
+    let faults = "faults: {db: [{fault: {latency: {delay: 150ms}}, direction: upstream}]}";
+    std::fs::write(&path, format!("busy_poll: 10ms\nproxies: [{proxy}]\n{faults}\n")).unwrap();
+    let mut agent = Process::start(directory.path(), |command| {
+        command.args(["--config", path.to_str().unwrap()]);
+    });
+    let mut client = TcpStream::connect(agent.ready["proxies"]["db"].as_str().unwrap()).unwrap();
+    let (mut accepted, _) = upstream.accept().unwrap();
+    let start = Instant::now();
+    client.write_all(b"a").unwrap();
+    accepted.read_exact(&mut [0]).unwrap();
+    assert!(start.elapsed() >= Duration::from_millis(150), "{:?}", start.elapsed());
+    let threads = std::fs::read_dir(format!("/proc/{}/task", agent.child.id())).unwrap();
+    let names = threads.filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("comm")).ok());
+    assert_eq!(names.filter(|name| name.starts_with("tokio-r")).count(), 1);
+    agent.signal("TERM");
+    assert_eq!(agent.wait().code(), Some(0));
 }
 
 #[test]
