@@ -259,6 +259,18 @@ mod tests {
     }
 
     #[test]
+    fn every_option_is_in_the_docs() {
+        let docs = include_str!("../../docs/agent.md");
+        let command = Cli::command();
+        let missing: Vec<_> = command
+            .get_arguments()
+            .filter_map(|argument| argument.get_long())
+            .filter(|option| !["help", "version"].contains(option) && !docs.contains(&format!("`--{option}")))
+            .collect();
+        assert!(missing.is_empty(), "docs/agent.md does not know {missing:?}");
+    }
+
+    #[test]
     fn the_command_line_wins_over_the_file_and_the_file_over_defaults() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let yaml =

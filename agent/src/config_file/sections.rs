@@ -191,6 +191,13 @@ toxiproxy: maybe
     }
 
     #[test]
+    fn every_key_is_in_the_docs() {
+        let docs = include_str!("../../../docs/agent.md");
+        let missing: Vec<_> = known_keys().iter().filter(|key| !docs.contains(&format!("\n| `{key}` |"))).collect();
+        assert!(missing.is_empty(), "docs/agent.md does not know {missing:?}");
+    }
+
+    #[test]
     fn what_is_no_map_of_sections_has_no_sections_to_ask() {
         for text in ["- a", "just words", "a: [", "a: 1\na: 2"] {
             assert_eq!(mistakes(text), Vec::<String>::new(), "{text}");

@@ -5,7 +5,7 @@
 use crate::api_support::{Running, connect, echo, ping};
 use reqwest::Method;
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Every sample by its name and labels, read strictly: a line that is no sample fails the test.
 async fn scrape(agent: &Running) -> BTreeMap<String, f64> {
@@ -53,6 +53,10 @@ async fn the_counters_move_with_the_traffic() {
     ] {
         assert_eq!(after.get(series), Some(&value), "{series} in {after:#?}");
     }
+    let docs = include_str!("../../../docs/agent.md");
+    let names: BTreeSet<&str> = after.keys().filter_map(|series| series.split('{').next()).collect();
+    let missing: Vec<_> = names.into_iter().filter(|name| !docs.contains(&format!("`{name}`"))).collect();
+    assert!(missing.is_empty(), "docs/agent.md does not know {missing:?}");
 }
 
 #[tokio::test]
