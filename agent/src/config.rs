@@ -160,7 +160,7 @@ impl AgentConfig {
         }
         if self.busy_poll > LONGEST_BUSY_POLL {
             let message = format!(
-                "must be at most `{}`: no processor takes longer to come back, and one is kept busy all that time",
+                "must be at most `{}`: a processor is kept busy all that time, so write a duration such as `10ms`",
                 Span::from(LONGEST_BUSY_POLL)
             );
             wrong("busy_poll", message);
