@@ -9,6 +9,7 @@ use crate::{
     config_file::ConfigError,
     intercept::InterceptConfig,
     policy::Policy,
+    registry::{MAX_FAULTS, made_up},
     tls::{Tls, TlsMistake},
     toxiproxy::{ProxyInput, prepared},
 };
@@ -241,6 +242,7 @@ impl AgentConfig {
                     wrong.map(|(field, message)| Mistake { field: format!("{place}[{index}].{field}"), message }),
                 );
             }
+            found.extend(faults_together(&place, faults));
         }
         found
     }
@@ -268,6 +270,27 @@ impl AgentConfig {
         let longest = of_policy.map_or(self.max_fault_duration, |most| most.min(self.max_fault_duration));
         (longest.into(), self.max_lease.into())
     }
+}
+
+/// What is wrong with the first faults of one proxy taken together: their number, and names that two have, made-up ones included.
+fn faults_together(place: &str, faults: &[FaultSpec]) -> Vec<Mistake> {
+    let mut found = Vec::new();
+    if faults.len() > MAX_FAULTS {
+        let message = format!("{} faults, and a proxy has at most {MAX_FAULTS}: leave some out", faults.len());
+        found.push(Mistake { field: place.to_owned(), message });
+    }
+    let mut names = BTreeMap::new();
+    for (index, fault) in faults.iter().enumerate() {
+        let made_up = || made_up(&fault.fault, index, |name| names.contains_key(name));
+        let Some(name) = fault.name.clone().or_else(made_up) else { continue };
+        if let Some(earlier) = names.get(&name) {
+            let message = format!("{place}[{earlier}] is called `{name}` already: give each a name of its own");
+            found.push(Mistake { field: format!("{place}[{index}].name"), message });
+        } else {
+            names.insert(name, index);
+        }
+    }
+    found
 }
 
 fn proxy_mistakes(proxies: &[ProxySpec]) -> Vec<Mistake> {

@@ -248,11 +248,15 @@ impl Entry {
                 }),
             };
         }
-        (1..=self.faults.len() + 1)
-            .filter_map(|n| format!("{}-{n}", spec.fault.name()).parse().ok())
-            .find(|name| self.terms(name).is_none())
+        made_up(&spec.fault, self.faults.len(), |name| self.terms(name).is_some())
             .ok_or_else(|| Refusal::invalid("name", "no name is free: choose one"))
     }
+}
+
+/// The name of a fault that was given none: the first made from its kind that is free beside so many others.
+pub(crate) fn made_up(fault: &FaultKind, others: usize, is_taken: impl Fn(&FaultName) -> bool) -> Option<FaultName> {
+    let mut names = (1..=others + 1).filter_map(|n| format!("{}-{n}", fault.name()).parse().ok());
+    names.find(|name| !is_taken(name))
 }
 
 /// The lease of the body and the caller's must be one, where both are named.

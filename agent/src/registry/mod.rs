@@ -28,6 +28,7 @@ mod snapshot;
 mod toxics;
 
 pub(crate) use audit::Caller;
+pub(crate) use faults::made_up;
 pub(crate) use refusal::Refusal;
 pub(crate) use snapshot::{Overview, to_the_milli};
 
@@ -46,7 +47,7 @@ use tokio_util::task::TaskTracker;
 /// Proxies at once, at most: each has a socket, a task and some metrics.
 const MAX_PROXIES: usize = 1_000;
 /// Faults on one proxy at once, at most: each is a stage that every chunk passes.
-const MAX_FAULTS: usize = 100;
+pub(crate) const MAX_FAULTS: usize = 100;
 /// Stopping a proxy that was drained takes milliseconds; this is the limit on a machine in trouble.
 const STOP_LIMIT: Duration = Duration::from_secs(12);
 /// Changes that wait for the lock at once, at most; further ones wait in their connections.

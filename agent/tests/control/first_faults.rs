@@ -20,6 +20,10 @@ fn with_faults(upstream: SocketAddr, faults: Value) -> AgentConfig {
     }
 }
 
+fn unnamed_latency() -> Value {
+    json!({"fault": {"latency": {"delay": "1ms"}}})
+}
+
 fn latency() -> Value {
     json!({"name": "slow", "fault": {"latency": {"delay": "120ms"}}, "expires_in": "5m"})
 }
@@ -66,10 +70,19 @@ async fn every_fault_that_makes_no_sense_there_is_told_and_nothing_starts() {
 }
 
 #[tokio::test]
-async fn two_of_one_name_keep_the_agent_from_starting() {
-    let config = with_faults("127.0.0.1:9".parse().unwrap(), json!([latency(), latency()]));
-    let told = Agent::bind(config).await.unwrap_err().to_string();
-    assert!(told.contains("faults.db[1]: ") && told.contains("slow"), "{told}");
+async fn names_that_two_have_are_told_and_so_are_too_many() {
+    let also_made_up = json!({"name": "latency-1", "fault": {"latency": {"delay": "1ms"}}});
+    let faults = json!([latency(), latency(), unnamed_latency(), also_made_up]);
+    let told = Agent::bind(with_faults("127.0.0.1:9".parse().unwrap(), faults)).await.unwrap_err().to_string();
+    for part in [
+        "faults.db[1].name: faults.db[0] is called `slow` already",
+        "faults.db[3].name: faults.db[2] is called `latency-1` already",
+    ] {
+        assert!(told.contains(part), "{part} is not in: {told}");
+    }
+    let many = with_faults("127.0.0.1:9".parse().unwrap(), Value::from(vec![unnamed_latency(); 101]));
+    let told = Agent::bind(many).await.unwrap_err().to_string();
+    assert!(told.contains("faults.db: 101 faults, and a proxy has at most 100"), "{told}");
 }
 
 #[tokio::test]
