@@ -72,6 +72,8 @@ pub(crate) struct Link {
     sink_shut: bool,
     /// The kernel notes when what the source sends comes in.
     noted: bool,
+    /// Since when it reads, or would if there was anything; what came before waited for that, and its time begins then.
+    reading_since: Option<Instant>,
     /// Goes up with each read of bulk, to [`BULK_READS`], and down with each other.
     bulk: u8,
     /// Bytes moved since others had their turn.
@@ -110,6 +112,7 @@ impl Link {
             sink_gone: false,
             sink_shut: false,
             noted: false,
+            reading_since: None,
             bulk: 0,
             moved: 0,
             conduit: None,
@@ -155,6 +158,7 @@ impl Link {
             if let Some(ending) = self.conclude(sink, between) {
                 return ending;
             }
+            self.note_room(now);
             match self.wait(source, sink).await {
                 Woke::Again => {}
                 Woke::Readable => self.read(source, sink, between),
@@ -173,6 +177,12 @@ impl Link {
             self.noted = wanted;
             source.note_arrivals(wanted);
         }
+    }
+
+    /// Whether it reads from now on, or since when.
+    fn note_room(&mut self, now: Instant) {
+        let reads = self.conduit.is_none() && self.pipeline.appetite() == Appetite::Hungry;
+        self.reading_since = reads.then(|| self.reading_since.unwrap_or(now));
     }
 
     /// The kernel drops nothing of the source any more.
@@ -248,7 +258,9 @@ impl Link {
             }
         };
         let now = Instant::now();
-        self.pipeline.push_late(item, came.unwrap_or(now), now);
+        // What waited for room, and not for a worker, comes now.
+        let came = came.map_or(now, |came| came.max(self.reading_since.unwrap_or(now)).min(now));
+        self.pipeline.push_late(item, came, now);
         // What was heard here is answered on the other direction; and what its TLS has to say to it is flushed there.
         if self.pipeline.replaces_upstream() || source.has_pending() {
             self.membership.wake();

@@ -19,8 +19,8 @@ use tokio::{
     net::TcpStream,
 };
 
-/// What came longer ago was not waiting for a worker but for room, and its time begins with that.
-const WAITING: Duration = Duration::from_millis(5);
+/// No worker is as late as that: the clock was set in between, by which the kernel notes the time.
+const NEVER_SO_LATE: Duration = Duration::from_millis(250);
 
 /// One end of a proxied connection.
 #[derive(Debug)]
@@ -77,7 +77,7 @@ impl Stream {
             Self::Tls(tls) => tls.try_read(buffer),
         }?;
         let now = Instant::now();
-        Ok((read, came.filter(|came| now.saturating_duration_since(*came) <= WAITING).unwrap_or(now)))
+        Ok((read, came.filter(|came| now.saturating_duration_since(*came) <= NEVER_SO_LATE).unwrap_or(now)))
     }
 
     /// Has the kernel note when what is read by [`Self::try_read_noted`] came in. Bytes within TLS came when they could

@@ -95,6 +95,42 @@ async fn a_latency_set_changed_and_removed_on_a_live_connection_takes_hold_at_on
     assert!(least < MS(25), "{least:?} to {most:?}");
 }
 
+/// Everything here runs on one thread, the agent included.
+fn nobody_reads_for(span: Duration) {
+    std::thread::sleep(span);
+}
+
+#[tokio::test]
+async fn a_delay_counts_from_the_arrival_however_late_the_agent_finds_the_time_to_read() {
+    let rig = Rig::echo().await;
+    rig.fault(r#"{"fault": {"latency": {"delay": "200ms"}}, "direction": "upstream"}"#).await;
+    let mut client = rig.connect().await;
+    let mut took = Vec::new();
+    for _ in 0..6 {
+        let start = Instant::now();
+        client.write_all(b"x").await.unwrap();
+        nobody_reads_for(MS(150));
+        assert_eq!(timeout(PATIENCE, client.read_u8()).await.unwrap().unwrap(), b'x');
+        took.push(start.elapsed());
+    }
+    assert!(took.iter().all(|took| *took >= MS(200)), "one was early: {took:?}");
+    // On a busy machine any one of them may be late, but not all. Counted from the read, each would take 350 ms.
+    assert!(took.iter().any(|took| *took < MS(340)), "{took:?}");
+}
+
+#[tokio::test]
+async fn what_had_to_wait_for_room_is_delayed_from_when_there_was_some() {
+    let rig = Rig::echo().await;
+    rig.fault(r#"{"fault": {"latency": {"delay": "60ms", "buffer": "64KiB"}}, "direction": "upstream"}"#).await;
+    let mut client = rig.connect().await;
+    let mut all = vec![0; 160 * 1024];
+    let start = Instant::now();
+    // Two chunks find room in the fault's buffer, and the third waits in the agent's socket until one of them has left.
+    client.write_all(&all).await.unwrap();
+    timeout(PATIENCE, client.read_exact(&mut all)).await.unwrap().unwrap();
+    assert!(start.elapsed() >= MS(2 * 60), "all of it was through after {:?}", start.elapsed());
+}
+
 #[tokio::test]
 async fn whoever_waits_in_a_fault_is_released_when_it_goes() {
     for json in [
