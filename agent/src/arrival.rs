@@ -1,7 +1,8 @@
 //! When bytes came in, as the kernel notes it, and not when a worker found the time to read them.
 //!
 //! A delay that counted from the read would be longer by what the reader had to wait for a processor. The kernel notes
-//! the time of each segment for a socket that asks (`SO_TIMESTAMPNS`), which `link.rs` does for one that a fault looks at.
+//! the time of each segment and datagram for a socket that asks (`SO_TIMESTAMPNS`), which `link.rs` and `udp/` do for one
+//! that a fault looks at.
 //! nix reads what the kernel adds to a message, for rustix knows no times there.
 //!
 //! Invariant: an arrival is never in the future.
@@ -9,17 +10,23 @@
 use nix::{
     cmsg_space,
     sys::{
-        socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt::ReceiveTimestampns},
+        socket::{
+            ControlMessageOwned, MsgFlags, RecvMsg, SockaddrStorage, recvmsg, setsockopt, sockopt::ReceiveTimestampns,
+        },
         time::TimeSpec,
     },
 };
 use std::{
-    io::{self, IoSliceMut},
+    io::{self, ErrorKind, IoSliceMut},
+    net::SocketAddr,
     os::fd::{AsFd, AsRawFd},
     time::{Duration, Instant, SystemTime},
 };
 
-/// Has the kernel note when segments come in on this socket, or no longer.
+/// No worker is as late as that: the clock was set in between, by which the kernel notes the time.
+const NEVER_SO_LATE: Duration = Duration::from_millis(250);
+
+/// Has the kernel note when segments and datagrams come in on this socket, or no longer.
 ///
 /// # Errors
 /// Of a socket that is none.
@@ -35,13 +42,35 @@ pub fn read_noted(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<(usize, O
     let mut control = cmsg_space!(TimeSpec);
     let mut pieces = [IoSliceMut::new(buffer)];
     let message = recvmsg::<()>(socket.as_fd().as_raw_fd(), &mut pieces, Some(&mut control), MsgFlags::empty())?;
-    let noted = message.cmsgs().ok().and_then(|mut all| {
-        all.find_map(|one| match one {
-            ControlMessageOwned::ScmTimestampns(noted) => Some(noted),
-            _ => None,
-        })
-    });
-    Ok((message.bytes, noted.and_then(on_our_clock)))
+    Ok((message.bytes, came(&message)))
+}
+
+/// The same of a datagram, and who sent it.
+pub(crate) fn receive_noted(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr, Option<Instant>)> {
+    let mut control = cmsg_space!(TimeSpec);
+    let mut pieces = [IoSliceMut::new(buffer)];
+    let message = recvmsg(socket.as_fd().as_raw_fd(), &mut pieces, Some(&mut control), MsgFlags::empty())?;
+    let from = message.address.as_ref().and_then(address_of).ok_or(ErrorKind::InvalidData)?;
+    Ok((message.bytes, from, came(&message)))
+}
+
+/// When something came in: then, or now, where nobody noted it, or the clock was set meanwhile.
+pub(crate) fn or_now(noted: Option<Instant>) -> Instant {
+    let now = Instant::now();
+    noted.filter(|came| now.saturating_duration_since(*came) <= NEVER_SO_LATE).unwrap_or(now)
+}
+
+fn address_of(address: &SockaddrStorage) -> Option<SocketAddr> {
+    let v4 = address.as_sockaddr_in().map(|v4| SocketAddr::V4((*v4).into()));
+    v4.or_else(|| address.as_sockaddr_in6().map(|v6| SocketAddr::V6((*v6).into())))
+}
+
+/// The time that the kernel added to a message.
+fn came<S>(message: &RecvMsg<'_, '_, S>) -> Option<Instant> {
+    message.cmsgs().ok()?.find_map(|one| match one {
+        ControlMessageOwned::ScmTimestampns(noted) => on_our_clock(noted),
+        _ => None,
+    })
 }
 
 /// The kernel notes the time of day.

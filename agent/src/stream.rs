@@ -12,15 +12,12 @@ use std::{
     io::{self, ErrorKind, IoSlice},
     net::Shutdown,
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::Instant,
 };
 use tokio::{
     io::{Interest, Ready},
     net::TcpStream,
 };
-
-/// No worker is as late as that: the clock was set in between, by which the kernel notes the time.
-const NEVER_SO_LATE: Duration = Duration::from_millis(250);
 
 /// One end of a proxied connection.
 #[derive(Debug)]
@@ -73,19 +70,23 @@ impl Stream {
                 let (read, noted) = arrival::read_noted(tcp, buffer)?;
                 came = noted;
                 Ok(read)
-            }),
-            Self::Tls(tls) => tls.try_read(buffer),
-        }?;
-        let now = Instant::now();
-        Ok((read, came.filter(|came| now.saturating_duration_since(*came) <= NEVER_SO_LATE).unwrap_or(now)))
+            })?,
+            Self::Tls(tls) => {
+                let (read, noted) = tls.try_read_noted(buffer)?;
+                came = noted;
+                read
+            }
+        };
+        Ok((read, arrival::or_now(came)))
     }
 
-    /// Has the kernel note when what is read by [`Self::try_read_noted`] came in. Bytes within TLS came when they could
-    /// be read.
+    /// Has the kernel note when what is read by [`Self::try_read_noted`] came in.
     pub(crate) fn note_arrivals(&self, whether: bool) {
-        if let Self::Plain(tcp) = self
-            && let Err(error) = arrival::note_arrivals(tcp, whether)
-        {
+        let noted = match self {
+            Self::Plain(tcp) => arrival::note_arrivals(tcp, whether),
+            Self::Tls(tls) => tls.note_arrivals(whether),
+        };
+        if let Err(error) = noted {
             tracing::debug!(%error, "when bytes come in is not noted: when they are read counts");
         }
     }

@@ -43,7 +43,7 @@ impl Gate {
         match self {
             Self::Streams(entrance) => entrance.settle(shared, enabled, faults).await,
             Self::Datagrams(door) => {
-                door.settle(shared, enabled);
+                door.settle(shared, enabled, !faults.is_empty());
                 Ok(())
             }
         }

@@ -10,12 +10,14 @@
 //! Invariant: while plaintext is left, the socket counts as readable, so that whoever waits for it comes back; bytes
 //! leave in the order in which they were taken; and an end without `close_notify` is an error, never an end in order.
 
+use crate::arrival;
 use parking_lot::Mutex;
 use rustls::Connection;
 use std::{
     fmt,
     io::{self, ErrorKind, IoSlice, Read, Write},
     net::Shutdown,
+    time::Instant,
 };
 use tokio::{io::Interest, net::TcpStream, task::coop::consume_budget};
 
@@ -32,6 +34,10 @@ struct Session {
     closing: Closing,
     /// Something has come.
     heard: bool,
+    /// The kernel notes when ciphertext comes in.
+    noting: bool,
+    /// When that came in of which plaintext was read last, or is yet to be read.
+    came: Option<Instant>,
 }
 
 /// Why nothing can be read any more; the kernel tells of an error once only.
@@ -51,7 +57,8 @@ enum Closing {
 
 impl TlsStream {
     pub(super) fn new(tcp: TcpStream, tls: Connection) -> Self {
-        Self { tcp, session: Mutex::new(Session { tls, broken: None, closing: Closing::Open, heard: false }) }
+        let (broken, closing) = (None, Closing::Open);
+        Self { tcp, session: Mutex::new(Session { tls, broken, closing, heard: false, noting: false, came: None }) }
     }
 
     /// The socket beneath.
@@ -71,6 +78,21 @@ impl TlsStream {
                 None => return Ok(()),
             }
         }
+    }
+
+    /// Has the times noted that [`Self::try_read_noted`] tells, or no longer.
+    pub(crate) fn note_arrivals(&self, whether: bool) -> io::Result<()> {
+        let mut session = self.session.lock();
+        arrival::note_arrivals(&self.tcp, whether)?;
+        session.noting = whether;
+        session.came = session.came.filter(|_| whether);
+        Ok(())
+    }
+
+    /// The same as [`Self::try_read`], and when the last of it came in, as ciphertext, if that was noted.
+    pub(crate) fn try_read_noted(&self, buffer: &mut [u8]) -> io::Result<(usize, Option<Instant>)> {
+        let read = self.try_read(buffer)?;
+        Ok((read, self.session.lock().came))
     }
 
     /// Reads plaintext; 0 is an end that the peer announced.
@@ -174,8 +196,9 @@ impl Session {
         if let Some(broken) = &self.broken {
             return Err(broken.error());
         }
+        let mut wire = Incoming { tcp, noting: self.noting, came: None };
         let taken = loop {
-            match self.tls.read_tls(&mut Wire(tcp)) {
+            match self.tls.read_tls(&mut wire) {
                 Ok(taken) => break taken,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Err(error),
@@ -186,6 +209,7 @@ impl Session {
             }
         };
         self.heard |= taken > 0;
+        self.came = wire.came;
         let deciphered = self.tls.process_new_packets();
         // An answer to the peer's TLS, or the alert that says why this ends. What does not fit stays pending, and an
         // error of the socket is said by the next write.
@@ -199,7 +223,7 @@ impl Session {
 
     fn flush(&mut self, tcp: &TcpStream) -> io::Result<()> {
         while self.tls.wants_write() {
-            match self.tls.write_tls(&mut Wire(tcp)) {
+            match self.tls.write_tls(&mut Outgoing(tcp)) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
                 _ => {}
@@ -222,17 +246,30 @@ impl Broken {
     }
 }
 
-/// The socket as rustls reads and writes it.
-struct Wire<'a>(&'a TcpStream);
+/// The socket as rustls reads it.
+struct Incoming<'a> {
+    tcp: &'a TcpStream,
+    noting: bool,
+    /// When the last that was read came in, if that was noted.
+    came: Option<Instant>,
+}
 
-impl Read for Wire<'_> {
+impl Read for Incoming<'_> {
     // A short read leaves the socket counting as readable, for there may be plaintext that nobody has taken yet.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.try_read(buffer)
+        if !self.noting {
+            return self.tcp.try_read(buffer);
+        }
+        let (read, came) = self.tcp.try_io(Interest::READABLE, || arrival::read_noted(self.tcp, buffer))?;
+        self.came = came;
+        Ok(read)
     }
 }
 
-impl Write for Wire<'_> {
+/// The socket as rustls writes it.
+struct Outgoing<'a>(&'a TcpStream);
+
+impl Write for Outgoing<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.try_write(bytes)
     }

@@ -19,7 +19,10 @@ use std::{
     collections::HashMap,
     io::{self, ErrorKind},
     net::SocketAddr,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 use tokio::{
@@ -50,6 +53,8 @@ pub(crate) struct Door {
 pub(super) struct Hall {
     pub(super) socket: UdpSocket,
     addr: SocketAddr,
+    /// The kernel notes when datagrams come in.
+    noted: AtomicBool,
     guests: Mutex<Guests>,
     tasks: TaskTracker,
     /// Sessions end as soon as nobody says anything any more.
@@ -73,6 +78,7 @@ impl Door {
         let hall = Hall {
             addr: socket.local_addr()?,
             socket,
+            noted: AtomicBool::new(false),
             guests: Mutex::default(),
             tasks: TaskTracker::new(),
             retired: CancellationToken::new(),
@@ -85,9 +91,13 @@ impl Door {
         self.hall.addr
     }
 
-    /// Takes new sessions or takes none; those that are there go on either way.
-    pub(crate) fn settle(&mut self, shared: &Arc<Shared>, open: bool) {
+    /// Takes new sessions or takes none; those that are there go on either way. Where there are faults, they get to
+    /// know when datagrams came in, which is before they are read.
+    pub(crate) fn settle(&mut self, shared: &Arc<Shared>, open: bool, faulty: bool) {
         self.hall.guests.lock().open = open;
+        if self.hall.noted.load(Relaxed) != faulty {
+            self.hall.noted.store(socket::note_arrivals(&self.hall.socket, faulty), Relaxed);
+        }
         self.reader.get_or_insert_with(|| {
             let reader = Reader { hall: Arc::clone(&self.hall), shared: Arc::clone(shared), told: None };
             tokio::spawn(reader.run())
@@ -164,8 +174,9 @@ impl Reader {
 
     fn read_burst(&mut self) -> io::Result<()> {
         let hall = Arc::clone(&self.hall);
+        let noted = hall.noted.load(Relaxed);
         for _ in 0..BURST {
-            match socket::receive_from(&hall.socket, |datagram, from| self.route(datagram, from)) {
+            match socket::receive_from(&hall.socket, noted, |datagram, from, came| self.route(datagram, from, came)) {
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -175,14 +186,14 @@ impl Reader {
         Ok(())
     }
 
-    fn route(&mut self, datagram: &[u8], from: SocketAddr) {
+    fn route(&mut self, datagram: &[u8], from: SocketAddr, came: Instant) {
         let hall = Arc::clone(&self.hall);
         // Held while a session is let in, so that whoever closes the door and then ends all sessions ends this one.
         let mut guests = hall.guests.lock();
-        let put = guests.sessions.get(&from).map_or(Put::Closed, |inbox| inbox.put(datagram));
+        let put = guests.sessions.get(&from).map_or(Put::Closed, |inbox| inbox.put(datagram, came));
         let begun = match put {
             Put::Taken => return,
-            Put::Closed if guests.open => self.admit(&mut guests, datagram, from),
+            Put::Closed if guests.open => self.admit(&mut guests, datagram, from, came),
             Put::Closed | Put::Full => None,
         };
         drop(guests);
@@ -199,6 +210,7 @@ impl Reader {
         guests: &mut Guests,
         datagram: &[u8],
         from: SocketAddr,
+        came: Instant,
     ) -> Option<impl Future<Output = ()> + Send + use<>> {
         let Ok(slot) = Arc::clone(&self.shared.plane.slots).try_acquire_owned() else {
             self.tell("`max_connections` are open: datagrams from new clients are dropped");
@@ -206,7 +218,7 @@ impl Reader {
         };
         let inbox = Arc::new(Inbox::default());
         // An empty inbox has room.
-        inbox.put(datagram);
+        inbox.put(datagram, came);
         guests.sessions.insert(from, Arc::clone(&inbox));
         let session = Box::new(Session::new(Seat::take(&self.shared, &self.hall, from, inbox, slot)));
         Some(self.shared.session_task(|stop| self.hall.tasks.track_future(session.run(stop))))

@@ -43,8 +43,8 @@ pub(super) struct Inbox {
 }
 
 impl Inbox {
-    /// Puts in a datagram that arrived just now.
-    pub(super) fn put(&self, datagram: &[u8]) -> Put {
+    /// Puts in a datagram that came in then.
+    pub(super) fn put(&self, datagram: &[u8], came: Instant) -> Put {
         let mut waiting = self.waiting.lock();
         if waiting.closed {
             return Put::Closed;
@@ -54,7 +54,7 @@ impl Inbox {
             return Put::Full;
         }
         waiting.bytes += datagram.len();
-        waiting.queue.push_back((Instant::now(), Bytes::copy_from_slice(datagram)));
+        waiting.queue.push_back((came, Bytes::copy_from_slice(datagram)));
         drop(waiting);
         self.bell.notify_one();
         Put::Taken
@@ -101,35 +101,40 @@ impl Inbox {
 #[cfg(test)]
 mod tests {
     use super::{BYTES, DATAGRAMS, Inbox, Put};
+    use std::time::Instant;
+
+    fn put(inbox: &Inbox, datagram: &[u8]) -> Put {
+        inbox.put(datagram, Instant::now())
+    }
 
     #[test]
     fn what_is_put_in_comes_out_in_order_and_a_full_one_drops_what_comes() {
         let inbox = Inbox::default();
-        let put = (0..DATAGRAMS + 10).map(|n| inbox.put(&n.to_le_bytes())).filter(|put| *put == Put::Taken).count();
-        assert_eq!(put, DATAGRAMS);
+        let taken = (0..DATAGRAMS + 10).map(|n| put(&inbox, &n.to_le_bytes())).filter(|put| *put == Put::Taken).count();
+        assert_eq!(taken, DATAGRAMS);
         for n in 0..DATAGRAMS {
             assert_eq!(*inbox.take().unwrap().1, n.to_le_bytes());
         }
-        assert!(inbox.take().is_none() && inbox.put(&[]) == Put::Taken, "an empty datagram is one");
+        assert!(inbox.take().is_none() && put(&inbox, &[]) == Put::Taken, "an empty datagram is one");
     }
 
     #[test]
     fn bytes_are_bounded_as_well_and_given_back() {
         let inbox = Inbox::default();
         let large = vec![0; 65_507];
-        let taken = (0..100).filter(|_| inbox.put(&large) == Put::Taken).count();
+        let taken = (0..100).filter(|_| put(&inbox, &large) == Put::Taken).count();
         assert_eq!(taken, BYTES / large.len());
         inbox.take().unwrap();
-        assert_eq!((inbox.put(&large), inbox.put(&large)), (Put::Taken, Put::Full));
+        assert_eq!((put(&inbox, &large), put(&inbox, &large)), (Put::Taken, Put::Full));
     }
 
     #[test]
     fn one_that_is_closed_takes_nothing_and_one_with_something_in_it_does_not_close_by_itself() {
         let inbox = Inbox::default();
-        inbox.put(b"x");
+        put(&inbox, b"x");
         assert!(!inbox.close_if_empty());
         inbox.take().unwrap();
         assert!(inbox.close_if_empty());
-        assert_eq!((inbox.put(b"y"), inbox.close()), (Put::Closed, 0));
+        assert_eq!((put(&inbox, b"y"), inbox.close()), (Put::Closed, 0));
     }
 }

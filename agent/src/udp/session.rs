@@ -13,7 +13,7 @@ use super::{
     inbox::Inbox,
     line::Line,
     plan::Plan,
-    socket::{connect, receive, refusal},
+    socket::{connect, note_arrivals, receive, refusal},
 };
 use crate::{
     fault::ConnectionMark,
@@ -21,7 +21,6 @@ use crate::{
     reach,
     traffic::Meter,
 };
-use bytes::Bytes;
 use std::{
     future::pending,
     io::{self, ErrorKind},
@@ -87,6 +86,8 @@ pub(super) struct Session {
     down: Line,
     /// The version of the plan that the lines follow.
     seen: u64,
+    /// The kernel notes when answers come in.
+    noted: bool,
     /// When a datagram came or went last.
     active: Instant,
     retiring: bool,
@@ -111,6 +112,7 @@ impl Session {
             down: Line::new(false, budget, mark),
             seat,
             seen: 0,
+            noted: false,
             active: Instant::now(),
             retiring: false,
         }
@@ -163,7 +165,7 @@ impl Session {
 
     /// Moves what can be moved now, within bounds; answers whether more waits in the inbox.
     fn turn(&mut self, upstream: &UdpSocket) -> bool {
-        self.follow_plan(Instant::now());
+        self.follow_plan(upstream, Instant::now());
         while self.up.has_room()
             && let Some((arrived, datagram)) = self.seat.inbox.take()
         {
@@ -187,13 +189,16 @@ impl Session {
         self.up.has_room() && !self.seat.inbox.is_empty()
     }
 
-    fn follow_plan(&mut self, now: Instant) {
+    fn follow_plan(&mut self, upstream: &UdpSocket, now: Instant) {
         let version = self.seat.plan.version();
         if version != self.seen {
             self.seen = version;
             let faults = self.seat.plan.faults();
             self.up.follow(&faults, now);
             self.down.follow(&faults, now);
+            if self.noted == faults.is_empty() {
+                self.noted = note_arrivals(upstream, !faults.is_empty());
+            }
         }
     }
 
@@ -204,12 +209,11 @@ impl Session {
             note_refusal((meter, totals), &error);
         }
         while self.down.has_room() {
-            match receive(upstream, Bytes::copy_from_slice) {
-                Ok(datagram) => {
-                    let now = Instant::now();
-                    self.active = now;
+            match receive(upstream, self.noted) {
+                Ok((datagram, came)) => {
+                    self.active = came;
                     meter.receive(false, datagram.len());
-                    self.down.push(datagram, now);
+                    self.down.push(datagram, came);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}

@@ -5,15 +5,17 @@
 //! Invariant: nothing here blocks but [`connect`], which has a limit.
 
 use crate::{
+    arrival,
     policy::Upstreams,
     socket::{Call, first_reached},
 };
+use bytes::Bytes;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::{
     cell::RefCell,
     io::{self, ErrorKind},
     net::SocketAddr,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::{io::Interest, net::UdpSocket};
 
@@ -57,11 +59,31 @@ fn socket(addr: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Hands over one datagram that waits, and who sent it.
-pub(super) fn receive_from<T>(socket: &UdpSocket, take: impl FnOnce(&[u8], SocketAddr) -> T) -> io::Result<T> {
+/// Has the kernel note when datagrams come in, or no longer; answers whether it does.
+pub(super) fn note_arrivals(socket: &UdpSocket, whether: bool) -> bool {
+    match arrival::note_arrivals(socket, whether) {
+        Ok(()) => whether,
+        Err(error) => {
+            tracing::debug!(%error, "when datagrams come in is not noted: when they are read counts");
+            false
+        }
+    }
+}
+
+/// Hands over one datagram that waits, who sent it, and when it came in: as `noted`, or now.
+pub(super) fn receive_from<T>(
+    socket: &UdpSocket,
+    noted: bool,
+    take: impl FnOnce(&[u8], SocketAddr, Instant) -> T,
+) -> io::Result<T> {
     BUFFER.with_borrow_mut(|buffer| {
-        let (length, from) = socket.try_recv_from(buffer)?;
-        Ok(take(&buffer[..length], from))
+        let (length, from, came) = if noted {
+            socket.try_io(Interest::READABLE, || arrival::receive_noted(socket, buffer))?
+        } else {
+            let (length, from) = socket.try_recv_from(buffer)?;
+            (length, from, None)
+        };
+        Ok(take(&buffer[..length], from, arrival::or_now(came)))
     })
 }
 
@@ -71,10 +93,14 @@ pub(super) fn refusal(socket: &UdpSocket) -> Option<io::Error> {
     told.ok()
 }
 
-/// Hands over one datagram that waits on a connected socket.
-pub(super) fn receive<T>(socket: &UdpSocket, take: impl FnOnce(&[u8]) -> T) -> io::Result<T> {
+/// The same on a connected socket.
+pub(super) fn receive(socket: &UdpSocket, noted: bool) -> io::Result<(Bytes, Instant)> {
     BUFFER.with_borrow_mut(|buffer| {
-        let length = socket.try_recv(buffer)?;
-        Ok(take(&buffer[..length]))
+        let (length, came) = if noted {
+            socket.try_io(Interest::READABLE, || arrival::read_noted(socket, buffer))?
+        } else {
+            (socket.try_recv(buffer)?, None)
+        };
+        Ok((Bytes::copy_from_slice(&buffer[..length]), arrival::or_now(came)))
     })
 }

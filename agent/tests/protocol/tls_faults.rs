@@ -53,6 +53,29 @@ async fn latency_delays_each_answer_and_goes_with_its_fault() {
 }
 
 #[tokio::test]
+async fn a_delay_counts_from_when_the_ciphertext_came_in() {
+    for sides in ALL_SIDES {
+        let rig = TlsRig::echo(sides).await;
+        rig.fault(r#"{"fault": {"latency": {"delay": "200ms"}}, "direction": "upstream"}"#).await;
+        let mut client = rig.connect().await;
+        ping(&mut client).await;
+        let mut took = Vec::new();
+        // On a busy machine any one of them may be late, but not all. Counted from the read, each would take 350 ms.
+        while took.last().is_none_or(|took| *took >= MS(340)) {
+            assert!(took.len() < 6, "{sides:?}: {took:?}");
+            let start = Instant::now();
+            client.write_all(b"ping").await.unwrap();
+            client.flush().await.unwrap();
+            // Everything here runs on one thread, the agent included: nobody reads meanwhile.
+            std::thread::sleep(MS(150));
+            timeout(PATIENCE, client.read_exact(&mut [0; 4])).await.unwrap().unwrap();
+            took.push(start.elapsed());
+            assert!(start.elapsed() >= MS(200), "{sides:?}: one was early: {took:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_blackhole_takes_the_handshake_and_then_everything() {
     for sides in ALL_SIDES {
         let rig = TlsRig::echo(sides).await;

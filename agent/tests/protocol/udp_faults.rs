@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
-use crate::udp_support::{Client, MS, PATIENCE, Rig, until};
+use crate::udp_support::{Client, MS, PATIENCE, Rig, proxy, until};
+use squall_agent::PlaneLimits;
 use squall_wire::{Percent, fault::unit_draw};
 use std::{
     sync::atomic::Ordering::Relaxed,
     time::{Duration, Instant},
 };
+use tokio::{net::UdpSocket, time::timeout};
 
 /// Sends the numbers, and then answers which came back, once all that were not lost have.
 async fn exchange(rig: &Rig, client: &Client, numbers: std::ops::Range<u8>) -> Vec<u8> {
@@ -46,6 +48,40 @@ async fn datagrams_take_the_latency_each_and_keep_their_order() {
     // Not one after the other: that would take five seconds.
     assert!(start.elapsed() >= MS(100) && start.elapsed() < MS(1500), "{:?}", start.elapsed());
     assert_eq!((fault.hits(), fault.units(), rig.proxy.counters().connections_hit), (Some(50), 50, 1));
+}
+
+#[tokio::test]
+async fn a_delay_counts_from_when_the_datagram_came_in_either_way() {
+    let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let upstream = server.local_addr().unwrap().to_string();
+    let proxy = proxy("127.0.0.1:0", &upstream, PlaneLimits::default()).await;
+    let both = r#"{"fault": {"latency": {"delay": "200ms"}}, "direction": "both"}"#;
+    proxy.add_fault(crate::common::fault(both)).await.unwrap();
+    let client = Client::of(proxy.listen_addr()).await;
+    let mut least = [PATIENCE; 2];
+    // On a busy machine any one of them may be late, but not all. Counted from the read, each would take 350 ms.
+    for _ in 0..6 {
+        let mut buffer = [0; 16];
+        let start = Instant::now();
+        client.send(b"there").await;
+        nobody_reads_for(MS(150));
+        let (length, session) = timeout(PATIENCE, server.recv_from(&mut buffer)).await.unwrap().unwrap();
+        let there = start.elapsed();
+        let start = Instant::now();
+        server.send_to(&buffer[..length], session).await.unwrap();
+        nobody_reads_for(MS(150));
+        assert_eq!(client.receive().await, b"there");
+        for (least, took) in least.iter_mut().zip([there, start.elapsed()]) {
+            assert!(took >= MS(200), "one was early: {took:?}");
+            *least = took.min(*least);
+        }
+    }
+    assert!(least.iter().all(|took| *took < MS(340)), "{least:?}");
+}
+
+/// Everything here runs on one thread, the agent included.
+fn nobody_reads_for(span: Duration) {
+    std::thread::sleep(span);
 }
 
 #[tokio::test]

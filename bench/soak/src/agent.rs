@@ -1,6 +1,7 @@
 //! The agent's process: started, asked over REST, looked at in `/proc`, and ended.
 //!
-//! Neighbours: `site` makes its proxies, `chaos` hurts through it, `checkpoint` looks at what it holds.
+//! Neighbours: `serve` is what runs in it, but for a program given by path; `site` makes its proxies, `chaos` hurts through it,
+//! `checkpoint` looks at what it holds.
 //! Invariant: when this value is dropped, the process is gone.
 
 use crate::error::SoakError;
@@ -8,11 +9,16 @@ use reqwest::Method;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::{
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    path::Path,
+    process::Stdio,
     time::{Duration, Instant},
 };
-use tokio::time::sleep;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    process::{Child, ChildStdin, ChildStdout, Command},
+    sync::Mutex,
+    time::{sleep, timeout},
+};
 
 /// How long it may take to start.
 const START: Duration = Duration::from_secs(10);
@@ -25,12 +31,23 @@ const RECOUNT: Duration = Duration::from_millis(50);
 /// Ends of the 16 pipes that an agent keeps for the next streams, and of the few that are not for streams.
 const SPARE_PIPES: u64 = 2 * 16 + 8;
 
+/// How long what was open is waited for at the end.
+const DRAIN: &str = "2s";
+
 /// A running agent.
 pub(crate) struct Agent {
     child: Child,
+    pid: u32,
+    /// Where one that we are ourselves tells its heap.
+    tells: Option<Mutex<Tells>>,
     http: reqwest::Client,
     url: String,
     _home: tempfile::TempDir,
+}
+
+struct Tells {
+    ask: ChildStdin,
+    told: BufReader<ChildStdout>,
 }
 
 /// What an answer was.
@@ -38,6 +55,15 @@ pub(crate) struct Agent {
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) body: Value,
+}
+
+/// What it has allocated.
+#[derive(Debug, Clone, Copy, serde::Serialize)]
+pub(crate) struct Heap {
+    /// Now.
+    pub(crate) kib: u64,
+    /// At the moment since its start at which it was most.
+    pub(crate) most_kib: u64,
 }
 
 /// What the agent holds.
@@ -58,19 +84,27 @@ pub(crate) struct Held {
 }
 
 impl Agent {
-    /// Starts one on any free port.
+    /// Starts one on any free port: that program, or this one, which counts its heap.
     pub(crate) async fn start(program: Option<&Path>) -> Result<Self, SoakError> {
-        let program = program.map_or_else(beside_us, |path| Ok(path.to_owned()))?;
         let home = tempfile::tempdir().map_err(|e| SoakError::new("make a directory", e))?;
         let ready = home.path().join("ready.json");
-        let child = Command::new(&program)
-            .args(["--listen", "127.0.0.1:0", "--drain", "2s", "--ready-file"])
-            .arg(&ready)
-            .env("RUST_LOG", "error")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .map_err(|e| SoakError::new(format!("start {} (build it first)", program.display()), e))?;
+        let (mut command, what) = match program {
+            Some(path) => {
+                let mut command = Command::new(path);
+                command.args(["--listen", "127.0.0.1:0"]).stdin(Stdio::null()).stdout(Stdio::null());
+                (command, path.display().to_string())
+            }
+            None => {
+                let us = std::env::current_exe().map_err(|e| SoakError::new("find our own program", e))?;
+                let mut command = Command::new(us);
+                command.arg("serve-agent").stdin(Stdio::piped()).stdout(Stdio::piped());
+                (command, "ourselves as the agent".to_owned())
+            }
+        };
+        command.args(["--drain", DRAIN, "--ready-file"]).arg(&ready).env("RUST_LOG", "error").kill_on_drop(true);
+        let mut child = command.spawn().map_err(|e| SoakError::new(format!("start {what}"), e))?;
+        let pipes = child.stdin.take().zip(child.stdout.take());
+        let tells = pipes.map(|(ask, told)| Mutex::new(Tells { ask, told: BufReader::new(told) }));
         // Each call comes on a connection of its own, so that those that the agent has are the same at every look.
         let http = reqwest::Client::builder()
             .timeout(CALL)
@@ -78,7 +112,8 @@ impl Agent {
             .no_proxy()
             .build()
             .map_err(|e| SoakError::new("make a client", e))?;
-        let mut agent = Self { child, http, url: String::new(), _home: home };
+        let pid = child.id().ok_or_else(|| SoakError::new(format!("start {what}"), "it ended at once"))?;
+        let mut agent = Self { child, pid, tells, http, url: String::new(), _home: home };
         let until = Instant::now() + START;
         let told = loop {
             // Written in one piece, by renaming.
@@ -153,7 +188,7 @@ impl Agent {
     /// Its open descriptors: those that are no pipes, and the ends of pipes.
     fn descriptors(&self) -> Result<(u64, u64), SoakError> {
         let cannot = |e| SoakError::new("count the agent's descriptors", e);
-        let directory = std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).map_err(cannot)?;
+        let directory = std::fs::read_dir(format!("/proc/{}/fd", self.pid)).map_err(cannot)?;
         // One that is closed meanwhile is none.
         let opened: Vec<_> = directory.flatten().filter_map(|entry| std::fs::read_link(entry.path()).ok()).collect();
         let pipes = opened.iter().filter(|to| to.to_string_lossy().starts_with("pipe:")).count();
@@ -162,43 +197,40 @@ impl Agent {
 
     /// Memory that it holds, in KiB.
     pub(crate) fn resident_kib(&self) -> Result<u64, SoakError> {
-        let path = format!("/proc/{}/status", self.child.id());
+        let path = format!("/proc/{}/status", self.pid);
         let status = std::fs::read_to_string(&path).map_err(|e| SoakError::new(format!("read {path}"), e))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse().ok())
             .ok_or_else(|| SoakError::new(format!("read {path}"), "there is no VmRSS in it"))
     }
 
+    /// What it has allocated, where it tells.
+    pub(crate) async fn heap(&self) -> Result<Option<Heap>, SoakError> {
+        let Some(tells) = &self.tells else { return Ok(None) };
+        let asked = async {
+            let mut tells = tells.lock().await;
+            tells.ask.write_all(b"\n").await?;
+            let mut line = String::new();
+            tells.told.read_line(&mut line).await.map(|_| line)
+        };
+        let cannot = |why: String| SoakError::new("have the agent tell its heap", why);
+        let line = timeout(CALL, asked).await.map_err(|e| cannot(e.to_string()))?.map_err(|e| cannot(e.to_string()))?;
+        let kib =
+            |text: &str| text.parse::<u64>().map(|bytes| bytes / 1024).map_err(|e| cannot(format!("{e}: {line}")));
+        let (now, most) = line.trim().split_once(' ').ok_or_else(|| cannot(format!("it said `{line}`")))?;
+        Ok(Some(Heap { kib: kib(now)?, most_kib: kib(most)? }))
+    }
+
     /// Asks it to end, and waits for that; answers its exit code.
     pub(crate) async fn end(mut self, limit: Duration) -> Result<Option<i32>, SoakError> {
-        let pid = Pid::from_raw(self.child.id().cast_signed());
-        if let Some(pid) = pid {
+        if let Some(pid) = Pid::from_raw(self.pid.cast_signed()) {
             kill_process(pid, Signal::TERM).map_err(|e| SoakError::new("end the agent", e))?;
         }
-        let until = Instant::now() + limit;
-        while Instant::now() < until {
-            if let Ok(Some(status)) = self.child.try_wait() {
-                return Ok(status.code());
-            }
-            sleep(Duration::from_millis(20)).await;
-        }
-        Err(SoakError::new("end the agent", format!("it goes on {limit:?} after SIGTERM")))
-    }
-}
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        if let Ok(None) = self.child.try_wait() {
-            // It may have ended between the two calls, which is as good.
-            let _ = self.child.kill();
-            let _ = self.child.wait();
+        match timeout(limit, self.child.wait()).await {
+            Ok(ended) => Ok(ended.map_err(|e| SoakError::new("wait for the agent's end", e))?.code()),
+            Err(_) => Err(SoakError::new("end the agent", format!("it goes on {limit:?} after SIGTERM"))),
         }
     }
-}
-
-fn beside_us() -> Result<PathBuf, SoakError> {
-    let us = std::env::current_exe().map_err(|e| SoakError::new("find our own program", e))?;
-    Ok(us.with_file_name("squall-agent"))
 }
 
 /// The sum over all series of a gauge.

@@ -8,8 +8,8 @@
 //!  checkpoint: stop, heal, wait ──▶ no connection, task, descriptor or held byte more than before; memory as it was
 //! ```
 //!
-//! `cargo run --release -p squall-soak -- --for 1h`, with `squall-agent` built beside it. It ends with 1 when anything
-//! leaked or went wrong. Invariant: nothing but loopback is used, and the agent is ended whatever happens.
+//! `cargo run --release -p squall-soak -- --for 1h`. The agent is a process of its own: this program once more, as `squall-agent` is
+//! but for a count of its heap (`serve`), or the program that `--agent` names. It ends with 1 when anything leaked or went wrong. Invariant: nothing but loopback is used, and the agent is ended whatever happens.
 
 mod agent;
 mod chaos;
@@ -19,13 +19,20 @@ mod faults;
 mod ledger;
 mod load;
 mod report;
+mod serve;
 mod site;
 mod upstreams;
 
-use clap::Parser;
+use cap::Cap;
+use clap::{Parser, Subcommand};
 use error::SoakError;
+use mimalloc::MiMalloc;
 use squall_wire::{Protocol, Span};
 use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+/// The agent's allocator, counted.
+#[global_allocator]
+static ALLOCATOR: Cap<MiMalloc> = Cap::new(MiMalloc, usize::MAX);
 
 /// An agent under load for a long time, with faults coming and going at random.
 #[derive(Debug, Parser)]
@@ -49,19 +56,38 @@ pub(crate) struct Cli {
     /// Protocols of the proxies
     #[arg(long, value_delimiter = ',', default_value = "tcp,http,udp")]
     pub(crate) protocols: Vec<Protocol>,
-    /// The agent's program; `squall-agent` beside this one when absent
+    /// The agent's program; when absent this one is the agent, too, and counts its heap
     #[arg(long)]
     pub(crate) agent: Option<PathBuf>,
     /// Where the whole result goes
     #[arg(long, default_value = "target/soak.json")]
     pub(crate) json: PathBuf,
+    #[command(subcommand)]
+    mode: Option<Mode>,
+}
+
+/// What else this program is.
+#[derive(Debug, Subcommand)]
+enum Mode {
+    /// Be the agent (the harness starts this)
+    #[command(hide = true)]
+    ServeAgent {
+        #[arg(long)]
+        drain: Span,
+        #[arg(long)]
+        ready_file: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     // Installed once, before any client is made: that it was there already would be a bug of nobody's.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    match soak(cli) {
+    let outcome = match &cli.mode {
+        Some(Mode::ServeAgent { drain, ready_file }) => serve::serve(ready_file, drain.get()).map(|()| true),
+        None => soak(cli),
+    };
+    match outcome {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(error) => {

@@ -41,14 +41,17 @@ fn exchanges(outcome: &Outcome) -> Table {
 }
 
 fn left(outcome: &Outcome) -> Table {
-    let mut table = table(["at", "connections", "faults", "tasks", "held bytes", "descriptors", "memory"]);
-    let mut row = |at: String, held: &crate::agent::Held, memory: String| {
+    let mut table =
+        table(["at", "connections", "faults", "tasks", "held bytes", "descriptors", "allocated", "resident"]);
+    let kib = |kib: u64| format!("{kib} KiB");
+    let mut row = |at: String, held: &crate::agent::Held, memory: [String; 2]| {
         let cells = [held.connections, held.faults, held.tasks, held.bytes, held.descriptors].map(|n| n.to_string());
-        table.add_row(std::iter::once(at).chain(cells).chain([memory]));
+        table.add_row(std::iter::once(at).chain(cells).chain(memory));
     };
-    row("before".into(), &outcome.before, String::new());
+    row("before".into(), &outcome.before, [const { String::new() }; 2]);
     for look in &outcome.looks {
-        row(format!("{} s", look.seconds), &look.held, format!("{} KiB", look.resident_kib));
+        let memory = [look.heap.map(|heap| kib(heap.kib)).unwrap_or_default(), kib(look.resident_kib)];
+        row(format!("{} s", look.seconds), &look.held, memory);
     }
     table
 }

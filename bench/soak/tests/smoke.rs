@@ -20,8 +20,6 @@ fn soak(arguments: &[&str], json: &Path) -> Output {
 
 #[test]
 fn a_sound_agent_is_found_sound_after_rounds_of_real_exchanges_and_faults() {
-    let agent = Path::new(SOAK).with_file_name("squall-agent");
-    assert!(agent.exists(), "{} is not built: run `cargo test --workspace`", agent.display());
     let directory = tempfile::tempdir().unwrap();
     let json = directory.path().join("soak.json");
     let output = soak(&["--for", "4s", "--every", "2s"], &json);
@@ -34,6 +32,8 @@ fn a_sound_agent_is_found_sound_after_rounds_of_real_exchanges_and_faults() {
     assert!(!outcome["counts"]["faults"].as_object().unwrap().is_empty(), "{told}");
     for look in outcome["looks"].as_array().unwrap() {
         assert_eq!(look["held"], outcome["before"], "{told}");
+        let (heap, resident) = (look["heap"]["kib"].as_u64().unwrap(), look["resident_kib"].as_u64().unwrap());
+        assert!(heap > 100 && heap < resident, "{heap} KiB allocated of {resident} resident: {told}");
     }
 }
 
