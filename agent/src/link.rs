@@ -10,6 +10,7 @@
 //! Invariant: a link waits only in [`Link::wait`], which a change of plan always wakes; and dropping that future
 //! between polls loses nothing, for all state is in the link. Bytes are in a pipe only while the pipeline is clear.
 
+mod closing;
 mod ends;
 
 pub(crate) use ends::{Between, Peer};
@@ -34,7 +35,11 @@ use std::{
     task::{Context, Poll},
     time::Instant,
 };
-use tokio::{io::Interest, net::TcpStream, task::yield_now};
+use tokio::{
+    io::Interest,
+    net::TcpStream,
+    task::{coop::consume_budget, yield_now},
+};
 
 /// Pieces that one write gathers.
 const GATHER: usize = 64;
@@ -68,6 +73,8 @@ pub(crate) struct Link {
     source_reset: bool,
     /// It ended without the word by which TLS says that nothing is missing.
     source_cut_off: bool,
+    /// It is gone altogether: nobody is left to answer.
+    vanished: bool,
     sink_gone: bool,
     sink_shut: bool,
     /// The kernel notes when what the source sends comes in.
@@ -109,6 +116,7 @@ impl Link {
             source_ended: false,
             source_reset: false,
             source_cut_off: false,
+            vanished: false,
             sink_gone: false,
             sink_shut: false,
             noted: false,
@@ -139,6 +147,8 @@ impl Link {
         let mut sifted = 0;
         self.membership.set_sifted(self.upstream, sifted);
         loop {
+            // A fault that is due again and again must not keep the stop and all other tasks of this thread waiting.
+            consume_budget().await;
             if self.moved >= TURN {
                 // Waiting for a socket takes a turn away now and then, but by the call, however much a call moves.
                 self.moved = 0;
@@ -158,12 +168,15 @@ impl Link {
             if let Some(ending) = self.conclude(sink, between) {
                 return ending;
             }
+            if self.has_been_left(sink) {
+                return Ending::Abort;
+            }
             self.note_room(now);
             match self.wait(source, sink).await {
                 Woke::Again => {}
                 Woke::Readable => self.read(source, sink, between),
                 Woke::Writable => self.flush(sink, between),
-                Woke::Vanished => return Ending::Abort,
+                Woke::Vanished => self.vanished = true,
             }
         }
     }
@@ -199,7 +212,7 @@ impl Link {
         let mut sleep = wake.map(|wake| Box::pin(self.plane.timer.sleep_until(wake)));
         // A client that has ended its side, or is left unread, may go away for good while a fault keeps its
         // connection open; without a look at the socket it would stay for as long as the fault.
-        let watching = self.upstream && (self.source_ended || self.pipeline.forbids_reading());
+        let watching = self.upstream && !self.vanished && (self.source_ended || self.pipeline.forbids_reading());
         let mut error = watching.then(|| Box::pin(source.ready(Interest::ERROR)));
         poll_fn(|context| {
             if self.membership.poll_changed(self.upstream, context).is_ready() {
@@ -417,65 +430,6 @@ impl Link {
                 Err(_) => self.lose_sink(between),
             }
         }
-    }
-
-    /// The peer that we write to is gone. What is still read is thrown away; its own direction ends the connection.
-    fn lose_sink(&mut self, between: &Between) {
-        self.sink_gone = true;
-        between.failed.store(true, Relaxed);
-        between.reset[usize::from(self.upstream)].store(true, Relaxed);
-        self.membership.wake();
-    }
-
-    /// Whether the connection is over, once what was to be written is.
-    fn conclude(&mut self, sink: Peer<'_>, between: &Between) -> Option<Ending> {
-        let finished = |upstream: bool| between.finished[usize::from(upstream)].load(Relaxed);
-        if self.sink_gone && finished(!self.upstream) {
-            // That peer has closed altogether and answers with RST to whatever comes; so do we.
-            return Some(Ending::Reset);
-        }
-        let ending = self.pipeline.ending()?;
-        // What a fault lets pass before it ends the connection waits for the dial; what a client left that is gone
-        // does not.
-        let unheard = self.source_reset || between.reset[usize::from(!self.upstream)].load(Relaxed);
-        if ending == Ending::Abort || (ending != Ending::Eof && unheard && matches!(sink, Peer::Pending)) {
-            return Some(ending);
-        }
-        if self.is_writing(sink) {
-            return None;
-        }
-        if ending != Ending::Eof {
-            return Some(ending);
-        }
-        let lost = between.reset.iter().any(|reset| reset.load(Relaxed));
-        if !self.sink_shut {
-            let is_last = finished(!self.upstream) && !lost && !self.source_cut_off;
-            match sink {
-                // Nobody will hear the end, and the client is gone: it need not be kept for a dial to come.
-                Peer::Pending => return between.reset[0].load(Relaxed).then_some(Ending::Reset),
-                // Whoever ends last closes both sockets right after this, which says the same.
-                Peer::Open(stream) if is_last && stream.plain().is_some() => {}
-                Peer::Open(stream) if !self.sink_gone && !self.source_cut_off => stream.shut_down(),
-                Peer::Open(stream) if !self.sink_gone && !stream.cut_off() => {
-                    // Clients commonly leave TLS so, which is no error of theirs.
-                    between.failed.fetch_or(!self.upstream, Relaxed);
-                    return Some(Ending::Reset);
-                }
-                _ => {}
-            }
-            self.sink_shut = true;
-        }
-        // Over TLS the end is something to send, too.
-        if self.is_pending(sink) {
-            return None;
-        }
-        if finished(!self.upstream) {
-            return Some(if lost { Ending::Reset } else { Ending::Eof });
-        }
-        if !between.finished[usize::from(self.upstream)].swap(true, Relaxed) {
-            self.membership.wake();
-        }
-        None
     }
 }
 

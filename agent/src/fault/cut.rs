@@ -21,15 +21,30 @@ pub(crate) struct Cut {
     made: bool,
     /// Whether bytes were thrown away.
     lost: bool,
+    /// What the cut put after the last byte: nothing for one that goes on in silence.
+    said: Option<Ending>,
+    /// An end that came after a silent cut.
+    unsaid: Option<Ending>,
 }
 
 impl Cut {
     pub(crate) fn new(limit: u64, since: Instant) -> Self {
-        Self { limit, passed: 0, since, hold: Hold::default(), made: false, lost: false }
+        Self { limit, passed: 0, since, hold: Hold::default(), made: false, lost: false, said: None, unsaid: None }
     }
 
-    pub(crate) fn set_limit(&mut self, limit: u64) {
+    /// Another limit, and another end of what is cut. A cut that lost nothing is taken back where the limit is now beyond it, and one
+    /// that was silent ends what it cut, where it is to.
+    pub(crate) fn change(&mut self, limit: u64, ending: Option<Ending>) {
         self.limit = limit;
+        if !self.made || self.said.is_some() {
+            return;
+        }
+        if self.passed < limit && !self.lost {
+            self.made = false;
+            self.hold.extend(self.unsaid.take().map(Item::End));
+        } else {
+            self.make(ending);
+        }
     }
 
     /// Bytes that wait to pass.
@@ -46,7 +61,8 @@ impl Cut {
     pub(crate) fn push(&mut self, item: Item, ending: Option<Ending>) {
         let cut_here = self.falls_in(&item);
         match item {
-            _ if self.made => self.lost = true,
+            Item::End(ending) if self.made => self.unsaid = self.unsaid.max(Some(ending)),
+            _ if self.made => self.lost |= item.len() > 0,
             Item::Bytes(mut bytes) if cut_here => {
                 let rest = self.limit.saturating_sub(self.passed);
                 let keep = usize::try_from(rest).unwrap_or(usize::MAX).min(bytes.len());
@@ -65,9 +81,8 @@ impl Cut {
 
     fn make(&mut self, ending: Option<Ending>) {
         self.made = true;
-        if let Some(ending) = ending {
-            self.hold.push(Item::End(ending));
-        }
+        self.said = ending;
+        self.hold.extend(ending.map(Item::End));
     }
 
     /// The next item that passes. A limit that is reached without traffic (0, or lowered) cuts now.
@@ -87,12 +102,11 @@ impl Cut {
         (!self.hold.is_empty()).then_some(now)
     }
 
-    /// What is held; a stream that lost bytes and would go on ends by RST.
+    /// What is held; a stream that lost bytes and would go on ends by RST, and one that ended meanwhile as it did.
     pub(crate) fn release(&mut self) -> VecDeque<Item> {
         let mut held = self.hold.release();
-        if self.lost {
-            held.push_back(Item::End(Ending::Reset));
-        }
+        let ending = if self.lost { Some(Ending::Reset) } else { self.unsaid };
+        held.extend(ending.map(Item::End));
         held
     }
 }

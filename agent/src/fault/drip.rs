@@ -13,6 +13,9 @@ use rand_chacha::ChaCha8Rng;
 use squall_wire::{FaultKind, fault::Drip};
 use std::{collections::VecDeque, time::Instant};
 
+/// Of a larger piece so much leaves each time, for each connection has to hold one.
+const LARGEST_GATHERED: u64 = 4 * 1024 * 1024;
+
 /// The dripping of one direction.
 pub(crate) struct Dripper {
     drip: Drip,
@@ -38,7 +41,8 @@ impl Dripper {
 
 impl Stage for Dripper {
     fn accepts(&self) -> bool {
-        !self.hold.is_full()
+        let piece = self.drip.bytes.saturating_add(self.drip.size_jitter).min(LARGEST_GATHERED);
+        !self.hold.is_full() || (self.hold.bytes() as u64) < piece
     }
 
     fn touches(&self, item: &Item, _: Instant) -> bool {

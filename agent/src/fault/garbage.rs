@@ -95,7 +95,9 @@ enum Answer {
     Listening,
     /// Under way; the next part not before then.
     Speaking(Box<Nonsense>, Instant),
-    /// Said.
+    /// Said; the connection stays, for as long as the fault says so.
+    Hanging,
+    /// Said, and so is the end.
     Done,
 }
 
@@ -116,12 +118,13 @@ impl Mouth {
     }
 
     fn conclude(&mut self) -> Option<Item> {
-        self.answer = Answer::Done;
-        match self.garbage.then {
-            GarbageThen::Close => Some(Item::End(Ending::Close)),
-            GarbageThen::Reset => Some(Item::End(Ending::Reset)),
+        let ending = match self.garbage.then {
+            GarbageThen::Close => Some(Ending::Close),
+            GarbageThen::Reset => Some(Ending::Reset),
             GarbageThen::Hang => None,
-        }
+        };
+        self.answer = if ending.is_some() { Answer::Done } else { Answer::Hanging };
+        ending.map(Item::End)
     }
 }
 
@@ -158,6 +161,7 @@ impl Stage for Mouth {
                 }
                 Said::All => self.conclude(),
             },
+            Answer::Hanging => self.conclude(),
             _ => None,
         }
     }
@@ -167,6 +171,7 @@ impl Stage for Mouth {
             _ if !self.hold.is_empty() => Some(now),
             Answer::Listening => self.claim.is_raised().then_some(now),
             Answer::Speaking(_, next) => Some(*next),
+            Answer::Hanging => (self.garbage.then != GarbageThen::Hang).then_some(now),
             Answer::Done => None,
         }
     }
@@ -177,7 +182,7 @@ impl Stage for Mouth {
     }
 
     fn change(&mut self, kind: &FaultKind, _: Instant) {
-        // An answer that has begun goes on as it was.
+        // An answer that has begun goes on as it was; how it ends is as the fault says then.
         if let FaultKind::Garbage(garbage) = kind {
             self.garbage = garbage.clone();
         }

@@ -25,6 +25,10 @@ impl Hold {
         self.items.push_back(item);
     }
 
+    pub(crate) fn extend(&mut self, items: impl IntoIterator<Item = Item>) {
+        items.into_iter().for_each(|item| self.push(item));
+    }
+
     pub(crate) fn pop(&mut self) -> Option<Item> {
         let item = self.items.pop_front()?;
         self.bytes -= item.len();

@@ -88,7 +88,7 @@ impl Stage for Resetter {
     fn change(&mut self, kind: &FaultKind, now: Instant) {
         let FaultKind::Reset(reset) = kind else { return };
         match (&mut self.trigger, reset.after_bytes) {
-            (Trigger::Bytes(cut), Some(bytes)) => cut.set_limit(bytes.get()),
+            (Trigger::Bytes(cut), Some(bytes)) => cut.change(bytes.get(), Some(Ending::Reset)),
             (Trigger::Time { at, .. }, None) => *at = self.since.checked_add(reset.after.get()),
             // From a time to a number of bytes or back: as if it had been set anew, with what it holds.
             (_, after_bytes) => {

@@ -31,6 +31,11 @@ impl Freezer {
         Self { stall, since: fault.since(), seed: fault.seed(), hold: Hold::default() }
     }
 
+    /// Each freeze begins where the last one ends.
+    fn never_thaws(&self) -> bool {
+        self.stall.jitter.is_zero() && self.stall.duration >= self.stall.every
+    }
+
     /// The end of the freeze that lasts at `now`.
     fn frozen_until(&self, now: Instant) -> Option<Instant> {
         let every = self.stall.every.get().as_nanos().max(1);
@@ -73,6 +78,9 @@ impl Stage for Freezer {
 
     fn due(&self, now: Instant) -> Option<Instant> {
         self.hold.front()?;
+        if self.never_thaws() {
+            return None;
+        }
         Some(self.frozen_until(now).unwrap_or(now))
     }
 

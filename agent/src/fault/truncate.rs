@@ -65,7 +65,7 @@ impl Stage for Truncation {
     fn change(&mut self, kind: &FaultKind, _: Instant) {
         if let FaultKind::Truncate(truncate) = kind {
             self.then = truncate.then;
-            self.cut.set_limit(truncate.bytes.get());
+            self.cut.change(truncate.bytes.get(), self.ending());
         }
     }
 

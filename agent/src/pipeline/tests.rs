@@ -292,6 +292,27 @@ fn a_drip_leaves_one_piece_each_time_and_the_end_after_the_last() {
 }
 
 #[test]
+fn a_large_piece_of_a_drip_is_gathered_whole() {
+    let mut bench = Bench::new(&[r#"{"drip": {"bytes": 200000, "every": "1s"}}"#]);
+    for _ in 0..40 {
+        while bench.down.appetite() == Appetite::Hungry {
+            bench.send(&[0; 50_000]);
+        }
+        bench.run(MS(100));
+    }
+    let pieces: Vec<_> = bench.left.iter().map(|(at, bytes)| (at.as_secs(), bytes.len())).collect();
+    // The first leaves with what was there.
+    assert_eq!(pieces, [(0, 50_000), (1, 200_000), (2, 200_000), (3, 200_000), (4, 200_000)]);
+}
+
+#[test]
+fn a_stall_that_never_thaws_wakes_nobody() {
+    let mut bench = Bench::new(&[r#"{"stall": {"every": "2ms", "for": "2ms"}}"#]);
+    bench.send(b"x");
+    assert_eq!((bench.count(), bench.down.next_wake(bench.now)), (0, None));
+}
+
+#[test]
 fn drips_of_random_size_stay_within_their_bounds() {
     let mut bench = Bench::new(&[r#"{"drip": {"bytes": 10, "every": "1s", "size_jitter": 4}}"#]);
     bench.send(&[0; 1000]);

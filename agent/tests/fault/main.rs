@@ -9,6 +9,7 @@ mod fault_accept;
 mod fault_ends;
 mod fault_garbage;
 mod fault_isolation;
+mod fault_left;
 mod fault_more;
 mod fault_none;
 mod fault_packets;

@@ -21,6 +21,9 @@ const LARGEST_SEED: u64 = 1 << 53;
 
 const SHORTEST_FLAP: Duration = Duration::from_millis(10);
 
+/// More often than that nobody can tell a freeze from a delay, and an agent would do nothing else.
+const SHORTEST_STALL: Duration = Duration::from_millis(1);
+
 impl FaultSpec {
     /// Every rule between fields that this fault breaks; empty when it is sound.
     #[must_use]
@@ -151,6 +154,9 @@ impl FaultKind {
             }
             Self::Drip(p) if p.every.is_zero() => {
                 Some(("every", "one piece per `0s` does nothing: write a duration such as `1s`".into()))
+            }
+            Self::Stall(p) if p.every.get() < SHORTEST_STALL => {
+                Some(("every", format!("{} is too often for traffic to go on in between: at least 1ms", p.every)))
             }
             Self::Stall(p) if p.duration.is_zero() => {
                 Some(("for", "a freeze of `0s` does nothing: write a duration such as `800ms`".into()))
@@ -310,6 +316,8 @@ mod tests {
         ");
         insta::assert_snapshot!(mistakes(r#"{"fault": {"stall": {"every": "1s", "for": "2s"}}}"#).join("\n"),
             @"fault.stall.for: a freeze of up to 2s does not fit into `every` (1s)");
+        insta::assert_snapshot!(mistakes(r#"{"fault": {"stall": {"every": "1us", "for": "1us"}}}"#).join("\n"),
+            @"fault.stall.every: 1us is too often for traffic to go on in between: at least 1ms");
         insta::assert_snapshot!(mistakes(r#"{"fault": {"drip": {"bytes": 3, "size_jitter": 3}}}"#).join("\n"),
             @"fault.drip.size_jitter: must be less than `bytes` (3), or a piece could be empty");
         insta::assert_snapshot!(mistakes(

@@ -111,7 +111,7 @@ pub struct SlowClose {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Drip {
-    /// The size of a piece.
+    /// The size of a piece. Of a larger one, 4 MiB leave each time.
     #[serde(default = "Drip::default_bytes")]
     pub bytes: u64,
     /// One piece each so long.

@@ -125,3 +125,43 @@ fn a_banner_comes_unasked_and_hanging_garbage_is_reset_when_it_goes() {
     bench.remove(&fault);
     assert_eq!(bench.down.ending(), Some(Ending::Reset));
 }
+
+#[test]
+fn a_silent_cut_follows_its_fault_as_long_as_nothing_is_lost() {
+    let silent = |bytes: &str| format!(r#"{{"truncate": {{"bytes": "{bytes}", "then": "blackhole"}}}}"#);
+    let mut bench = Bench::new(&[]);
+    let fault = bench.set(&silent("4B"));
+    bench.send(b"0123");
+    bench.change(&fault, &silent("1KB"));
+    bench.send(b"456");
+    assert_eq!(bench.text(), "0123456", "the limit is further off now");
+    bench.change(&fault, &silent("2B"));
+    bench.send(b"lost");
+    bench.change(&fault, &silent("1KB"));
+    bench.send(b"after the hole");
+    assert_eq!(bench.text(), "0123456");
+    bench.change(&fault, r#"{"truncate": {"bytes": "1KB", "then": "close"}}"#);
+    assert_eq!(bench.down.ending(), Some(Ending::Close), "what was cut ends as the fault says now");
+}
+
+#[test]
+fn an_end_that_a_silent_cut_kept_is_told_when_nothing_else_was() {
+    let mut bench = Bench::new(&[]);
+    let fault = bench.set(r#"{"truncate": {"bytes": "4B", "then": "blackhole"}}"#);
+    bench.send(b"0123");
+    bench.end(Ending::Eof);
+    assert_eq!(bench.down.ending(), None);
+    bench.remove(&fault);
+    assert_eq!((bench.text().as_str(), bench.down.ending()), ("0123", Some(Ending::Eof)));
+}
+
+#[test]
+fn garbage_that_hangs_ends_when_it_is_to() {
+    let mut bench = Bench::new(&[]);
+    let fault = bench.set(r#"{"garbage": {"style": {"text": "nonsense"}, "then": "hang"}}"#);
+    bench.ask(b"GET /");
+    bench.run(MS(100));
+    assert_eq!((bench.text().as_str(), bench.down.ending()), ("nonsense", None));
+    bench.change(&fault, r#"{"garbage": {"style": {"text": "other"}, "then": "close"}}"#);
+    assert_eq!((bench.text().as_str(), bench.down.ending()), ("nonsense", Some(Ending::Close)));
+}
