@@ -39,6 +39,7 @@ mod reach;
 mod registry;
 mod sampler;
 mod sieve;
+mod slots;
 mod socket;
 mod splice;
 pub mod state;

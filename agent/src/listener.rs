@@ -9,7 +9,9 @@
 use crate::{
     fault::{ActiveFault, Arrivals, openings},
     proxy::Shared,
-    sieve, socket,
+    sieve,
+    slots::{self, Slot},
+    socket,
 };
 use parking_lot::Mutex;
 use rustix::net::{SocketFlags, acceptfrom_with};
@@ -24,7 +26,7 @@ use std::{
 use tokio::{
     io::unix::AsyncFd,
     net::TcpStream,
-    sync::{Notify, OwnedSemaphorePermit},
+    sync::Notify,
     task::{JoinHandle, coop::consume_budget},
 };
 use tokio_util::sync::CancellationToken;
@@ -254,7 +256,7 @@ impl AcceptLoop {
         socket: std::net::TcpStream,
         from: Option<SocketAddr>,
         mark: Arc<crate::fault::ConnectionMark>,
-        slot: OwnedSemaphorePermit,
+        slot: Slot,
     ) {
         match (TcpStream::from_std(socket), from) {
             (Ok(stream), Some(from)) => self.shared.admit(stream, from, mark, slot),
@@ -263,17 +265,14 @@ impl AcceptLoop {
         }
     }
 
-    /// A slot of `max_connections`. While there is none, connections wait in the listen queue.
-    async fn slot(&mut self) -> OwnedSemaphorePermit {
-        let slots = Arc::clone(&self.shared.plane.slots);
-        if let Ok(slot) = Arc::clone(&slots).try_acquire_owned() {
-            return slot;
-        }
-        self.tell("`max_connections` are open: new ones wait in the listen queue");
-        match slots.acquire_owned().await {
+    /// A slot. While there is none, connections wait in the listen queue.
+    async fn slot(&mut self) -> Slot {
+        match self.shared.plane.slots.try_take(slots::CONNECTION) {
             Ok(slot) => slot,
-            // Nobody closes that semaphore.
-            Err(_) => std::future::pending().await,
+            Err(short) => {
+                self.tell(&format!("{}: open connections go on, new ones wait in the listen queue", short.told()));
+                self.shared.plane.slots.take(slots::CONNECTION).await
+            }
         }
     }
 

@@ -5,14 +5,14 @@
 //! Invariant: no connection is accepted without a slot of `max_connections`, and each gives its slot back when it ends.
 
 use crate::{
-    budget::Budget, intercept::Originals, policy::Upstreams, splice::PipePool, throttle::Throttle, timer::Timer,
+    budget::Budget, intercept::Originals, policy::Upstreams, slots::Slots, splice::PipePool, throttle::Throttle,
+    timer::Timer,
 };
 use std::{
     fmt, io,
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::sync::Semaphore;
 
 /// The limits of an agent's data plane.
 #[derive(Debug, Clone)]
@@ -51,7 +51,7 @@ pub struct DataPlane {
     pub(crate) limits: PlaneLimits,
     pub(crate) timer: Timer,
     pub(crate) budget: Arc<Budget>,
-    pub(crate) slots: Arc<Semaphore>,
+    pub(crate) slots: Slots,
     /// What is intercepted, if anything is.
     pub(crate) intercepted: Option<Originals>,
     pub(crate) pipes: Arc<PipePool>,
@@ -59,6 +59,8 @@ pub struct DataPlane {
     pub(crate) refused: Throttle,
     /// How many failures of TLS the log takes.
     tls_failures: Throttle,
+    /// How many upstreams the log takes that could not be reached for want of a descriptor.
+    pub(crate) short: Throttle,
 }
 
 impl DataPlane {
@@ -74,10 +76,11 @@ impl DataPlane {
         Arc::new(Self {
             timer: Timer::start(limits.busy_poll),
             budget: Budget::new(limits.latency_budget),
-            slots: Arc::new(Semaphore::new(limits.max_connections.clamp(1, Semaphore::MAX_PERMITS))),
+            slots: Slots::new(limits.max_connections),
             pipes: Arc::default(),
             refused: Throttle::default(),
             tls_failures: Throttle::default(),
+            short: Throttle::default(),
             intercepted,
             limits,
         })

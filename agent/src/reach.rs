@@ -63,11 +63,21 @@ pub(crate) fn tell_unreached(shared: &Shared, error: &io::Error) {
     let (upstream, plane) = (shared.upstream(), &shared.plane);
     if is_of_tls(error) {
         plane.tell_tls_failure(error, &upstream, "failed to reach the upstream");
+    } else if is_shortage(error) {
+        if let Some(left_out) = plane.short.lets_through(Instant::now()) {
+            tracing::warn!(%error, upstream, left_out, "no descriptor was left to reach the upstream");
+        }
     } else if error.get_ref().is_none_or(|inner| !inner.is::<Forbidden>()) {
         tracing::debug!(%error, upstream, "failed to reach the upstream");
     } else if let Some(left_out) = plane.refused.lets_through(Instant::now()) {
         tracing::warn!(%error, upstream, left_out, "a connection was refused its upstream by the policy");
     }
+}
+
+/// Whether this process or the machine has no descriptor left.
+fn is_shortage(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    [Errno::MFILE, Errno::NFILE].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 /// Gives up at `until`. By our own timer, which one more deadline in its far future does not wake.

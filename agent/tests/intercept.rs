@@ -89,6 +89,32 @@ fn a_halt_takes_the_rules_away_and_its_end_brings_them_back() {
 }
 
 #[test]
+fn a_proxy_that_is_redirected_to_is_neither_moved_nor_deleted() {
+    let Some(net) = Net::new("a_proxy_that_is_redirected_to") else { return };
+    let agent = net.intercepting();
+    let proxy = agent.call("GET", "/v1/proxies/web", &Value::Null);
+    let upstream = proxy["upstream"].clone();
+    for (method, path, body) in [
+        ("DELETE", "/v1/proxies/web", Value::Null),
+        ("DELETE", "/proxies/web", Value::Null),
+        ("PATCH", "/v1/proxies/web", json!({"listen": "127.0.0.1:1"})),
+        ("POST", "/proxies/web", json!({"listen": "127.0.0.1:1"})),
+        ("POST", "/populate", json!([{"name": "web", "listen": "127.0.0.1:1", "upstream": upstream}])),
+    ] {
+        let (status, told) = agent.ask(method, path, &body);
+        assert_eq!(status, 409, "{method} {path}: {told}");
+        assert!(told.to_string().contains("takes in what is intercepted"), "{method} {path}: {told}");
+    }
+    assert_eq!(agent.call("GET", "/v1/proxies/web", &Value::Null)["listen"], proxy["listen"]);
+    net.visit(SERVER).echoes();
+    assert!(!net.is_direct());
+    // Shut, it refuses whoever comes, as any proxy; what comes after is let in again.
+    agent.call("PATCH", "/v1/proxies/web", &json!({"enabled": false}));
+    agent.call("PATCH", "/v1/proxies/web", &json!({"enabled": true}));
+    net.visit(SERVER).echoes();
+}
+
+#[test]
 fn a_user_who_is_excluded_is_left_alone() {
     let Some(net) = Net::new("a_user_who_is_excluded_is_left_alone") else { return };
     let _agent = net.agent(&["--to", &format!("{SERVER}:{}", net.port), "--exclude-uid", "4242"]);

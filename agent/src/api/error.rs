@@ -100,7 +100,9 @@ impl From<Refusal> for ApiError {
         let (status, code, field, hint) = match refusal {
             Refusal::Invalid { field, .. } => (StatusCode::BAD_REQUEST, Code::InvalidRequest, Some(field), None),
             Refusal::NotFound { hint, .. } => (StatusCode::NOT_FOUND, Code::NotFound, None, hint),
-            Refusal::Taken { hint, .. } => (StatusCode::CONFLICT, Code::Conflict, None, Some(hint.to_owned())),
+            Refusal::Taken { hint, .. } | Refusal::InUse { hint, .. } => {
+                (StatusCode::CONFLICT, Code::Conflict, None, Some(hint.to_owned()))
+            }
             Refusal::Toxiproxy(_) => (StatusCode::BAD_REQUEST, Code::InvalidRequest, None, None),
             Refusal::NoToxic => (StatusCode::NOT_FOUND, Code::NotFound, None, None),
             Refusal::ToxicExists => (StatusCode::CONFLICT, Code::Conflict, None, None),

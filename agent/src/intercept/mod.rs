@@ -10,7 +10,8 @@
 //! `target.rs` says what is intercepted, as proxies. Above is `agent.rs`, which prepares, binds, starts and ends it.
 //! What the data plane must know ([`Originals`]): which connections go back to where they were going, and the mark.
 //!
-//! Invariant: there are rules only while a watchdog lives that knows of them, and none that redirect while it is halted.
+//! Invariant: there are rules only while a watchdog lives that knows of them, and none that redirect while it is halted; and a
+//! proxy that they lead to stays where it is.
 
 mod nft;
 mod original;
@@ -117,7 +118,7 @@ impl Plan {
     pub(crate) fn originals(&self) -> Originals {
         let mut originals = Originals::new(MARK);
         for leg in &self.legs {
-            originals.add(&leg.spec.upstream, &leg.addresses);
+            originals.add(&leg.spec, &leg.addresses);
         }
         originals
     }

@@ -5,6 +5,7 @@
 //! a proxy never dials itself; and only while its proxy has the upstream that it was made for.
 
 use socket2::SockRef;
+use squall_wire::{ProxyName, ProxySpec};
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
@@ -18,15 +19,23 @@ pub(crate) struct Originals {
     mark: u32,
     /// The addresses of each upstream that is intercepted.
     targets: BTreeMap<String, BTreeSet<SocketAddr>>,
+    /// The proxies that connections are redirected to.
+    proxies: BTreeSet<ProxyName>,
 }
 
 impl Originals {
     pub(super) fn new(mark: u32) -> Self {
-        Self { mark, targets: BTreeMap::new() }
+        Self { mark, targets: BTreeMap::new(), proxies: BTreeSet::new() }
     }
 
-    pub(super) fn add(&mut self, upstream: &str, addresses: &BTreeSet<SocketAddr>) {
-        self.targets.entry(upstream.to_owned()).or_default().extend(addresses);
+    pub(super) fn add(&mut self, proxy: &ProxySpec, addresses: &BTreeSet<SocketAddr>) {
+        self.targets.entry(proxy.upstream.clone()).or_default().extend(addresses);
+        self.proxies.insert(proxy.name.clone());
+    }
+
+    /// Whether connections are redirected to this proxy, and so to the port where it listens.
+    pub(crate) fn lead_to(&self, proxy: &ProxyName) -> bool {
+        self.proxies.contains(proxy)
     }
 
     /// What every connection that the agent opens is marked with.

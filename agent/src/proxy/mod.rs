@@ -27,7 +27,10 @@ use gate::Gate;
 use parking_lot::Mutex;
 use squall_wire::{FaultKind, FaultName, Percent, Protocol, ProxyCounters, ProxySpec};
 use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
-use tokio::time::{sleep, timeout};
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{sleep, timeout},
+};
 
 /// How long cancelled tasks may take to end; they end at once, so this only guards against a bug.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
@@ -107,6 +110,8 @@ pub struct Proxy {
     // Held while the listener changes, which waits for nobody outside this process.
     // None once stopped.
     control: tokio::sync::Mutex<Control>,
+    /// The descriptor of what listens.
+    _listening: Option<OwnedSemaphorePermit>,
 }
 
 /// What can be asked without waiting for a change that is under way.
@@ -140,6 +145,7 @@ impl Proxy {
             shared: Shared::new(plane, spec, tls),
             seen: Mutex::new(Seen { addr: gate.addr(), enabled: spec.enabled }),
             control: tokio::sync::Mutex::new(Control { gate: Some(gate), closing: false }),
+            _listening: plane.slots.listening(),
         };
         proxy.settle(&mut *proxy.control.lock().await, &[]).await?;
         Ok(proxy)

@@ -11,6 +11,7 @@ use crate::{
     fault::ConnectionMark,
     http::{HttpConnection, RequestTotals},
     plane::DataPlane,
+    slots::Slot,
     tls::Tls,
     traffic::Snapshot,
     udp::Plan,
@@ -25,7 +26,7 @@ use std::{
     },
     time::Duration,
 };
-use tokio::{net::TcpStream, sync::OwnedSemaphorePermit};
+use tokio::net::TcpStream;
 use tokio_util::{
     sync::CancellationToken,
     task::{TaskTracker, task_tracker::TrackedFuture},
@@ -70,7 +71,7 @@ pub(crate) struct Ticket {
     id: u64,
     shared: Arc<Shared>,
     pub(crate) membership: Arc<Membership>,
-    _slot: OwnedSemaphorePermit,
+    _slot: Slot,
 }
 
 impl Drop for Ticket {
@@ -172,13 +173,7 @@ impl Shared {
     }
 
     /// Runs a connection that was accepted.
-    pub(crate) fn admit(
-        self: &Arc<Self>,
-        client: TcpStream,
-        from: SocketAddr,
-        mark: Arc<ConnectionMark>,
-        slot: OwnedSemaphorePermit,
-    ) {
+    pub(crate) fn admit(self: &Arc<Self>, client: TcpStream, from: SocketAddr, mark: Arc<ConnectionMark>, slot: Slot) {
         self.totals.connections.fetch_add(1, Relaxed);
         let (id, membership) = self.roster.lock().enter(from.ip(), Arc::clone(&mark));
         let ticket = Ticket { id, shared: Arc::clone(self), membership, _slot: slot };

@@ -83,6 +83,8 @@ struct Inner {
     policy: Arc<Policy>,
     halt: Option<Halt>,
     events: Arc<Events>,
+    /// Has the proxies that connections are redirected to.
+    plane: Arc<DataPlane>,
     /// False once the agent shuts down: nothing may be set any more.
     open: bool,
 }
@@ -92,7 +94,15 @@ impl Registry {
     pub(crate) fn new(plane: Arc<DataPlane>, limits: Limits, state: Option<PathBuf>, halt: Option<Halt>) -> Arc<Self> {
         let (leases, events) = (LeaseBook::new(limits.max_lease), Events::new());
         let policy = Arc::clone(&limits.policy);
-        let inner = Inner { proxies: BTreeMap::new(), leases, policy, halt, events: Arc::clone(&events), open: true };
+        let inner = Inner {
+            proxies: BTreeMap::new(),
+            leases,
+            policy,
+            halt,
+            events: Arc::clone(&events),
+            plane: Arc::clone(&plane),
+            open: true,
+        };
         Arc::new(Self {
             inner: Mutex::new(inner),
             sooner: Notify::new(),

@@ -186,6 +186,7 @@ impl Registry {
         let entry = {
             let mut inner = self.open().await?;
             inner.entry(name)?;
+            inner.stays_where_it_is(name)?;
             inner.policy.allow_touching(name)?;
             inner.policy.allow_deleting()?;
             inner.not_halted()?;
@@ -263,6 +264,9 @@ impl Inner {
         if listen.is_none() && upstream.is_none() && enabled.is_none() && tls.is_none() {
             return Ok(false);
         }
+        if listen.is_some() {
+            self.stays_where_it_is(name)?;
+        }
         // To shut a proxy, to move it or to lead it elsewhere is to hurt whoever uses it.
         let hurts = enabled == Some(false) || listen.is_some() || upstream.is_some();
         if !caller.is_agent() {
@@ -316,6 +320,18 @@ impl Inner {
         let about = About { proxy: Some(name), detail: Some(&detail), ..About::default() };
         self.audit(Change::ProxyChanged, caller, &about);
         Ok(true)
+    }
+
+    /// Refuses to move or to delete a proxy that connections are redirected to: they would be refused everywhere, or taken in by
+    /// whoever gets the port next.
+    fn stays_where_it_is(&self, name: &ProxyName) -> Result<(), Refusal> {
+        if !self.plane.intercepted.as_ref().is_some_and(|originals| originals.lead_to(name)) {
+            return Ok(());
+        }
+        Err(Refusal::InUse {
+            what: format!("proxy `{name}` takes in what is intercepted, so it stays and keeps its address"),
+            hint: "PUT /v1/halt lets connections pass it by, and the agent's end stops intercepting",
+        })
     }
 
     pub(super) fn entry(&self, name: &ProxyName) -> Result<&Entry, Refusal> {

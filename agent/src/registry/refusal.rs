@@ -33,6 +33,14 @@ pub(crate) enum Refusal {
         /// What to do instead.
         hint: &'static str,
     },
+    /// Something else leads to the proxy, which has to stay.
+    #[error("{what}")]
+    InUse {
+        /// What leads to it.
+        what: String,
+        /// What to do instead.
+        hint: &'static str,
+    },
     /// What was asked for in Toxiproxy's words makes no sense.
     #[error(transparent)]
     Toxiproxy(#[from] ToxiproxyMistake),

@@ -13,7 +13,7 @@ use super::{
     session::{Seat, Session},
     socket,
 };
-use crate::proxy::Shared;
+use crate::{proxy::Shared, slots};
 use parking_lot::Mutex;
 use std::{
     collections::HashMap,
@@ -204,7 +204,7 @@ impl Reader {
         }
     }
 
-    /// Begins a session with its first datagram, if there is a slot of `max_connections` for it.
+    /// Begins a session with its first datagram, if there is a slot for it.
     fn admit(
         &mut self,
         guests: &mut Guests,
@@ -212,9 +212,12 @@ impl Reader {
         from: SocketAddr,
         came: Instant,
     ) -> Option<impl Future<Output = ()> + Send + use<>> {
-        let Ok(slot) = Arc::clone(&self.shared.plane.slots).try_acquire_owned() else {
-            self.tell("`max_connections` are open: datagrams from new clients are dropped");
-            return None;
+        let slot = match self.shared.plane.slots.try_take(slots::SESSION) {
+            Ok(slot) => slot,
+            Err(short) => {
+                self.tell(&format!("{}: datagrams from new clients are dropped", short.told()));
+                return None;
+            }
         };
         let inbox = Arc::new(Inbox::default());
         // An empty inbox has room.

@@ -19,6 +19,7 @@ use crate::{
     fault::ConnectionMark,
     proxy::{Shared, Totals},
     reach,
+    slots::Slot,
     traffic::Meter,
 };
 use std::{
@@ -32,7 +33,6 @@ use std::{
 use tokio::{
     io::Interest,
     net::UdpSocket,
-    sync::OwnedSemaphorePermit,
     task::coop::consume_budget,
     time::{Sleep, sleep_until},
 };
@@ -53,7 +53,7 @@ pub(super) struct Seat {
     mark: Arc<ConnectionMark>,
     hall: Arc<Hall>,
     shared: Arc<Shared>,
-    _slot: OwnedSemaphorePermit,
+    _slot: Slot,
 }
 
 impl Seat {
@@ -62,7 +62,7 @@ impl Seat {
         hall: &Arc<Hall>,
         client: SocketAddr,
         inbox: Arc<Inbox>,
-        slot: OwnedSemaphorePermit,
+        slot: Slot,
     ) -> Self {
         let mark = shared.new_mark();
         let (id, plan) = shared.begin_session(client.ip(), &mark);

@@ -7,6 +7,7 @@
 
 mod cli;
 mod guard_cli;
+mod shortage;
 
 #[path = "../support/process_support.rs"]
 mod process_support;

@@ -41,8 +41,19 @@ pub(crate) struct Process {
 
 impl Process {
     pub(crate) fn start(directory: &Path, configure: impl FnOnce(&mut Command)) -> Self {
+        Self::start_as(program(), directory, configure)
+    }
+
+    /// The same with a limit of open files.
+    pub(crate) fn with_files(files: u64, directory: &Path, configure: impl FnOnce(&mut Command)) -> Self {
+        let mut command = Command::new("sh");
+        command.env_remove("RUST_LOG").stdin(Stdio::null()).args(["-c", r#"ulimit -n "$1"; shift; exec "$@""#, "sh"]);
+        command.arg(files.to_string()).arg(env!("CARGO_BIN_EXE_squall-agent"));
+        Self::start_as(command, directory, configure)
+    }
+
+    fn start_as(mut command: Command, directory: &Path, configure: impl FnOnce(&mut Command)) -> Self {
         let ready_file = directory.join("ready.json");
-        let mut command = program();
         command.env("SQUALL_AGENT_LISTEN", "127.0.0.1:0").arg("--ready-file").arg(&ready_file).stderr(Stdio::piped());
         configure(&mut command);
         let mut child = command.spawn().unwrap();

@@ -46,7 +46,8 @@ impl From<Refusal> for ToxiproxyError {
             Refusal::NotFound { .. } | Refusal::Proxy(ProxyError::Stopped) => return Self::no_proxy(),
             Refusal::Taken { .. } => (StatusCode::CONFLICT, "proxy already exists".to_owned()),
             Refusal::NoToxic => (StatusCode::NOT_FOUND, message),
-            Refusal::ToxicExists
+            Refusal::InUse { .. }
+            | Refusal::ToxicExists
             | Refusal::Leased { .. }
             | Refusal::Hurt { .. }
             | Refusal::NotBack { .. }
