@@ -179,7 +179,7 @@ impl Conversation {
         let request = match self.host.as_deref() {
             Some(host) => {
                 let edit = Edit { remove: Vec::new(), set: vec![("Host", host)] };
-                // It fails only for a head that is full of fields, which goes as it came.
+                // It fails only for an address that is no value of a field, and the head goes as it came.
                 head.edited(&edit).unwrap_or(head)
             }
             None => head,
