@@ -18,9 +18,15 @@ use squall_wire::{
     fault::{HttpStatus, RequestLine},
 };
 use std::{
-    sync::{Arc, atomic::AtomicU64},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Instant,
 };
+
+/// What an exchange takes of memory without its bytes, in about.
+const ITSELF: usize = 1024;
 
 /// Where the response stands, as far as the upstream goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,6 +106,26 @@ impl Exchange {
         self.asked.as_ref().map(|asked| &asked.request)
     }
 
+    /// Its place among the requests of its connection, from 1; 0 of what is none.
+    pub(super) fn number(&self) -> u64 {
+        self.asked.as_ref().map_or(0, |asked| asked.number())
+    }
+
+    /// What it takes of memory, and of bytes on their way, beside what has a budget of its own.
+    pub(super) fn held(&self) -> usize {
+        let head = self.request().map_or(0, |request| request.raw().len());
+        ITSELF + head + self.up.held() + self.down.held()
+    }
+
+    /// Moves on what can move in it.
+    pub(super) fn advance(&mut self, errors: &AtomicU64, now: Instant) {
+        self.up.advance(now);
+        if self.look_for_answer() {
+            errors.fetch_add(1, Relaxed);
+        }
+        self.down.advance(now);
+    }
+
     fn to(&self) -> AnswerTo<'_> {
         self.request().map_or(AnswerTo::Unread, AnswerTo::Request)
     }
@@ -174,7 +200,7 @@ impl Exchange {
     }
 
     /// Looks whether a fault has begun to answer; true when it has just done so, and the answer is a failure.
-    pub(super) fn look_for_answer(&mut self) -> bool {
+    fn look_for_answer(&mut self) -> bool {
         if self.caught {
             return false;
         }
