@@ -12,7 +12,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
 };
 
@@ -24,11 +24,13 @@ pub(crate) struct Asked {
     /// Its place among the exchanges of its connection, from 1.
     number: u64,
     pub(super) together: Arc<Together>,
+    /// A fault told the client that no other response follows this one.
+    closes: AtomicBool,
 }
 
 impl Asked {
     pub(crate) fn new(request: RequestHead, number: u64, together: &Arc<Together>) -> Self {
-        Self { request, number, together: Arc::clone(together) }
+        Self { request, number, together: Arc::clone(together), closes: AtomicBool::new(false) }
     }
 
     pub(crate) fn number(&self) -> u64 {
@@ -38,6 +40,16 @@ impl Asked {
     /// Whether its message in this direction is the one that leaves: all others wait for it.
     pub(super) fn is_first(&self, upstream: bool) -> bool {
         self.together.first[usize::from(upstream)].load(Relaxed) == self.number
+    }
+
+    /// The response says that it is the last one.
+    pub(super) fn close(&self) {
+        self.closes.store(true, Relaxed);
+    }
+
+    /// Whether a fault made the response say so.
+    pub(crate) fn closes(&self) -> bool {
+        self.closes.load(Relaxed)
     }
 }
 

@@ -33,6 +33,13 @@ impl Editor {
 
     fn changed(&self, head: Box<Head>) -> Box<Head> {
         let Some(changed) = edited(&head, &self.edit(), self.asked.as_ref()) else { return head };
+        if let (Head::Response(before), Head::Response(after)) = (&*head, &*changed)
+            && before.keep_alive
+            && !after.keep_alive
+            && let Some(asked) = &self.asked
+        {
+            asked.close();
+        }
         changed
     }
 }

@@ -316,6 +316,9 @@ impl Conversation {
             let has_left = exchange.down.output().is_empty() && exchange.down.ending() == Some(Ending::Message);
             if has_left {
                 count_end(exchange, &self.totals, &self.claims, now);
+                if exchange.close_if_told(now) {
+                    break;
+                }
             }
             if has_left && self.down_at + 1 == self.exchanges.len() && self.requests.is_paused() {
                 // It was a fault that answered who wanted another protocol.

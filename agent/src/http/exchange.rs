@@ -53,6 +53,8 @@ pub(super) struct Exchange {
     pub(super) reply: Reply,
     /// A fault answers; what still comes of the request is thrown away.
     pub(super) caught: bool,
+    /// The response has left, and as it told the client, nothing follows it.
+    closed: bool,
     /// Something of the response has left.
     pub(super) speaks: bool,
     pub(super) failed: bool,
@@ -71,6 +73,7 @@ impl Exchange {
             claims: Vec::new(),
             reply: Reply::Unasked,
             caught: false,
+            closed: false,
             speaks: false,
             failed: false,
             finished: false,
@@ -192,11 +195,20 @@ impl Exchange {
     pub(super) fn was_answered(&self) -> bool {
         let whole = match self.down.ending() {
             Some(Ending::Message | Ending::Eof) => self.reply == Reply::Whole || self.caught,
-            // Behind the answer of a fault.
-            Some(Ending::Close) => self.caught,
+            // Behind the answer of a fault, or a response that one made the last.
+            Some(Ending::Close) => self.caught || self.closed,
             _ => false,
         };
         self.finished || (whole && self.down.output().is_empty())
+    }
+
+    /// The whole response has left: whether a fault told the client that it is the last one, and so it is.
+    pub(super) fn close_if_told(&mut self, now: Instant) -> bool {
+        let told = self.asked.as_ref().is_some_and(|asked| asked.closes());
+        if told && !std::mem::replace(&mut self.closed, true) {
+            self.push_end(false, Ending::Close, now);
+        }
+        told
     }
 
     /// Looks whether a fault has begun to answer; true when it has just done so, and the answer is a failure.

@@ -38,6 +38,27 @@ async fn headers_of_requests_are_changed_before_the_upstream_sees_them() {
 }
 
 #[tokio::test]
+async fn a_response_that_is_told_to_be_the_last_one_is() {
+    let rig = echo_site().await;
+    for (connection, earlier) in [("x, Close", 0), ("close", 2)] {
+        let fault = rig
+            .fault(&format!(
+                r#"{{"fault": {{"http_headers": {{"set": {{"Connection": "{connection}"}}}}}}, "where": {{"path": "/last"}}}}"#
+            ))
+            .await;
+        let mut client = Client::of(&rig).await;
+        for _ in 0..earlier {
+            assert_eq!(client.get("/first").await.text(), "GET /first");
+        }
+        client.send(get("/last")).await;
+        assert_eq!(client.response().await.text(), "GET /last");
+        assert!(client.ends().await, "in order");
+        rig.heal(&fault).await;
+        assert_eq!((fault.hits(), rig.proxy.counters().request_errors), (Some(1), 0));
+    }
+}
+
+#[tokio::test]
 async fn a_head_that_would_not_change_is_no_hit() {
     let rig = echo_site().await;
     let fault = rig.fault(r#"{"fault": {"http_headers": {"remove": ["ETag"]}}}"#).await;
