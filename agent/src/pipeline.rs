@@ -19,6 +19,9 @@ use std::{collections::VecDeque, sync::Arc, time::Instant};
 /// Bytes that may wait to be written before the last stage is held up.
 const OUTPUT_LIMIT: usize = 128 * 1024;
 
+/// What a stage takes of memory without its bytes, in about.
+const STAGE: usize = 512;
+
 /// Whether the link shall read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Appetite {
@@ -83,6 +86,11 @@ impl Pipeline {
     /// The same for one message of an exchange.
     pub(crate) fn of_exchange(upstream: bool, budget: Arc<Budget>, asked: Option<Arc<Asked>>) -> Self {
         Self { asked, ..Self::new(upstream, budget) }
+    }
+
+    /// The message is over: no stage that comes later has to know what it answered.
+    pub(crate) fn forget_request(&mut self) {
+        self.asked = None;
     }
 
     /// Whether bytes may go straight from reader to writer.
@@ -262,10 +270,10 @@ impl Pipeline {
         if room { Appetite::Hungry } else { Appetite::Full }
     }
 
-    /// Bytes on their way in it, but for what stages hold of a budget of their own.
+    /// Bytes on their way in it, but for what stages hold of a budget of their own, and what the stages are themselves.
     pub(crate) fn held(&self) -> usize {
         let within = self.slots.iter().filter(|slot| !slot.stage.has_own_budget()).map(|slot| slot.within);
-        self.output_bytes + within.sum::<usize>()
+        self.output_bytes + within.sum::<usize>() + STAGE * self.slots.len()
     }
 
     /// Whether a fault forbids to read.

@@ -28,7 +28,8 @@ use std::{collections::VecDeque, sync::Arc, time::Instant};
 /// Requests of one connection under way at once; who pipelines deeper is not read meanwhile.
 const MOST_EXCHANGES: usize = MOST_AWAITED;
 
-/// So many may be under way whatever they hold; more only while all of them together hold less than [`MOST_HELD`].
+/// So many may be under way whatever they hold. More only where a fault may delay them, for each costs memory and time,
+/// and while all of them together hold less than [`MOST_HELD`].
 const FEW_EXCHANGES: usize = 32;
 
 /// What so many exchanges may hold beside what `latency` holds: themselves, heads, and bytes on their way.
@@ -160,7 +161,8 @@ impl Conversation {
 
     /// Whether another request may be under way.
     fn may_begin(&self) -> bool {
-        self.exchanges.len() < FEW_EXCHANGES || (self.exchanges.len() < MOST_EXCHANGES && !self.holds_much())
+        let (count, is_hurt) = (self.exchanges.len(), !self.faults.is_empty());
+        count < FEW_EXCHANGES || (is_hurt && count < MOST_EXCHANGES && !self.holds_much())
     }
 
     fn holds_much(&self) -> bool {
@@ -198,6 +200,7 @@ impl Conversation {
             None => head,
         };
         self.asked += 1;
+        self.replace_finished();
         let asked = Arc::new(Asked::new(request, self.asked, &self.together));
         let mut exchange = Exchange::new(Some(asked), &self.budget);
         exchange.follow(&self.faults, &self.mark, &self.totals.hit, now);
@@ -206,6 +209,17 @@ impl Conversation {
         // What a fault answers in its place is held from now on.
         exchange.advance(&self.totals.errors, now);
         self.exchanges.push_back(exchange);
+    }
+
+    /// Makes room for the next exchange where there is one that only waited for it, so that the queue need not grow.
+    fn replace_finished(&mut self) {
+        if self.exchanges.len() == 1 && self.exchanges.front().is_some_and(|last| last.is_finished() && last.is_over())
+        {
+            self.exchanges.clear();
+            self.owed_before = self.down.len();
+            self.together.set_first(true, self.asked);
+            self.together.set_first(false, self.asked);
+        }
     }
 
     /// The exchange whose response is read.
@@ -338,11 +352,6 @@ impl Conversation {
 
     /// Lets go of exchanges that are over.
     fn forget_finished(&mut self, now: Instant) {
-        let over = |exchange: &Exchange| {
-            [&exchange.up, &exchange.down]
-                .iter()
-                .all(|pipeline| pipeline.output().is_empty() && pipeline.ending() == Some(Ending::Message))
-        };
         while self.up_at > 0 && self.down_at > 0 {
             self.exchanges.pop_front();
             (self.up_at, self.down_at) = (self.up_at - 1, self.down_at - 1);
@@ -353,9 +362,11 @@ impl Conversation {
             && !last.is_finished()
             && !self.in_request
             && !paused
-            && over(last)
+            && last.is_over()
         {
             last.finish(now);
+            // It stays while the connection is idle; room for many more is taken again when they come.
+            self.exchanges.shrink_to(1);
         }
     }
 

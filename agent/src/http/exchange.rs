@@ -164,22 +164,30 @@ impl Exchange {
 
     fn apply(&mut self, order: impl Iterator<Item = u64>, now: Instant) {
         let in_order = order.filter_map(|id| self.claims.iter().find(|claim| claim.fault.id() == id));
-        let plan: Vec<_> = in_order.filter(|claim| claim.is_live() && self.may_act(claim)).cloned().collect();
+        let plan: Vec<_> =
+            in_order.filter(|claim| claim.is_live() && (!self.finished || outlives(claim))).cloned().collect();
         self.up.follow(&plan, now);
         self.down.follow(&plan, now);
     }
 
-    /// Behind an exchange that is over there is nothing left to hit but the end of the stream.
-    fn may_act(&self, claim: &Claim) -> bool {
-        !self.finished || matches!(claim.fault.kind(), FaultKind::SlowClose(_))
-    }
-
-    /// Both messages have left whole.
+    /// Both messages have left whole. It lets go of what only they needed, for it may stay as long as the connection.
     pub(super) fn finish(&mut self, now: Instant) {
         if !std::mem::replace(&mut self.finished, true) {
             let order: Vec<u64> = self.claims.iter().map(|claim| claim.fault.id()).collect();
             self.apply(order.into_iter(), now);
+            self.claims.retain(|claim| outlives(claim));
+            self.claims.shrink_to_fit();
+            (self.asked, self.mark) = (None, None);
+            self.up.forget_request();
+            self.down.forget_request();
         }
+    }
+
+    /// Whether nothing of it is left, and nothing has come behind it.
+    pub(super) fn is_over(&self) -> bool {
+        [&self.up, &self.down]
+            .iter()
+            .all(|pipeline| pipeline.output().is_empty() && pipeline.ending() == Some(Ending::Message))
     }
 
     pub(super) fn is_finished(&self) -> bool {
@@ -285,6 +293,11 @@ impl Exchange {
     pub(super) fn next_wake(&self, now: Instant) -> Option<Instant> {
         [self.up.next_wake(now), self.down.next_wake(now)].into_iter().flatten().min()
     }
+}
+
+/// Behind an exchange that is over there is nothing left to hit but the end of the stream.
+fn outlives(claim: &Claim) -> bool {
+    matches!(claim.fault.kind(), FaultKind::SlowClose(_))
 }
 
 fn concerns(fault: &ActiveFault, request: &RequestHead) -> bool {

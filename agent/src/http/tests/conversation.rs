@@ -280,25 +280,33 @@ fn answer(bench: &mut Bench, responses: &[u8]) -> usize {
     answered
 }
 
+/// A fault that is in the way of every request and changes nothing.
+const IN_THE_WAY: &str = r#""fault": {"http_headers": {"remove": ["None"]}}"#;
+
 #[test]
 fn who_pipelines_deeply_is_not_read_until_some_are_answered() {
-    let mut bench = Bench::new();
-    let request = EXCHANGES[0].0;
-    assert_eq!(bench.take_from_client(request.repeat(1100).as_bytes()), request.len() * 1100);
-    // Beyond the first, which stays until another comes, each is one under way.
-    assert_eq!(bench.up.len() / request.len(), 1024);
-    assert_eq!(bench.take_from_client(request.as_bytes()), 0);
-    let response = EXCHANGES[0].1.as_bytes();
-    for _ in 0..1100 {
-        assert_eq!(bench.take_from_upstream(response), response.len());
+    for (depth, fault) in [(32, None), (1024, Some(IN_THE_WAY))] {
+        let mut bench = Bench::new();
+        fault.map(|fault| bench.set(fault));
+        bench.turn();
+        let request = EXCHANGES[0].0;
+        assert_eq!(bench.take_from_client(request.repeat(1100).as_bytes()), request.len() * 1100);
+        assert_eq!(bench.up.len() / request.len(), depth);
+        assert_eq!(bench.take_from_client(request.as_bytes()), 0);
+        let response = EXCHANGES[0].1.as_bytes();
+        for _ in 0..1100 {
+            assert_eq!(bench.take_from_upstream(response), response.len());
+        }
+        assert_eq!((bench.up.len(), bench.down.len()), (request.len() * 1100, response.len() * 1100));
+        assert_eq!(bench.take_from_client(request.as_bytes()), request.len());
     }
-    assert_eq!((bench.up.len(), bench.down.len()), (request.len() * 1100, response.len() * 1100));
-    assert_eq!(bench.take_from_client(request.as_bytes()), request.len());
 }
 
 #[test]
 fn who_pipelines_large_heads_is_not_read_as_deeply() {
     let mut bench = Bench::new();
+    bench.set(IN_THE_WAY);
+    bench.turn();
     let request = format!("GET /a HTTP/1.1\r\nA: {}\r\n\r\n", "a".repeat(60_000));
     let taken = (0..100).take_while(|_| bench.take_from_client(request.as_bytes()) > 0).count();
     assert!((32..40).contains(&taken), "{taken}");
@@ -381,4 +389,25 @@ fn what_everything_waits_for_moves_although_later_exchanges_have_filled_the_buff
         bench.turn();
     }
     assert!(bench.down == responses, "{answered} {}", bench.down.len());
+}
+
+#[test]
+fn an_idle_connection_holds_nothing_of_the_exchange_before() {
+    let mut bench = Bench::new();
+    bench.set(r#""fault": {"latency": {"delay": "1ms"}}, "direction": "both""#);
+    bench.turn();
+    let budget = std::mem::size_of_val(&bench.conversation.exchanges[0]);
+    for count in [1, 1, 50, 1] {
+        bench.take_from_client(EXCHANGES[0].0.repeat(count).as_bytes());
+        bench.now += Duration::from_millis(1);
+        bench.turn();
+        answer(&mut bench, EXCHANGES[0].1.repeat(count).as_bytes());
+        bench.now += Duration::from_millis(1);
+        bench.turn();
+        let conversation = &bench.conversation;
+        assert_eq!((conversation.exchanges.len(), conversation.exchanges.capacity()), (1, 1), "after {count}");
+        assert!(conversation.exchanges[0].is_finished() && conversation.exchanges[0].request().is_none());
+        assert!(budget <= 512, "{budget}");
+    }
+    assert_eq!(bench.down.len(), EXCHANGES[0].1.len() * 53);
 }
