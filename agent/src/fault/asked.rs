@@ -5,7 +5,11 @@
 //!
 //! Invariant: what is kept here of a fault goes when the fault has gone.
 
-use super::{ActiveFault, bandwidth::SharedBuckets, latency::Lines};
+use super::{
+    ActiveFault,
+    bandwidth::SharedBuckets,
+    latency::{Lines, SharedLines},
+};
 use crate::{budget::Budget, http::RequestHead};
 use parking_lot::Mutex;
 use std::{
@@ -57,9 +61,9 @@ impl Asked {
 #[derive(Debug, Default)]
 pub(crate) struct Together {
     buckets: Mutex<BTreeMap<u64, Arc<SharedBuckets>>>,
-    /// Of each direction, downstream first.
-    lines: Mutex<BTreeMap<u64, [Option<Arc<Mutex<Lines>>>; 2]>>,
-    /// The number of the exchange whose message leaves, of each direction likewise.
+    /// And by whether the direction is client to server.
+    lines: Mutex<BTreeMap<(u64, bool), SharedLines>>,
+    /// The number of the exchange whose message leaves, of each direction, downstream first.
     first: [AtomicU64; 2],
 }
 
@@ -68,10 +72,9 @@ impl Together {
         Arc::clone(self.buckets.lock().entry(fault.id()).or_default())
     }
 
-    pub(super) fn lines(&self, fault: &ActiveFault, upstream: bool, budget: &Arc<Budget>) -> Arc<Mutex<Lines>> {
+    pub(super) fn lines(&self, fault: &ActiveFault, upstream: bool, budget: &Arc<Budget>) -> SharedLines {
         let mut lines = self.lines.lock();
-        let own = &mut lines.entry(fault.id()).or_default()[usize::from(upstream)];
-        Arc::clone(own.get_or_insert_with(|| Lines::new(budget)))
+        Arc::clone(lines.entry((fault.id(), upstream)).or_insert_with(|| Lines::new(budget)))
     }
 
     /// The message of this exchange leaves now.
@@ -83,6 +86,6 @@ impl Together {
     pub(crate) fn keep_only(&self, faults: &[Arc<ActiveFault>]) {
         let lives = |id: &u64| faults.iter().any(|fault| fault.id() == *id);
         self.buckets.lock().retain(|id, _| lives(id));
-        self.lines.lock().retain(|id, _| lives(id));
+        self.lines.lock().retain(|(id, _), _| lives(id));
     }
 }

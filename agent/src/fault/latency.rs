@@ -55,9 +55,12 @@ pub(crate) struct Lines {
     intake: Option<Intake>,
 }
 
+/// The same, for each of the lines.
+pub(crate) type SharedLines = Arc<Mutex<Lines>>;
+
 impl Lines {
     /// Of a connection that holds nothing.
-    pub(super) fn new(budget: &Arc<Budget>) -> Arc<Mutex<Self>> {
+    pub(super) fn new(budget: &Arc<Budget>) -> SharedLines {
         Arc::new(Mutex::new(Self { share: budget.share(), intake: None }))
     }
 
@@ -75,7 +78,7 @@ pub(crate) struct DelayLine {
     random: ChaCha8Rng,
     // Bounded in bytes by `lines`, overhead included.
     line: VecDeque<OnTheLine>,
-    lines: Arc<Mutex<Lines>>,
+    lines: SharedLines,
     /// What this line holds of it.
     held: u64,
     asked: Option<Arc<Asked>>,

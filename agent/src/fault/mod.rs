@@ -1,8 +1,9 @@
 //! A live fault: its parameters, which can change; the units that it numbered; and the hits that it counted.
 //!
 //! `claim.rs` is one fault's hold on one unit (a connection, or on HTTP a request), `stage.rs` what a kind must be able
-//! to do, and each other file one kind; `datagram/` has those that work on datagrams. Which kinds work on links, beneath
-//! them or on the listener is said by `acts_on_links`, `acts_on_connections` and `acts_on_listener`.
+//! to do, `asked.rs` what one on an exchange of HTTP knows of it, and each other file one kind; `datagram/` has those
+//! that work on datagrams. Which kinds work on links, beneath them or on the listener is said by `acts_on_links`,
+//! `acts_on_connections` and `acts_on_listener`.
 //!
 //! Invariant: decisions depend on the seed and the unit's number alone, so the same seed and the same sequence of
 //! connections, requests or datagrams are hit the same way; and a larger `percent` hits the same units and more.

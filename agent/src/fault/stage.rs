@@ -5,10 +5,14 @@
 //!
 //! Invariant: what was pushed is pulled in the same order, or released, unless the kind is there to lose it.
 
-use super::{ActiveFault, Asked, Claim, bandwidth::SharedBuckets, latency::Lines, random_stream};
+use super::{
+    ActiveFault, Asked, Claim,
+    bandwidth::SharedBuckets,
+    latency::{Lines, SharedLines},
+    random_stream,
+};
 use crate::{budget::Budget, http::Head};
 use bytes::Bytes;
-use parking_lot::Mutex;
 use rand_chacha::ChaCha8Rng;
 use squall_wire::FaultKind;
 use std::{collections::VecDeque, sync::Arc, time::Instant};
@@ -92,7 +96,7 @@ impl StageContext<'_> {
     }
 
     /// What the delay lines of this direction of the connection hold together; each exchange has one.
-    pub(super) fn lines(&self) -> Arc<Mutex<Lines>> {
+    pub(super) fn lines(&self) -> SharedLines {
         match self.asked {
             Some(asked) => asked.together.lines(self.fault(), self.upstream, self.budget),
             None => Lines::new(self.budget),
