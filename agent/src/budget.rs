@@ -11,7 +11,7 @@ use std::sync::{
 };
 
 /// A link may always hold this much, so that it makes progress however short memory is.
-const FLOOR: u64 = 64 * 1024;
+pub(crate) const FLOOR: u64 = 64 * 1024;
 
 /// The budget of one agent.
 #[derive(Debug)]

@@ -19,6 +19,9 @@ use std::{collections::VecDeque, sync::Arc, time::Instant};
 /// Bytes that may wait to be written before the last stage is held up.
 const OUTPUT_LIMIT: usize = 128 * 1024;
 
+/// What a stage takes of memory without its bytes, in about.
+const STAGE: usize = 512;
+
 /// Whether the link shall read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Appetite {
@@ -38,6 +41,21 @@ struct Slot {
     orphaned: bool,
     /// What leaves it cannot have been due earlier: the stage came then, or was held up, or let go of something else.
     since: Instant,
+    /// Bytes that came in and did not leave; what its kind threw away counts, what it added does not.
+    within: usize,
+}
+
+impl Slot {
+    fn push(&mut self, item: Item, came: Instant) {
+        self.within += item.len();
+        self.stage.push(item, came);
+    }
+
+    fn pull(&mut self, now: Instant) -> Option<Item> {
+        let item = self.stage.pull(now)?;
+        self.within = self.within.saturating_sub(item.len());
+        Some(item)
+    }
 }
 
 /// One direction's chain.
@@ -68,6 +86,11 @@ impl Pipeline {
     /// The same for one message of an exchange.
     pub(crate) fn of_exchange(upstream: bool, budget: Arc<Budget>, asked: Option<Arc<Asked>>) -> Self {
         Self { asked, ..Self::new(upstream, budget) }
+    }
+
+    /// The message is over: no stage that comes later has to know what it answered.
+    pub(crate) fn forget_request(&mut self) {
+        self.asked = None;
     }
 
     /// Whether bytes may go straight from reader to writer.
@@ -117,7 +140,8 @@ impl Pipeline {
                         asked: self.asked.as_ref(),
                     };
                     if let Some(stage) = fault::stage(&context) {
-                        let slot = Slot { claim: Arc::clone(claim), stage, revision, orphaned: false, since: now };
+                        let claim = Arc::clone(claim);
+                        let slot = Slot { claim, stage, revision, orphaned: false, since: now, within: 0 };
                         self.slots.insert(place, slot);
                     }
                 }
@@ -177,7 +201,7 @@ impl Pipeline {
                 return moved;
             }
             let due = slot.stage.due(now);
-            let Some(item) = slot.stage.pull(now) else { return moved };
+            let Some(item) = slot.pull(now) else { return moved };
             moved = true;
             // For the next stage it came when it was to leave here, or each stage would add what a wake-up is late.
             slot.since = due.map_or(now, |due| due.max(slot.since).min(now));
@@ -193,7 +217,7 @@ impl Pipeline {
                 item = item.plain();
             }
             if slot.orphaned || !slot.stage.touches(&item, came) || slot.claim.act() {
-                return slot.stage.push(item, came);
+                return slot.push(item, came);
             }
             self.remove(at, came);
         }
@@ -244,6 +268,12 @@ impl Pipeline {
         }
         let room = if self.slots.is_empty() { self.output.is_empty() } else { self.has_room_from(0) };
         if room { Appetite::Hungry } else { Appetite::Full }
+    }
+
+    /// Bytes on their way in it, but for what stages hold of a budget of their own, and what the stages are themselves.
+    pub(crate) fn held(&self) -> usize {
+        let within = self.slots.iter().filter(|slot| !slot.stage.has_own_budget()).map(|slot| slot.within);
+        self.output_bytes + within.sum::<usize>() + STAGE * self.slots.len()
     }
 
     /// Whether a fault forbids to read.

@@ -109,17 +109,18 @@ impl Changer {
             BodyKind::Length(length) if self.length_after(length).is_none() => State::Passing,
             _ => self.body.truncate.map_or(State::Passing, |limit| State::Cutting { left: limit.get(), decoder }),
         };
-        let head = if self.acts_on(&head) { self.changed(head) } else { head };
-        self.hold.push(Item::Head(head));
-        self.state = state;
+        let head = if self.acts_on(&head) { self.changed(head) } else { Ok(head) };
+        // A body that changes behind a head that does not would be no message.
+        self.state = if head.is_ok() { state } else { State::Passing };
+        self.hold.push(Item::Head(head.unwrap_or_else(|as_it_was| as_it_was)));
         match self.body.replace.clone() {
             Some(text) if matches!(self.state, State::Dropping) => self.put_in_place(text),
             _ => self.cut_if_full(),
         }
     }
 
-    /// The head with the new length and type.
-    fn changed(&self, head: Box<Head>) -> Box<Head> {
+    /// The head with the new length and type; as it was, where that cannot be.
+    fn changed(&self, head: Box<Head>) -> Result<Box<Head>, Box<Head>> {
         let length = match self.kind {
             BodyKind::Length(length) => self.length_after(length),
             _ => self.body.replace.as_ref().map(|text| text.len() as u64),
@@ -134,7 +135,7 @@ impl Changer {
         }
         edit.set.extend(length.as_deref().map(|length| ("Content-Length", length)));
         edit.set.extend(self.body.content_type.as_deref().map(|value| ("Content-Type", value)));
-        if edit.changes(head.fields()) { edited(head, &edit, self.asked.as_ref()) } else { head }
+        if edit.changes(head.fields()) { edited(&head, &edit, self.asked.as_ref()).ok_or(head) } else { Ok(head) }
     }
 
     fn put_in_place(&mut self, text: String) {

@@ -30,22 +30,28 @@ impl Editor {
             set: self.headers.set.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect(),
         }
     }
+
+    fn changed(&self, head: Box<Head>) -> Box<Head> {
+        let Some(changed) = edited(&head, &self.edit(), self.asked.as_ref()) else { return head };
+        if let (Head::Response(before), Head::Response(after)) = (&*head, &*changed)
+            && before.keep_alive
+            && !after.keep_alive
+            && let Some(asked) = &self.asked
+        {
+            asked.close();
+        }
+        changed
+    }
 }
 
-/// The same head with its fields changed; as it was, if that made it one that nobody would read.
-pub(super) fn edited(head: Box<Head>, edit: &Edit<'_>, asked: Option<&Arc<Asked>>) -> Box<Head> {
+/// The same head with its fields changed; none if that made it one that nobody would read.
+pub(super) fn edited(head: &Head, edit: &Edit<'_>, asked: Option<&Arc<Asked>>) -> Option<Box<Head>> {
     let to = asked.map(|asked| asked.request.response_to()).unwrap_or_default();
-    let edited = match &*head {
+    let edited = match head {
         Head::Request(head) => head.edited(edit).map(Head::Request),
         Head::Response(head) => head.edited(edit, to).map(Head::Response),
     };
-    match edited {
-        Ok(edited) => Box::new(edited),
-        Err(error) => {
-            tracing::debug!(%error, "a head that could not be changed");
-            head
-        }
-    }
+    edited.map(Box::new).inspect_err(|error| tracing::debug!(%error, "a head that could not be changed")).ok()
 }
 
 impl Stage for Editor {
@@ -64,7 +70,7 @@ impl Stage for Editor {
     fn push(&mut self, item: Item, now: Instant) {
         let changes = self.touches(&item, now);
         self.hold.push(match item {
-            Item::Head(head) if changes => Item::Head(edited(head, &self.edit(), self.asked.as_ref())),
+            Item::Head(head) if changes => Item::Head(self.changed(head)),
             item => item,
         });
     }

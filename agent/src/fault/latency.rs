@@ -5,12 +5,17 @@
 //! a fast sender would fill it in an instant, again and again, and a second of latency would pass a second's bytes in
 //! one burst. When the delay changes, what is on the line is timed anew from its arrival.
 //!
+//! On `http` each exchange has a line of its own, and all lines of one direction of a connection count as one
+//! ([`Lines`]). Where others hold all of it, the line of the exchange that everything waits for takes a little more, or
+//! a jitter that lets a later one come first would hold up both for ever.
+//!
 //! Acts (and counts a hit) when a chunk or an end is put on the line.
 //!
 //! Invariant: nothing overtakes, whatever the jitter; a delay is never negative.
 
-use super::{Item, Stage, StageContext};
-use crate::budget::Share;
+use super::{Asked, Item, Stage, StageContext};
+use crate::budget::{Budget, FLOOR, Share};
+use parking_lot::Mutex;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution as _, Exp1, StandardNormal};
@@ -20,6 +25,7 @@ use squall_wire::{
 };
 use std::{
     collections::VecDeque,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -41,16 +47,43 @@ struct OnTheLine {
     item: Item,
 }
 
-/// The delay line of one direction.
+/// What all lines of one direction of one connection hold.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    share: Share,
+    /// Set while the lines are what limits the stream.
+    intake: Option<Intake>,
+}
+
+/// The same, for each of the lines.
+pub(crate) type SharedLines = Arc<Mutex<Lines>>;
+
+impl Lines {
+    /// Of a connection that holds nothing.
+    pub(super) fn new(budget: &Arc<Budget>) -> SharedLines {
+        Arc::new(Mutex::new(Self { share: budget.share(), intake: None }))
+    }
+
+    fn give(&mut self, bytes: u64) {
+        self.share.give(bytes);
+        if self.share.held() == 0 {
+            self.intake = None;
+        }
+    }
+}
+
+/// The delay line of one direction, or of one message of an exchange.
 pub(crate) struct DelayLine {
     latency: Latency,
     random: ChaCha8Rng,
-    // Bounded in bytes by `share`, overhead included.
+    // Bounded in bytes by `lines`, overhead included.
     line: VecDeque<OnTheLine>,
-    share: Share,
+    lines: SharedLines,
+    /// What this line holds of it.
+    held: u64,
+    asked: Option<Arc<Asked>>,
+    upstream: bool,
     last_ready: Option<Instant>,
-    /// Set while the line is what limits the stream.
-    intake: Option<Intake>,
     /// The latest time that the line was told.
     now: Instant,
 }
@@ -82,15 +115,23 @@ impl DelayLine {
             latency,
             random: context.random(),
             line: VecDeque::new(),
-            share: context.budget.share(),
+            lines: context.lines(),
+            held: 0,
+            asked: context.asked.cloned(),
+            upstream: context.upstream,
             last_ready: None,
-            intake: None,
             now: context.now,
         }
     }
 
-    fn has_room(&self) -> bool {
-        self.share.has_room(self.latency.buffer.get())
+    fn has_room(&self, lines: &Lines) -> bool {
+        let is_first = || self.asked.as_ref().is_some_and(|asked| asked.is_first(self.upstream));
+        lines.share.has_room(self.latency.buffer.get()) || (self.held < FLOOR && is_first())
+    }
+
+    fn give(&mut self, bytes: u64) {
+        self.held -= bytes;
+        self.lines.lock().give(bytes);
     }
 
     /// When something that arrived then leaves.
@@ -129,8 +170,13 @@ pub(super) fn cost(bytes: usize) -> u64 {
 }
 
 impl Stage for DelayLine {
+    fn has_own_budget(&self) -> bool {
+        true
+    }
+
     fn accepts(&self) -> bool {
-        self.has_room() && self.intake.is_none_or(|intake| intake.next <= self.now)
+        let lines = self.lines.lock();
+        self.has_room(&lines) && lines.intake.is_none_or(|intake| intake.next <= self.now)
     }
 
     fn touches(&self, _: &Item, _: Instant) -> bool {
@@ -141,12 +187,15 @@ impl Stage for DelayLine {
         self.now = self.now.max(came);
         let now = self.now;
         let cost = cost(item.len());
-        self.share.take(cost);
-        if let Some(intake) = &mut self.intake {
+        let mut lines = self.lines.lock();
+        lines.share.take(cost);
+        self.held += cost;
+        if let Some(intake) = &mut lines.intake {
             intake.book(cost, self.latency.delay.get(), now);
-        } else if !self.has_room() {
-            self.intake = Some(Intake { next: now, full: self.share.held() });
+        } else if !lines.share.has_room(self.latency.buffer.get()) {
+            lines.intake = Some(Intake { next: now, full: lines.share.held() });
         }
+        drop(lines);
         let ready = self.ready(came);
         self.line.push_back(OnTheLine { arrived: came, ready, item });
     }
@@ -154,9 +203,8 @@ impl Stage for DelayLine {
     fn pull(&mut self, now: Instant) -> Option<Item> {
         self.now = now;
         let first = self.line.pop_front_if(|first| first.ready <= now)?;
-        self.share.give(cost(first.item.len()));
+        self.give(cost(first.item.len()));
         if self.line.is_empty() {
-            self.intake = None;
             // Memory is given back when there is nothing on the line.
             self.line = VecDeque::new();
         }
@@ -166,14 +214,16 @@ impl Stage for DelayLine {
     fn due(&self, now: Instant) -> Option<Instant> {
         let leaves = self.line.front().map(|first| first.ready);
         // Where there is room, the next intake is a question of time as well.
-        let intake = self.intake.filter(|intake| intake.next > now && self.has_room()).map(|intake| intake.next);
+        let lines = self.lines.lock();
+        let intake = lines.intake.filter(|intake| intake.next > now && self.has_room(&lines)).map(|intake| intake.next);
         leaves.into_iter().chain(intake).min()
     }
 
     fn change(&mut self, kind: &FaultKind, _: Instant) {
         let FaultKind::Latency(latency) = kind else { return };
         self.latency = *latency;
-        (self.last_ready, self.intake) = (None, None);
+        self.last_ready = None;
+        self.lines.lock().intake = None;
         let mut line = std::mem::take(&mut self.line);
         for on_the_line in &mut line {
             on_the_line.ready = self.ready(on_the_line.arrived);
@@ -182,10 +232,16 @@ impl Stage for DelayLine {
     }
 
     fn release(&mut self) -> VecDeque<Item> {
-        self.intake = None;
+        self.lines.lock().intake = None;
         let held: VecDeque<Item> = self.line.drain(..).map(|on_the_line| on_the_line.item).collect();
-        self.share.give(held.iter().map(|item| cost(item.len())).sum());
+        self.give(self.held);
         held
+    }
+}
+
+impl Drop for DelayLine {
+    fn drop(&mut self) {
+        self.give(self.held);
     }
 }
 

@@ -1,12 +1,14 @@
 //! A live fault: its parameters, which can change; the units that it numbered; and the hits that it counted.
 //!
 //! `claim.rs` is one fault's hold on one unit (a connection, or on HTTP a request), `stage.rs` what a kind must be able
-//! to do, and each other file one kind; `datagram/` has those that work on datagrams. Which kinds work on links, beneath
-//! them or on the listener is said by `acts_on_links`, `acts_on_connections` and `acts_on_listener`.
+//! to do, `asked.rs` what one on an exchange of HTTP knows of it, and each other file one kind; `datagram/` has those
+//! that work on datagrams. Which kinds work on links, beneath them or on the listener is said by `acts_on_links`,
+//! `acts_on_connections` and `acts_on_listener`.
 //!
 //! Invariant: decisions depend on the seed and the unit's number alone, so the same seed and the same sequence of
 //! connections, requests or datagrams are hit the same way; and a larger `percent` hits the same units and more.
 
+mod asked;
 mod bandwidth;
 mod blackhole;
 mod claim;
@@ -33,14 +35,14 @@ mod stall;
 mod truncate;
 mod unread;
 
-pub(crate) use bandwidth::SharedBuckets;
+pub(crate) use asked::{Asked, Together};
 pub(crate) use claim::{Claim, ConnectionMark};
 pub(crate) use connection_limit::{Comes, Turnstile};
 pub(crate) use datagram::{DatagramContext, DatagramStage, datagram_stage};
 pub(crate) use flap::{Outlook, outlook};
 pub(crate) use packet_loss::{Instruction, Share, openings, segments, share_of};
 pub(crate) use slow_accept::Arrivals;
-pub(crate) use stage::{Asked, Ending, Item, Stage, StageContext};
+pub(crate) use stage::{Ending, Item, Stage, StageContext};
 
 use parking_lot::{Mutex, MutexGuard};
 use rand::SeedableRng;

@@ -5,20 +5,17 @@
 //!
 //! Invariant: what was pushed is pulled in the same order, or released, unless the kind is there to lose it.
 
-use super::{ActiveFault, Claim, bandwidth::SharedBuckets, random_stream};
-use crate::{
-    budget::Budget,
-    http::{Head, RequestHead},
+use super::{
+    ActiveFault, Asked, Claim,
+    bandwidth::SharedBuckets,
+    latency::{Lines, SharedLines},
+    random_stream,
 };
+use crate::{budget::Budget, http::Head};
 use bytes::Bytes;
-use parking_lot::Mutex;
 use rand_chacha::ChaCha8Rng;
 use squall_wire::FaultKind;
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-    time::Instant,
-};
+use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 /// How a direction, or the whole connection, ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,15 +62,6 @@ impl Item {
     }
 }
 
-/// What a stage on an exchange of HTTP knows of it.
-#[derive(Debug)]
-pub(crate) struct Asked {
-    /// What the client wants.
-    pub(crate) request: RequestHead,
-    /// The budgets of this connection, shared by its exchanges, by the number of the fault.
-    pub(crate) buckets: Arc<Mutex<BTreeMap<u64, Arc<SharedBuckets>>>>,
-}
-
 /// What a stage is made from.
 pub(crate) struct StageContext<'a> {
     /// Its fault's hold on the connection.
@@ -102,8 +90,16 @@ impl StageContext<'_> {
     /// The budgets of the connection, one a direction; its exchanges share them.
     pub(super) fn buckets(&self) -> Arc<SharedBuckets> {
         match self.asked {
-            Some(asked) => Arc::clone(asked.buckets.lock().entry(self.fault().id()).or_default()),
+            Some(asked) => asked.together.buckets(self.fault()),
             None => Arc::default(),
+        }
+    }
+
+    /// What the delay lines of this direction of the connection hold together; each exchange has one.
+    pub(super) fn lines(&self) -> SharedLines {
+        match self.asked {
+            Some(asked) => asked.together.lines(self.fault(), self.upstream, self.budget),
+            None => Lines::new(self.budget),
         }
     }
 }
@@ -120,6 +116,11 @@ pub(crate) trait Stage: Send + Sync {
 
     /// Whether the upstream must not be dialled, for this stage answers in its place.
     fn replaces_upstream(&self) -> bool {
+        false
+    }
+
+    /// Whether what it holds is bounded by a budget of its own, and not by how much of an exchange may be held.
+    fn has_own_budget(&self) -> bool {
         false
     }
 

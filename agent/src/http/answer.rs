@@ -36,9 +36,12 @@ impl Answer {
     /// With this status, these fields beside those that it needs, and this body.
     pub(crate) fn new(status: u16, fields: &[(&str, &str)], body: &str, to: AnswerTo<'_>) -> Self {
         let has = |name: &str| fields.iter().any(|(field, _)| field.eq_ignore_ascii_case(name));
-        let told_to_close =
-            fields.iter().any(|(name, value)| name.eq_ignore_ascii_case("connection") && lists_close(value));
-        let closes = told_to_close || closes_behind(to, status);
+        let is_connection = |name: &str| name.eq_ignore_ascii_case("connection");
+        let told = |element: &str| fields.iter().any(|(name, value)| is_connection(name) && lists(value, element));
+        let closes = told("close") || closes_behind(to, status);
+        let is_old = matches!(to, AnswerTo::Request(request) if request.version == Version::Http10);
+        // What `Connection` has to say, whatever it is told to.
+        let own = if closes { Some("close") } else { is_old.then_some("keep-alive") };
         let mut head = format!("HTTP/1.1 {status} {}\r\n", reason(status));
         let mut write = |name: &str, value: &str| {
             // Writing to a string cannot fail.
@@ -53,11 +56,11 @@ impl Answer {
         if !bodyless {
             write("Content-Length", &body.len().to_string());
         }
-        fields.iter().for_each(|(name, value)| write(name, value));
-        if !told_to_close && closes {
-            write("Connection", "close");
-        } else if !closes && matches!(to, AnswerTo::Request(request) if request.version == Version::Http10) {
-            write("Connection", "keep-alive");
+        let against = |value: &str| own.is_some_and(|own| !lists(value, own));
+        let kept = fields.iter().filter(|(name, value)| !(is_connection(name) && against(value)));
+        kept.for_each(|(name, value)| write(name, value));
+        if let Some(own) = own.filter(|own| !told(own)) {
+            write("Connection", own);
         }
         head.push_str("\r\n");
         let to_head = matches!(to, AnswerTo::Request(request) if request.method() == "HEAD");
@@ -96,8 +99,8 @@ fn closes_behind(to: AnswerTo<'_>, status: u16) -> bool {
     }
 }
 
-fn lists_close(value: &str) -> bool {
-    value.split(',').any(|element| element.trim().eq_ignore_ascii_case("close"))
+fn lists(value: &str, element: &str) -> bool {
+    value.split(',').any(|listed| listed.trim().eq_ignore_ascii_case(element))
 }
 
 #[cfg(test)]
@@ -124,5 +127,24 @@ mod tests {
             to("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", 500, &[]),
             to("PUT / HTTP/1.1\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n", 500, &[]),
         ]);
+    }
+
+    #[test]
+    fn what_the_framing_says_of_the_connection_is_said_once() {
+        let connection = |request, fields: &[(&str, &str)]| {
+            let (answer, closes) = to(request, 500, fields);
+            let is_one = |line: &&str| line.to_ascii_lowercase().starts_with("connection:");
+            (answer.lines().filter(is_one).map(str::to_owned).collect::<Vec<_>>(), closes)
+        };
+        let (last, old) =
+            ("GET / HTTP/1.1\r\nConnection: close\r\n\r\n", "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+        let said = |line: &str| vec![line.to_owned()];
+        assert_eq!(connection(last, &[("Connection", "keep-alive")]), (said("Connection: close"), true));
+        assert_eq!(connection(last, &[("connection", "x, close")]), (said("connection: x, close"), true));
+        assert_eq!(connection(old, &[("Connection", "x")]), (said("Connection: keep-alive"), false));
+        let kept = [("Connection", "keep-alive")];
+        assert_eq!(connection("GET / HTTP/1.1\r\n\r\n", &kept), (said("Connection: keep-alive"), false));
+        let both = [("CONNECTION", "keep-alive"), ("Connection", "close")];
+        assert_eq!(connection("GET / HTTP/1.1\r\n\r\n", &both), (said("Connection: close"), true));
     }
 }

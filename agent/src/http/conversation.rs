@@ -14,23 +14,26 @@ use super::{
     BodyKind, Edit, Framer, Head, Limits, Part, RequestHead, ResponseHead,
     count::{RequestTotals, count_end, count_failure},
     exchange::{Exchange, Reply},
+    framing::MOST_AWAITED,
     outgoing::Outgoing,
 };
 use crate::{
     budget::Budget,
-    fault::{ActiveFault, Asked, Claim, ConnectionMark, Ending, Item, SharedBuckets, answers},
+    fault::{ActiveFault, Asked, Claim, ConnectionMark, Ending, Item, Together, answers},
     pipeline::{Appetite, Pipeline},
 };
 use bytes::Bytes;
-use parking_lot::Mutex;
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::{Arc, atomic::Ordering::Relaxed},
-    time::Instant,
-};
+use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 /// Requests of one connection under way at once; who pipelines deeper is not read meanwhile.
-const MOST_EXCHANGES: usize = 32;
+const MOST_EXCHANGES: usize = MOST_AWAITED;
+
+/// So many may be under way whatever they hold. More only where a fault may delay them, for each costs memory and time,
+/// and while all of them together hold less than [`MOST_HELD`].
+const FEW_EXCHANGES: usize = 32;
+
+/// What so many exchanges may hold beside what `latency` holds: themselves, heads, and bytes on their way.
+const MOST_HELD: usize = 2 * 1024 * 1024;
 
 /// The exchanges of one connection.
 pub(crate) struct Conversation {
@@ -39,7 +42,9 @@ pub(crate) struct Conversation {
     pub(super) totals: Arc<RequestTotals>,
     /// What the Host header becomes, if not what the client wrote.
     host: Option<String>,
-    buckets: Arc<Mutex<BTreeMap<u64, Arc<SharedBuckets>>>>,
+    together: Arc<Together>,
+    /// Requests that came.
+    asked: u64,
     pub(super) gate: Pipeline,
     /// The faults of the connection, as `gate` has them.
     pub(super) claims: Vec<Arc<Claim>>,
@@ -51,7 +56,7 @@ pub(crate) struct Conversation {
     /// What was read from the upstream and not looked at yet: one read at most.
     unseen: Option<Bytes>,
     /// In the order of their requests, and never empty: the last one stays until another comes.
-    // `MOST_EXCHANGES` at most.
+    // Bounded by `MOST_EXCHANGES` and `MOST_HELD`.
     pub(super) exchanges: VecDeque<Exchange>,
     /// Whose request leaves, and whose response.
     pub(super) up_at: usize,
@@ -82,7 +87,8 @@ impl Conversation {
             mark,
             totals,
             host,
-            buckets: Arc::default(),
+            together: Arc::default(),
+            asked: 0,
             claims: Vec::new(),
             gate: Pipeline::new(true, Arc::clone(budget)),
             faults: Arc::new([]),
@@ -109,6 +115,7 @@ impl Conversation {
         self.note_touched(plan);
         self.gate.follow(plan, now);
         self.faults = faults;
+        self.together.keep_only(&self.faults);
         for exchange in &mut self.exchanges {
             exchange.follow(&self.faults, &self.mark, &self.totals.hit, now);
         }
@@ -130,13 +137,7 @@ impl Conversation {
         self.see_responses(now);
         loop {
             self.read_requests(now);
-            for exchange in &mut self.exchanges {
-                exchange.up.advance(now);
-                if exchange.look_for_answer() {
-                    self.totals.errors.fetch_add(1, Relaxed);
-                }
-                exchange.down.advance(now);
-            }
+            self.exchanges.iter_mut().for_each(|exchange| exchange.advance(&self.totals.errors, now));
             let moved = [self.let_requests_out(now), self.let_responses_out(now)];
             self.forget_finished(now);
             if !moved.contains(&true) {
@@ -146,7 +147,7 @@ impl Conversation {
     }
 
     fn read_requests(&mut self, now: Instant) {
-        while !self.refused && (self.in_request || self.exchanges.len() < MOST_EXCHANGES) {
+        while !self.refused && (self.in_request || self.may_begin()) {
             match self.requests.next() {
                 Ok(Some(part)) => self.take_request_part(part, now),
                 Ok(None) => match self.gate.next_piece() {
@@ -156,6 +157,20 @@ impl Conversation {
                 Err(bad) => self.refuse_request(bad, now),
             }
         }
+    }
+
+    /// Whether another request may be under way.
+    fn may_begin(&self) -> bool {
+        let (count, is_hurt) = (self.exchanges.len(), !self.faults.is_empty());
+        count < FEW_EXCHANGES || (is_hurt && count < MOST_EXCHANGES && !self.holds_much())
+    }
+
+    fn holds_much(&self) -> bool {
+        let mut held = 0;
+        self.exchanges.iter().any(|exchange| {
+            held += exchange.held();
+            held >= MOST_HELD
+        })
     }
 
     pub(super) fn take_request_part(&mut self, part: Part, now: Instant) {
@@ -179,17 +194,32 @@ impl Conversation {
         let request = match self.host.as_deref() {
             Some(host) => {
                 let edit = Edit { remove: Vec::new(), set: vec![("Host", host)] };
-                // It fails only for a head that is full of fields, which goes as it came.
+                // It fails only for an address that is no value of a field, and the head goes as it came.
                 head.edited(&edit).unwrap_or(head)
             }
             None => head,
         };
-        let asked = Arc::new(Asked { request, buckets: Arc::clone(&self.buckets) });
+        self.asked += 1;
+        self.replace_finished();
+        let asked = Arc::new(Asked::new(request, self.asked, &self.together));
         let mut exchange = Exchange::new(Some(asked), &self.budget);
         exchange.follow(&self.faults, &self.mark, &self.totals.hit, now);
         exchange.push_request(now);
         self.count_begin(&mut exchange, true, now);
+        // What a fault answers in its place is held from now on.
+        exchange.advance(&self.totals.errors, now);
         self.exchanges.push_back(exchange);
+    }
+
+    /// Makes room for the next exchange where there is one that only waited for it, so that the queue need not grow.
+    fn replace_finished(&mut self) {
+        if self.exchanges.len() == 1 && self.exchanges.front().is_some_and(|last| last.is_finished() && last.is_over())
+        {
+            self.exchanges.clear();
+            self.owed_before = self.down.len();
+            self.together.set_first(true, self.asked);
+            self.together.set_first(false, self.asked);
+        }
     }
 
     /// The exchange whose response is read.
@@ -276,9 +306,15 @@ impl Conversation {
                 break;
             }
             self.up_at += 1;
+            self.tell_first(true);
             moved = true;
         }
         moved
+    }
+
+    fn tell_first(&self, upstream: bool) {
+        let first = self.exchanges.get(if upstream { self.up_at } else { self.down_at });
+        self.together.set_first(upstream, first.map_or(0, Exchange::number));
     }
 
     /// The same for the responses.
@@ -294,6 +330,9 @@ impl Conversation {
             let has_left = exchange.down.output().is_empty() && exchange.down.ending() == Some(Ending::Message);
             if has_left {
                 count_end(exchange, &self.totals, &self.claims, now);
+                if exchange.close_if_told(now) {
+                    break;
+                }
             }
             if has_left && self.down_at + 1 == self.exchanges.len() && self.requests.is_paused() {
                 // It was a fault that answered who wanted another protocol.
@@ -304,6 +343,7 @@ impl Conversation {
                 break;
             }
             self.down_at += 1;
+            self.tell_first(false);
             self.owed_before = self.down.len();
             moved = true;
         }
@@ -312,11 +352,6 @@ impl Conversation {
 
     /// Lets go of exchanges that are over.
     fn forget_finished(&mut self, now: Instant) {
-        let over = |exchange: &Exchange| {
-            [&exchange.up, &exchange.down]
-                .iter()
-                .all(|pipeline| pipeline.output().is_empty() && pipeline.ending() == Some(Ending::Message))
-        };
         while self.up_at > 0 && self.down_at > 0 {
             self.exchanges.pop_front();
             (self.up_at, self.down_at) = (self.up_at - 1, self.down_at - 1);
@@ -327,9 +362,11 @@ impl Conversation {
             && !last.is_finished()
             && !self.in_request
             && !paused
-            && over(last)
+            && last.is_over()
         {
             last.finish(now);
+            // It stays while the connection is idle; room for many more is taken again when they come.
+            self.exchanges.shrink_to(1);
         }
     }
 
@@ -349,7 +386,7 @@ impl Conversation {
         if self.client_ended.is_some() || self.refused || self.requests.is_paused() {
             return Appetite::Full;
         }
-        if !self.in_request && self.exchanges.len() >= MOST_EXCHANGES {
+        if !self.in_request && !self.may_begin() {
             return Appetite::Full;
         }
         match (self.gate.appetite(), self.exchanges.back()) {
@@ -363,8 +400,11 @@ impl Conversation {
         if self.upstream_ended.is_some() {
             return Appetite::Full;
         }
-        let due = self.exchanges.iter().find(|exchange| exchange.is_due());
-        due.map_or(Appetite::Hungry, |due| due.down.appetite())
+        let Some(at) = self.exchanges.iter().position(Exchange::is_due) else { return Appetite::Hungry };
+        if at >= self.down_at + FEW_EXCHANGES && self.holds_much() {
+            return Appetite::Full;
+        }
+        self.exchanges[at].down.appetite()
     }
 
     /// There is something to read that a fault forbids to read.

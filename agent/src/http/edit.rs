@@ -27,6 +27,11 @@ impl Edit<'_> {
             || self.set.iter().any(|(name, value)| !fields.all(name).eq(std::iter::once(value.as_bytes())))
     }
 
+    /// Fields of what comes out, at most: an edit is not held to the limit that a peer's head is held to.
+    fn most_fields(&self, fields: &Fields) -> usize {
+        fields.places.len() + self.set.len()
+    }
+
     fn names(&self, name: &str) -> bool {
         let set = self.set.iter().map(|(name, _)| name);
         self.remove.iter().chain(set).any(|named| named.eq_ignore_ascii_case(name))
@@ -69,9 +74,9 @@ impl RequestHead {
     /// The same request with its fields changed.
     ///
     /// # Errors
-    /// When it is a good head no longer, for it has too many fields.
+    /// When it is a good head no longer, for a name or a value is none.
     pub(crate) fn edited(&self, edit: &Edit<'_>) -> Result<Self, BadMessage> {
-        Self::parse(edit.apply(self.fields()))
+        Self::parse_written(&edit.apply(self.fields()), edit.most_fields(self.fields()))
     }
 }
 
@@ -79,15 +84,16 @@ impl ResponseHead {
     /// The same response with its fields changed; `to` is what it answers.
     ///
     /// # Errors
-    /// When it is a good head no longer, for it has too many fields.
+    /// When it is a good head no longer, for a name or a value is none.
     pub(crate) fn edited(&self, edit: &Edit<'_>, to: ResponseTo) -> Result<Self, BadMessage> {
-        Self::parse(edit.apply(self.fields()), to)
+        Self::parse_written(&edit.apply(self.fields()), to, edit.most_fields(self.fields()))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::{Edit, RequestHead};
+    use crate::http::MOST_FIELDS;
 
     fn edited(head: &'static str, remove: &[&str], set: &[(&str, &str)]) -> String {
         let head = RequestHead::parse(head.into()).unwrap();
@@ -111,5 +117,18 @@ mod tests {
     #[test]
     fn a_head_without_fields_gets_its_first() {
         assert_eq!(edited("GET / HTTP/1.0\r\n\r\n", &["a"], &[("A", "b")]), "GET / HTTP/1.0\r\nA: b\r\n\r\n");
+    }
+
+    #[test]
+    fn a_full_head_takes_more_fields_from_us_and_again() {
+        let full = format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(MOST_FIELDS)).leak();
+        let once = edited(full, &[], &[("New", "1"), ("Other", "2")]);
+        assert!(once.ends_with("A: b\r\nNew: 1\r\nOther: 2\r\n\r\n"), "{once}");
+        let head = RequestHead::parse(full.as_bytes().into()).unwrap();
+        let more = Edit { remove: Vec::new(), set: vec![("New", "1")] };
+        let again = Edit { remove: Vec::new(), set: vec![("Newer", "2")] };
+        let twice = head.edited(&more).unwrap().edited(&again).unwrap();
+        assert_eq!(twice.fields().iter().count(), MOST_FIELDS + 2);
+        assert!(RequestHead::parse(twice.raw().clone()).is_err(), "a peer may not send as many");
     }
 }

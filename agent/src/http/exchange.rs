@@ -18,9 +18,15 @@ use squall_wire::{
     fault::{HttpStatus, RequestLine},
 };
 use std::{
-    sync::{Arc, atomic::AtomicU64},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Instant,
 };
+
+/// What an exchange takes of memory without its bytes, in about.
+const ITSELF: usize = 1024;
 
 /// Where the response stands, as far as the upstream goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +53,8 @@ pub(super) struct Exchange {
     pub(super) reply: Reply,
     /// A fault answers; what still comes of the request is thrown away.
     pub(super) caught: bool,
+    /// The response has left, and as it told the client, nothing follows it.
+    closed: bool,
     /// Something of the response has left.
     pub(super) speaks: bool,
     pub(super) failed: bool,
@@ -65,6 +73,7 @@ impl Exchange {
             claims: Vec::new(),
             reply: Reply::Unasked,
             caught: false,
+            closed: false,
             speaks: false,
             failed: false,
             finished: false,
@@ -98,6 +107,26 @@ impl Exchange {
 
     pub(super) fn request(&self) -> Option<&RequestHead> {
         self.asked.as_ref().map(|asked| &asked.request)
+    }
+
+    /// Its place among the requests of its connection, from 1; 0 of what is none.
+    pub(super) fn number(&self) -> u64 {
+        self.asked.as_ref().map_or(0, |asked| asked.number())
+    }
+
+    /// What it takes of memory, and of bytes on their way, beside what has a budget of its own.
+    pub(super) fn held(&self) -> usize {
+        let head = self.request().map_or(0, |request| request.raw().len());
+        ITSELF + head + self.up.held() + self.down.held()
+    }
+
+    /// Moves on what can move in it.
+    pub(super) fn advance(&mut self, errors: &AtomicU64, now: Instant) {
+        self.up.advance(now);
+        if self.look_for_answer() {
+            errors.fetch_add(1, Relaxed);
+        }
+        self.down.advance(now);
     }
 
     fn to(&self) -> AnswerTo<'_> {
@@ -135,22 +164,30 @@ impl Exchange {
 
     fn apply(&mut self, order: impl Iterator<Item = u64>, now: Instant) {
         let in_order = order.filter_map(|id| self.claims.iter().find(|claim| claim.fault.id() == id));
-        let plan: Vec<_> = in_order.filter(|claim| claim.is_live() && self.may_act(claim)).cloned().collect();
+        let plan: Vec<_> =
+            in_order.filter(|claim| claim.is_live() && (!self.finished || outlives(claim))).cloned().collect();
         self.up.follow(&plan, now);
         self.down.follow(&plan, now);
     }
 
-    /// Behind an exchange that is over there is nothing left to hit but the end of the stream.
-    fn may_act(&self, claim: &Claim) -> bool {
-        !self.finished || matches!(claim.fault.kind(), FaultKind::SlowClose(_))
-    }
-
-    /// Both messages have left whole.
+    /// Both messages have left whole. It lets go of what only they needed, for it may stay as long as the connection.
     pub(super) fn finish(&mut self, now: Instant) {
         if !std::mem::replace(&mut self.finished, true) {
             let order: Vec<u64> = self.claims.iter().map(|claim| claim.fault.id()).collect();
             self.apply(order.into_iter(), now);
+            self.claims.retain(|claim| outlives(claim));
+            self.claims.shrink_to_fit();
+            (self.asked, self.mark) = (None, None);
+            self.up.forget_request();
+            self.down.forget_request();
         }
+    }
+
+    /// Whether nothing of it is left, and nothing has come behind it.
+    pub(super) fn is_over(&self) -> bool {
+        [&self.up, &self.down]
+            .iter()
+            .all(|pipeline| pipeline.output().is_empty() && pipeline.ending() == Some(Ending::Message))
     }
 
     pub(super) fn is_finished(&self) -> bool {
@@ -166,15 +203,24 @@ impl Exchange {
     pub(super) fn was_answered(&self) -> bool {
         let whole = match self.down.ending() {
             Some(Ending::Message | Ending::Eof) => self.reply == Reply::Whole || self.caught,
-            // Behind the answer of a fault.
-            Some(Ending::Close) => self.caught,
+            // Behind the answer of a fault, or a response that one made the last.
+            Some(Ending::Close) => self.caught || self.closed,
             _ => false,
         };
         self.finished || (whole && self.down.output().is_empty())
     }
 
+    /// The whole response has left: whether a fault told the client that it is the last one, and so it is.
+    pub(super) fn close_if_told(&mut self, now: Instant) -> bool {
+        let told = self.asked.as_ref().is_some_and(|asked| asked.closes());
+        if told && !std::mem::replace(&mut self.closed, true) {
+            self.push_end(false, Ending::Close, now);
+        }
+        told
+    }
+
     /// Looks whether a fault has begun to answer; true when it has just done so, and the answer is a failure.
-    pub(super) fn look_for_answer(&mut self) -> bool {
+    fn look_for_answer(&mut self) -> bool {
         if self.caught {
             return false;
         }
@@ -247,6 +293,11 @@ impl Exchange {
     pub(super) fn next_wake(&self, now: Instant) -> Option<Instant> {
         [self.up.next_wake(now), self.down.next_wake(now)].into_iter().flatten().min()
     }
+}
+
+/// Behind an exchange that is over there is nothing left to hit but the end of the stream.
+fn outlives(claim: &Claim) -> bool {
+    matches!(claim.fault.kind(), FaultKind::SlowClose(_))
 }
 
 fn concerns(fault: &ActiveFault, request: &RequestHead) -> bool {

@@ -20,7 +20,7 @@ use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
 
 /// Responses that may be due at once; who pipelines deeper waits.
-const MOST_AWAITED: usize = 64;
+pub(super) const MOST_AWAITED: usize = 1024;
 
 /// How large the parts may be that have to be held or have no end of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,8 +14,11 @@ use bytes::Bytes;
 use httparse::{Header, ParserConfig, Status};
 use std::{mem::MaybeUninit, ops::Range};
 
-/// Fields of a head that are looked at; a head with more is refused.
+/// Fields of a head that are looked at; a head that comes with more is refused.
 pub(crate) const MOST_FIELDS: usize = 128;
+
+/// Room for the fields of a head that came.
+type Room<'a> = [MaybeUninit<Header<'a>>; MOST_FIELDS];
 
 /// The protocol's minor version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -118,11 +121,20 @@ pub(crate) struct RequestHead {
 impl RequestHead {
     /// Reads a whole head.
     pub(super) fn parse(raw: Bytes) -> Result<Self, BadMessage> {
-        let mut room = [const { MaybeUninit::uninit() }; MOST_FIELDS];
+        let mut room: Room<'_> = [const { MaybeUninit::uninit() }; MOST_FIELDS];
+        Self::parse_into(&mut room, &raw)
+    }
+
+    /// Reads a head that we wrote, however many fields that gave it.
+    pub(super) fn parse_written(raw: &Bytes, most_fields: usize) -> Result<Self, BadMessage> {
+        Self::parse_into(&mut vec![MaybeUninit::uninit(); most_fields], raw)
+    }
+
+    fn parse_into<'a>(room: &mut [MaybeUninit<Header<'a>>], raw: &'a Bytes) -> Result<Self, BadMessage> {
         let mut parsed = httparse::Request::new(&mut []);
-        whole(parsed.parse_with_uninit_headers(&raw, &mut room), &raw)?;
+        whole(parsed.parse_with_uninit_headers(raw, room), raw)?;
         let version = Version::from_minor(parsed.version)?;
-        let place = |text: Option<&str>| place_of(&raw, text.unwrap_or_default().as_bytes());
+        let place = |text: Option<&str>| place_of(raw, text.unwrap_or_default().as_bytes());
         let (method, target) = (place(parsed.method), place(parsed.path));
         let fields = Fields::new(raw.clone(), parsed.headers);
         let body = length::of_request(version, &fields)?;
@@ -199,10 +211,23 @@ pub(crate) struct ResponseHead {
 impl ResponseHead {
     /// Reads a whole head.
     pub(super) fn parse(raw: Bytes, to: ResponseTo) -> Result<Self, BadMessage> {
-        let mut room = [const { MaybeUninit::uninit() }; MOST_FIELDS];
+        let mut room: Room<'_> = [const { MaybeUninit::uninit() }; MOST_FIELDS];
+        Self::parse_into(&mut room, &raw, to)
+    }
+
+    /// Reads a head that we wrote, however many fields that gave it.
+    pub(super) fn parse_written(raw: &Bytes, to: ResponseTo, most_fields: usize) -> Result<Self, BadMessage> {
+        Self::parse_into(&mut vec![MaybeUninit::uninit(); most_fields], raw, to)
+    }
+
+    fn parse_into<'a>(
+        room: &mut [MaybeUninit<Header<'a>>],
+        raw: &'a Bytes,
+        to: ResponseTo,
+    ) -> Result<Self, BadMessage> {
         let mut parsed = httparse::Response::new(&mut []);
         let strict = ParserConfig::default();
-        whole(strict.parse_response_with_uninit_headers(&mut parsed, &raw, &mut room), &raw)?;
+        whole(strict.parse_response_with_uninit_headers(&mut parsed, raw, room), raw)?;
         let version = Version::from_minor(parsed.version)?;
         let status = parsed.code.filter(|code| *code >= 100).ok_or(BadMessage::Status)?;
         let fields = Fields::new(raw.clone(), parsed.headers);

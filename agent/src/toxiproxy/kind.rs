@@ -9,7 +9,7 @@
 //! Neighbours: `toxic.rs` parses and shows them; `wire::fault` has the rules that a fault must keep.
 //! Invariant: attributes that are accepted never make a fault that `wire` refuses.
 
-use super::ToxiproxyMistake;
+use super::{ToxiproxyMistake, fields};
 use serde_json::{Map, Value};
 use squall_wire::{
     ByteRate, ByteSize, FaultKind, Span,
@@ -84,7 +84,7 @@ impl ToxicKind {
     /// Lays what was sent over `before`; unknown attributes are passed over, as Toxiproxy does.
     pub(crate) fn merged(self, before: &[u64], sent: Option<&Map<String, Value>>) -> Result<Values, ToxiproxyMistake> {
         let named = self.attributes().iter().zip(before.iter().copied().chain(std::iter::repeat(0)));
-        let values = named.map(|(name, before)| match sent.and_then(|sent| sent.get(*name)) {
+        let values = named.map(|(name, before)| match sent.and_then(|sent| fields::named(sent, name)) {
             None | Some(Value::Null) => Ok(before),
             Some(value) => value.as_u64().ok_or_else(|| {
                 ToxiproxyMistake::Body(format!("attributes.{name} is {value}: write a whole number from 0 up"))

@@ -1,9 +1,11 @@
 //! Toxiproxy's words as values: proxies and toxics as its clients write and read them, and what they mean here.
 //!
-//! `toxic.rs` is one toxic, `kind.rs` its attributes and the fault that it becomes, `proxy.rs` a proxy. Neighbours:
+//! `toxic.rs` is one toxic, `kind.rs` its attributes and the fault that it becomes, `proxy.rs` a proxy, `fields.rs` how
+//! their fields are found. Neighbours:
 //! `api::toxiproxy` has the paths, `registry::toxics` does what is asked, `config_file` reads Toxiproxy's own file.
 //! Invariant: nothing here acts; a toxic that was parsed translates to a fault that makes sense, or to none.
 
+mod fields;
 mod kind;
 mod proxy;
 mod toxic;
@@ -12,9 +14,6 @@ pub use proxy::ProxyInput;
 pub(crate) use proxy::{Logger, Planned, ProxyChange, ProxyView, listen_or, prepared};
 pub use toxic::ToxicInput;
 pub(crate) use toxic::{Toxic, ToxicPatch, ToxicView};
-
-/// Fields that are passed over. They also keep a list from being taken for an object, its fields by their places.
-type Others = std::collections::BTreeMap<String, serde::de::IgnoredAny>;
 
 /// What is wrong in something that was asked for in Toxiproxy's words, as Toxiproxy says it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -3,39 +3,58 @@
 //! Neighbours: `toxic.rs` has what is set on it; `registry::toxics` makes it so; `wire::ProxySpec` is our own form.
 //! Invariant: of a list that has a mistake nothing is made: [`prepared`] finds it before anything is done.
 
-use super::{Others, Toxic, ToxicInput, ToxicView, ToxiproxyMistake};
+use super::{Toxic, ToxicInput, ToxicView, ToxiproxyMistake, fields::Fields};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use squall_wire::{ProxyName, ProxySpec};
 use std::net::IpAddr;
 
 /// A proxy as it is asked for, in a request or in Toxiproxy's configuration file.
 #[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "Map<String, Value>")]
 pub struct ProxyInput {
-    #[serde(default)]
     name: Option<String>,
-    #[serde(default)]
     listen: Option<String>,
-    #[serde(default)]
     upstream: Option<String>,
-    #[serde(default)]
     enabled: Option<bool>,
-    #[serde(default)]
     toxics: Option<Vec<ToxicInput>>,
-    #[serde(flatten)]
-    _others: Others,
+}
+
+impl TryFrom<Map<String, Value>> for ProxyInput {
+    type Error = String;
+
+    fn try_from(object: Map<String, Value>) -> Result<Self, String> {
+        let fields = Fields(object);
+        Ok(Self {
+            name: fields.take("name")?,
+            listen: fields.take("listen")?,
+            upstream: fields.take("upstream")?,
+            enabled: fields.take("enabled")?,
+            toxics: fields.take("toxics")?,
+        })
+    }
 }
 
 /// What may be changed of a proxy; what is absent stays, and a name in it is passed over.
 #[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "Map<String, Value>")]
 pub(crate) struct ProxyChange {
-    #[serde(default)]
     pub(crate) listen: Option<String>,
-    #[serde(default)]
     pub(crate) upstream: Option<String>,
-    #[serde(default)]
     pub(crate) enabled: Option<bool>,
-    #[serde(flatten)]
-    _others: Others,
+}
+
+impl TryFrom<Map<String, Value>> for ProxyChange {
+    type Error = String;
+
+    fn try_from(object: Map<String, Value>) -> Result<Self, String> {
+        let fields = Fields(object);
+        Ok(Self {
+            listen: fields.take("listen")?,
+            upstream: fields.take("upstream")?,
+            enabled: fields.take("enabled")?,
+        })
+    }
 }
 
 /// A proxy to be made, with what is to be set on it.
@@ -79,11 +98,12 @@ impl ProxyInput {
     }
 }
 
-/// The address to listen on: a free port beside the API when none is named, and every interface for `:PORT`.
+/// The address to listen on: a free port beside the API when none is named, and every interface for `:PORT`. With more
+/// colons it is an address of IPv6 without its brackets, which whoever checks it tells in the words that were typed.
 pub(crate) fn listen_or(listen: Option<&str>, home: IpAddr) -> String {
     match listen {
         None | Some("") => std::net::SocketAddr::new(home, 0).to_string(),
-        Some(text) if text.starts_with(':') => format!("0.0.0.0{text}"),
+        Some(text) if text.rfind(':') == Some(0) => format!("0.0.0.0{text}"),
         Some(text) => text.to_owned(),
     }
 }
@@ -121,6 +141,7 @@ mod tests {
         assert_eq!(listen_or(None, home), "127.0.0.1:0");
         assert_eq!(listen_or(Some(":80"), home), "0.0.0.0:80");
         assert_eq!(listen_or(Some("localhost:80"), home), "localhost:80");
+        assert_eq!(listen_or(Some("::1:0"), home), "::1:0", "told as it was typed");
         assert_eq!(listen_or(None, "::1".parse().unwrap()), "[::1]:0");
     }
 }

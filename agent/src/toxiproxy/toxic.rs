@@ -4,7 +4,8 @@
 //! Invariant: what is shown is what was sent, but for `toxicity`, which is a number of 32 bits as in Toxiproxy.
 
 use super::{
-    Others, ToxiproxyMistake,
+    ToxiproxyMistake,
+    fields::Fields,
     kind::{ToxicKind, Values},
 };
 use serde::{Deserialize, Serialize};
@@ -16,32 +17,47 @@ const LONGEST_NAME: usize = 200;
 
 /// A toxic as it is asked for.
 #[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "Map<String, Value>")]
 pub struct ToxicInput {
-    #[serde(default)]
     name: Option<String>,
-    #[serde(default, rename = "type")]
     kind: Option<String>,
-    #[serde(default)]
     stream: Option<String>,
-    #[serde(default)]
     direction: Option<String>,
-    #[serde(default)]
     toxicity: Option<f32>,
-    #[serde(default)]
     attributes: Option<Map<String, Value>>,
-    #[serde(flatten)]
-    _others: Others,
+}
+
+impl TryFrom<Map<String, Value>> for ToxicInput {
+    type Error = String;
+
+    fn try_from(object: Map<String, Value>) -> Result<Self, String> {
+        let fields = Fields(object);
+        Ok(Self {
+            name: fields.take("name")?,
+            kind: fields.take("type")?,
+            stream: fields.take("stream")?,
+            direction: fields.take("direction")?,
+            toxicity: fields.take("toxicity")?,
+            attributes: fields.take("attributes")?,
+        })
+    }
 }
 
 /// What may be changed of a toxic; what is absent stays.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[serde(try_from = "Map<String, Value>")]
 pub(crate) struct ToxicPatch {
-    #[serde(default)]
     toxicity: Option<f32>,
-    #[serde(default)]
     attributes: Option<Map<String, Value>>,
-    #[serde(flatten)]
-    _others: Others,
+}
+
+impl TryFrom<Map<String, Value>> for ToxicPatch {
+    type Error = String;
+
+    fn try_from(object: Map<String, Value>) -> Result<Self, String> {
+        let fields = Fields(object);
+        Ok(Self { toxicity: fields.take("toxicity")?, attributes: fields.take("attributes")? })
+    }
 }
 
 /// A toxic that makes sense.

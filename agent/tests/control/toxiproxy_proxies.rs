@@ -53,6 +53,30 @@ async fn the_version_is_the_compatible_one_to_the_byte() {
 }
 
 #[tokio::test]
+async fn fields_are_taken_in_any_letter_case_as_go_takes_them() {
+    let agent = Running::new().await;
+    let body = json!({"Name": "db", "UPSTREAM": "127.0.0.1:9", "upstream": "127.0.0.1:1", "Enabled": false});
+    let (status, proxy) = agent.post("/proxies", body).await;
+    assert_eq!((status, &proxy["upstream"], &proxy["enabled"]), (201, &json!("127.0.0.1:1"), &json!(false)));
+    let toxic = json!({"Type": "latency", "Attributes": {"Latency": 5}, "TOXICITY": 0.5, "Stream": "upstream"});
+    let (status, toxic) = agent.post("/proxies/db/toxics", toxic).await;
+    assert_eq!((status, &toxic["attributes"]["latency"], &toxic["toxicity"]), (200, &json!(5), &json!(0.5)), "{toxic}");
+    let (_, toxic) = agent.post("/proxies/db/toxics/latency_upstream", json!({"Toxicity": 1})).await;
+    assert_eq!(toxic["toxicity"], 1);
+    let (_, proxy) = agent.post("/proxies/db", json!({"Upstream": "127.0.0.1:2"})).await;
+    assert_eq!(proxy["upstream"], "127.0.0.1:2");
+}
+
+#[tokio::test]
+async fn an_address_without_its_brackets_is_told_as_it_was_typed() {
+    let agent = Running::new().await;
+    let body = r#"{"name": "db", "upstream": "a:1", "listen": "::1:0"}"#;
+    let (status, message) = refused(&agent, Method::POST, "/proxies", body).await;
+    assert_eq!(status, 400);
+    assert!(message.contains("`::1:0` is not an address: an IPv6 address stands in brackets"), "{message}");
+}
+
+#[tokio::test]
 async fn a_proxy_is_made_shown_listed_and_deleted() {
     let agent = Running::new().await;
     let upstream = echo(b'a').await;

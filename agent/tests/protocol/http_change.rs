@@ -38,6 +38,27 @@ async fn headers_of_requests_are_changed_before_the_upstream_sees_them() {
 }
 
 #[tokio::test]
+async fn a_response_that_is_told_to_be_the_last_one_is() {
+    let rig = echo_site().await;
+    for (connection, earlier) in [("x, Close", 0), ("close", 2)] {
+        let fault = rig
+            .fault(&format!(
+                r#"{{"fault": {{"http_headers": {{"set": {{"Connection": "{connection}"}}}}}}, "where": {{"path": "/last"}}}}"#
+            ))
+            .await;
+        let mut client = Client::of(&rig).await;
+        for _ in 0..earlier {
+            assert_eq!(client.get("/first").await.text(), "GET /first");
+        }
+        client.send(get("/last")).await;
+        assert_eq!(client.response().await.text(), "GET /last");
+        assert!(client.ends().await, "in order");
+        rig.heal(&fault).await;
+        assert_eq!((fault.hits(), rig.proxy.counters().request_errors), (Some(1), 0));
+    }
+}
+
+#[tokio::test]
 async fn a_head_that_would_not_change_is_no_hit() {
     let rig = echo_site().await;
     let fault = rig.fault(r#"{"fault": {"http_headers": {"remove": ["ETag"]}}}"#).await;
@@ -275,4 +296,31 @@ async fn what_can_no_longer_come_whole_is_reset_when_the_fault_goes() {
     assert_eq!(client.reader.message(true).await.unwrap().header("content-length"), Some("1073741827"));
     rig.heal(&fault).await;
     crate::common::expect_reset(&mut client.reader.stream).await;
+}
+
+#[tokio::test]
+async fn a_head_as_full_as_it_may_be_is_changed_like_any_other() {
+    let rig = site(|request| {
+        let (framing, body) = match request.line() {
+            "GET /chunked HTTP/1.1" => ("Transfer-Encoding: chunked", "5\r\n01234\r\n0\r\n\r\n"),
+            _ => ("Content-Length: 5", "01234"),
+        };
+        format!("HTTP/1.1 200 OK\r\n{}{framing}\r\n\r\n{body}", "A: b\r\n".repeat(127))
+    })
+    .await;
+    for (fault, body) in [
+        (r#"{"http_body": {"replace": "REPLACED", "content_type": "a/b"}}"#, "REPLACED"),
+        (r#"{"http_body": {"truncate": "2B", "content_type": "a/b"}}"#, "01"),
+        (r#"{"http_body": {"oversize": "3B", "content_type": "a/b"}}"#, "01234   "),
+        (r#"{"http_headers": {"set": {"Content-Type": "a/b", "New": "n"}}}"#, "01234"),
+    ] {
+        let fault = rig.fault(&format!(r#"{{"fault": {fault}}}"#)).await;
+        let mut client = Client::of(&rig).await;
+        for path in ["/plain", "/chunked", "/plain"] {
+            let response = client.get(path).await;
+            assert_eq!((response.text(), response.header("content-type")), (body, Some("a/b")), "{path} {fault:?}");
+        }
+        assert_eq!(fault.hits(), Some(3));
+        rig.heal(&fault).await;
+    }
 }

@@ -206,6 +206,9 @@ impl HttpStatus {
         if self.retry_after.is_some_and(|span| span.get().subsec_nanos() > 0) {
             return Some(("retry_after", "`Retry-After` is told in whole seconds: write one such as `5s`".into()));
         }
+        if self.retry_after.is_some() && self.headers.keys().any(|name| name.eq_ignore_ascii_case("retry-after")) {
+            return Some(("retry_after", "`headers` has a `Retry-After` of its own: give one of the two".into()));
+        }
         self.headers.iter().find_map(|(name, value)| bad_header(name, value)).map(|message| ("headers", message))
     }
 }
@@ -233,6 +236,9 @@ impl HttpBody {
             )),
             0 if self.mismatch => {
                 Some(("mismatch", "the body's length stays, so `Content-Length` cannot be wrong".into()))
+            }
+            1 if self.hang && self.mismatch => {
+                Some(("mismatch", "a body that never comes has no length that could be wrong: leave it out".into()))
             }
             0 | 1 if self.oversize.is_some_and(|more| more.get() == 0) => {
                 Some(("oversize", "0 more bytes change nothing: write a size such as `50MB`".into()))
@@ -408,6 +414,14 @@ mod tests {
             (
                 r#"{"http_status": {"status": 503, "retry_after": "1.5s"}}"#,
                 "fault.http_status.retry_after: `Retry-After` is told in whole seconds: write one such as `5s`",
+            ),
+            (
+                r#"{"http_status": {"status": 503, "retry_after": "3s", "headers": {"retry-After": "9"}}}"#,
+                "fault.http_status.retry_after: `headers` has a `Retry-After` of its own: give one of the two",
+            ),
+            (
+                r#"{"http_body": {"hang": true, "mismatch": true}}"#,
+                "fault.http_body.mismatch: a body that never comes has no length that could be wrong: leave it out",
             ),
             (
                 r#"{"http_headers": {"set": {"a b": "x"}}}"#,

@@ -262,18 +262,152 @@ proptest! {
     }
 }
 
+/// A response with a body of so many bytes.
+fn large(bytes: usize) -> Vec<u8> {
+    [format!("HTTP/1.1 200 OK\r\nContent-Length: {bytes}\r\n\r\n").into_bytes(), vec![b'x'; bytes]].concat()
+}
+
+/// Answers as much as is read, in pieces of what one read takes; how much it was.
+fn answer(bench: &mut Bench, responses: &[u8]) -> usize {
+    let mut answered = 0;
+    while answered < responses.len() {
+        let end = (answered + 56 * 1024).min(responses.len());
+        match bench.take_from_upstream(&responses[answered..end]) {
+            0 => break,
+            taken => answered += taken,
+        }
+    }
+    answered
+}
+
+/// A fault that is in the way of every request and changes nothing.
+const IN_THE_WAY: &str = r#""fault": {"http_headers": {"remove": ["None"]}}"#;
+
 #[test]
 fn who_pipelines_deeply_is_not_read_until_some_are_answered() {
-    let mut bench = Bench::new();
-    let request = EXCHANGES[0].0;
-    assert_eq!(bench.take_from_client(request.repeat(100).as_bytes()), request.len() * 100);
-    // Beyond the first, which stays until another comes, each is one under way.
-    assert!(bench.up.len() < request.len() * 40, "{}", bench.up.len() / request.len());
-    assert_eq!(bench.take_from_client(request.as_bytes()), 0);
-    let response = EXCHANGES[0].1.as_bytes();
-    for _ in 0..100 {
-        assert_eq!(bench.take_from_upstream(response), response.len());
+    for (depth, fault) in [(32, None), (1024, Some(IN_THE_WAY))] {
+        let mut bench = Bench::new();
+        fault.map(|fault| bench.set(fault));
+        bench.turn();
+        let request = EXCHANGES[0].0;
+        assert_eq!(bench.take_from_client(request.repeat(1100).as_bytes()), request.len() * 1100);
+        assert_eq!(bench.up.len() / request.len(), depth);
+        assert_eq!(bench.take_from_client(request.as_bytes()), 0);
+        let response = EXCHANGES[0].1.as_bytes();
+        for _ in 0..1100 {
+            assert_eq!(bench.take_from_upstream(response), response.len());
+        }
+        assert_eq!((bench.up.len(), bench.down.len()), (request.len() * 1100, response.len() * 1100));
+        assert_eq!(bench.take_from_client(request.as_bytes()), request.len());
     }
-    assert_eq!((bench.up.len(), bench.down.len()), (request.len() * 100, response.len() * 100));
-    assert_eq!(bench.take_from_client(request.as_bytes()), request.len());
+}
+
+#[test]
+fn who_pipelines_large_heads_is_not_read_as_deeply() {
+    let mut bench = Bench::new();
+    bench.set(IN_THE_WAY);
+    bench.turn();
+    let request = format!("GET /a HTTP/1.1\r\nA: {}\r\n\r\n", "a".repeat(60_000));
+    let taken = (0..100).take_while(|_| bench.take_from_client(request.as_bytes()) > 0).count();
+    assert!((32..40).contains(&taken), "{taken}");
+}
+
+#[test]
+fn responses_behind_one_that_does_not_come_are_not_read_without_end() {
+    let mut bench = Bench::new();
+    let hang = bench.set(r#""fault": {"http_latency": {"delay": "9h"}}, "where": {"path": "/first"}"#);
+    let requests = format!("GET /first HTTP/1.1\r\n\r\n{}", "GET /a HTTP/1.1\r\n\r\n".repeat(500));
+    bench.turn();
+    bench.take_from_client(requests.as_bytes());
+    let response = large(30_000);
+    let before = (0..501).take_while(|_| bench.take_from_upstream(&response) > 0).count();
+    assert!((50..100).contains(&before), "{before}");
+    bench.remove(&hang);
+    bench.turn();
+    let behind = (before..501).take_while(|_| bench.take_from_upstream(&response) > 0).count();
+    assert_eq!((before + behind, bench.down.len()), (501, 501 * response.len()));
+}
+
+#[test]
+fn however_many_are_pipelined_each_is_late_from_when_it_came() {
+    let mut bench = Bench::new();
+    bench.set(r#""fault": {"latency": {"delay": "200ms"}}, "direction": "both""#);
+    bench.turn();
+    bench.take_from_client(EXCHANGES[0].0.repeat(800).as_bytes());
+    bench.now += Duration::from_millis(200);
+    bench.turn();
+    assert_eq!(bench.up.len(), EXCHANGES[0].0.len() * 800);
+    let responses = EXCHANGES[0].1.repeat(800);
+    assert_eq!(answer(&mut bench, responses.as_bytes()), responses.len());
+    bench.now += Duration::from_millis(199);
+    bench.turn();
+    assert_eq!(bench.down.len(), 0);
+    bench.now += Duration::from_millis(1);
+    bench.turn();
+    assert_eq!(bench.down.len(), responses.len());
+}
+
+#[test]
+fn the_buffer_of_a_latency_is_of_the_connection_however_many_exchanges_fill_it() {
+    let mut bench = Bench::new();
+    bench.set(r#""fault": {"latency": {"delay": "400ms", "buffer": "1MiB"}}"#);
+    bench.turn();
+    bench.take_from_client(EXCHANGES[0].0.repeat(32).as_bytes());
+    let responses = large(200_000).repeat(32);
+    let mut answered = 0;
+    for _ in 0..600 {
+        answered += answer(&mut bench, &responses[answered..]);
+        let held = bench.conversation.budget.used();
+        assert!(held < (1 << 20) + (64 << 10), "{held}");
+        bench.now += Duration::from_millis(10);
+        bench.turn();
+    }
+    // A buffer's worth a delay, less the grain of reads.
+    assert!(answered == responses.len() && bench.down == responses, "{answered} {}", bench.down.len());
+    assert_eq!(bench.conversation.budget.used(), 0);
+}
+
+#[test]
+fn what_everything_waits_for_moves_although_later_exchanges_have_filled_the_buffer() {
+    let mut bench = Bench::new();
+    bench.set(r#""fault": {"http_latency": {"delay": "1s"}}, "where": {"path": "/first"}"#);
+    bench.set(r#""fault": {"latency": {"delay": "10ms", "buffer": "64KiB"}}"#);
+    bench.turn();
+    let requests = format!("GET /first HTTP/1.1\r\n\r\n{}", "GET /a HTTP/1.1\r\n\r\n".repeat(3));
+    bench.take_from_client(requests.as_bytes());
+    let responses = [large(50_000), large(900_000).repeat(3)].concat();
+    let mut answered = 0;
+    for _ in 0..99 {
+        answered += answer(&mut bench, &responses[answered..]);
+        bench.now += Duration::from_millis(10);
+        bench.turn();
+    }
+    assert!(answered > 200_000 && bench.down.is_empty(), "{answered}: the later ones fill what there is");
+    for _ in 0..1000 {
+        answered += answer(&mut bench, &responses[answered..]);
+        bench.now += Duration::from_millis(10);
+        bench.turn();
+    }
+    assert!(bench.down == responses, "{answered} {}", bench.down.len());
+}
+
+#[test]
+fn an_idle_connection_holds_nothing_of_the_exchange_before() {
+    let mut bench = Bench::new();
+    bench.set(r#""fault": {"latency": {"delay": "1ms"}}, "direction": "both""#);
+    bench.turn();
+    let budget = std::mem::size_of_val(&bench.conversation.exchanges[0]);
+    for count in [1, 1, 50, 1] {
+        bench.take_from_client(EXCHANGES[0].0.repeat(count).as_bytes());
+        bench.now += Duration::from_millis(1);
+        bench.turn();
+        answer(&mut bench, EXCHANGES[0].1.repeat(count).as_bytes());
+        bench.now += Duration::from_millis(1);
+        bench.turn();
+        let conversation = &bench.conversation;
+        assert_eq!((conversation.exchanges.len(), conversation.exchanges.capacity()), (1, 1), "after {count}");
+        assert!(conversation.exchanges[0].is_finished() && conversation.exchanges[0].request().is_none());
+        assert!(budget <= 512, "{budget}");
+    }
+    assert_eq!(bench.down.len(), EXCHANGES[0].1.len() * 53);
 }
