@@ -29,7 +29,11 @@ use std::{
     task::{Context, Poll},
     time::Instant,
 };
-use tokio::{io::Interest, net::TcpStream, task::yield_now};
+use tokio::{
+    io::Interest,
+    net::TcpStream,
+    task::{coop::consume_budget, yield_now},
+};
 use tokio_util::sync::CancellationToken;
 
 /// Bytes that are written before the stop of the connection and other tasks get their turn.
@@ -97,6 +101,8 @@ pub(crate) struct HttpConnection {
     from_upstream: Sieve,
     to_client: Side,
     to_upstream: Side,
+    /// The client is gone altogether.
+    vanished: bool,
     /// Either side ended with an error that was not ours.
     failed: bool,
     /// Bytes written since others had their turn.
@@ -130,6 +136,7 @@ impl HttpConnection {
             from_upstream: Sieve::default(),
             to_client: Side::default(),
             to_upstream: Side::default(),
+            vanished: false,
             failed: false,
             moved: 0,
         })
@@ -172,6 +179,8 @@ impl HttpConnection {
             return Ending::Close;
         }
         loop {
+            // A fault that is due again and again must not keep the stop and all other tasks of this thread waiting.
+            consume_budget().await;
             if self.moved >= TURN {
                 self.moved = 0;
                 yield_now().await;
@@ -188,6 +197,10 @@ impl HttpConnection {
             if let Some(ending) = self.conclude(upstream) {
                 return ending;
             }
+            // What it sent before goes on its way, as a network would let it; nobody is left for what comes back.
+            if self.vanished && !self.conversation.owes_upstream(now) {
+                return Ending::Abort;
+            }
             if wrote {
                 continue;
             }
@@ -202,7 +215,7 @@ impl HttpConnection {
                     *upstream = Upstream::Gone;
                     self.conversation.end_upstream(Ending::Reset, Instant::now());
                 }
-                Woke::Vanished => return Ending::Abort,
+                Woke::Vanished => self.vanished = true,
             }
         }
     }
@@ -239,7 +252,8 @@ impl HttpConnection {
     async fn wait(&self, upstream: &mut Upstream) -> Woke {
         let wake = self.conversation.next_wake(Instant::now());
         let mut sleep = wake.map(|wake| Box::pin(self.shared.plane.timer.sleep_until(wake)));
-        let watching = self.conversation.client_ended.is_some() || self.conversation.leaves_client_unread();
+        let ended = self.conversation.client_ended.is_some() || self.conversation.leaves_client_unread();
+        let watching = ended && !self.vanished;
         let mut gone = watching.then(|| Box::pin(async { drop(self.client.ready(Interest::ERROR).await) }));
         let from_client = self.conversation.client_appetite() != Appetite::Full;
         let from_upstream = self.conversation.upstream_appetite() != Appetite::Full;
@@ -395,7 +409,8 @@ impl HttpConnection {
             return (!unsent || ending == Ending::Abort).then_some(ending);
         }
         let pending = matches!(upstream, Upstream::Unasked | Upstream::Dialling(_));
-        if self.conversation.client_ended == Some(Ending::Reset) && (pending || self.conversation.up_is_over()) {
+        let passed = self.conversation.up_is_over() || (pending && !self.conversation.owes_upstream(Instant::now()));
+        if self.conversation.client_ended == Some(Ending::Reset) && passed {
             // Nobody is left to answer.
             return Some(Ending::Reset);
         }

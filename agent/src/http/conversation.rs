@@ -436,6 +436,11 @@ impl Conversation {
         !self.gate.replaces_upstream() && (!replaceable || !self.up.is_empty())
     }
 
+    /// Whether something of the client's is on its way to the upstream that time alone brings there.
+    pub(crate) fn owes_upstream(&self, now: Instant) -> bool {
+        !self.up.is_empty() || self.exchanges.iter().any(|exchange| exchange.up.next_wake(now).is_some())
+    }
+
     /// When time alone moves something.
     pub(crate) fn next_wake(&self, now: Instant) -> Option<Instant> {
         let exchanges = self.exchanges.iter().filter_map(|exchange| exchange.next_wake(now));

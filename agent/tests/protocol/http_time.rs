@@ -37,6 +37,36 @@ async fn the_head_of_a_response_is_late_and_all_of_it_with_it_request_by_request
 }
 
 #[tokio::test]
+async fn a_request_whose_client_is_gone_reaches_the_upstream_as_late_as_any() {
+    for kind in [r#"{"http_latency": {"delay": "300ms", "at": "request"}}"#, r#"{"latency": {"delay": "300ms"}}"#] {
+        for after in [MS(0), MS(100)] {
+            let (told, mut seen) = tokio::sync::mpsc::unbounded_channel();
+            let rig = Rig::http("", move |stream: TcpStream| {
+                let told = told.clone();
+                async move {
+                    let mut reader = Reader::new(stream);
+                    while let Some(request) = reader.message(false).await {
+                        told.send(request.text().to_owned()).unwrap();
+                    }
+                }
+            })
+            .await;
+            let fault = rig.fault(&format!(r#"{{"fault": {kind}, "direction": "upstream"}}"#)).await;
+            let mut client = rig.connect().await;
+            let start = Instant::now();
+            client.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody").await.unwrap();
+            tokio::time::sleep(after).await;
+            client.set_zero_linger().unwrap();
+            drop(client);
+            assert_eq!(timeout(PATIENCE, seen.recv()).await.unwrap().unwrap(), "body", "{kind} {after:?}");
+            assert!(start.elapsed() >= MS(300), "{kind}: {:?}", start.elapsed());
+            assert_eq!(fault.hits(), Some(1), "{kind}");
+            rig.until(|counters| counters.open_connections == 0).await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_request_reaches_the_upstream_late() {
     let rig = Rig::http("", |stream: TcpStream| async move {
         let (reader, mut writer) = stream.into_split();
