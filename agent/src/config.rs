@@ -5,7 +5,7 @@
 
 use crate::{
     access::{Access, Role, TlsFiles, is_loopback},
-    address::{Purpose, host_of, mistake},
+    address::{OWN_UPSTREAM, Purpose, host_of, is_localhost, leads_to, mistake},
     config_file::ConfigError,
     intercept::InterceptConfig,
     policy::Policy,
@@ -182,9 +182,21 @@ impl AgentConfig {
         found.extend(proxy_mistakes(&self.proxies));
         found.extend(self.first_faults());
         found.extend(self.forbidden_upstreams());
-        let populate = prepared(&self.populate, self.listen.ip()).err();
-        found.extend(populate.map(|mistake| Mistake { field: "populate".into(), message: mistake.to_string() }));
+        found.extend(self.toxiproxys_list());
         found
+    }
+
+    /// What is wrong in Toxiproxy's list.
+    fn toxiproxys_list(&self) -> Vec<Mistake> {
+        let planned = match prepared(&self.populate, self.listen.ip()) {
+            Ok(planned) => planned,
+            Err(mistake) => return vec![Mistake { field: "populate".into(), message: mistake.to_string() }],
+        };
+        let wrong = planned.iter().enumerate().flat_map(|(index, planned)| {
+            let told = spec_mistakes(&planned.spec).into_iter();
+            told.map(move |(field, message)| Mistake { field: format!("populate[{index}].{field}"), message })
+        });
+        wrong.collect()
     }
 
     /// Every mistake in it, and in the files of tokens and certificates that it names.
@@ -317,9 +329,17 @@ fn proxy_mistakes(proxies: &[ProxySpec]) -> Vec<Mistake> {
 pub(crate) fn spec_mistakes(spec: &ProxySpec) -> Vec<(&'static str, String)> {
     let listen = mistake(&spec.listen, Purpose::Listen).map(|message| ("listen", message));
     let upstream = mistake(&spec.upstream, Purpose::Upstream).map(|message| ("upstream", message));
-    let looped = (spec.listen == spec.upstream)
-        .then(|| ("upstream", "a proxy cannot be its own upstream: each connection would open another".to_owned()));
+    let looped = leads_to_itself(spec).then(|| ("upstream", OWN_UPSTREAM.to_owned()));
     listen.into_iter().chain(upstream).chain(looped).chain(spec.mistakes()).collect()
+}
+
+/// As far as that can be said before the address is bound, and without looking names up.
+fn leads_to_itself(spec: &ProxySpec) -> bool {
+    let listen = match host_of(&spec.listen) {
+        host if is_localhost(host) => spec.listen.replacen(host, "127.0.0.1", 1),
+        _ => spec.listen.clone(),
+    };
+    spec.listen == spec.upstream || listen.parse().is_ok_and(|listen| leads_to(listen, &spec.upstream))
 }
 
 fn host_name() -> String {
@@ -371,6 +391,22 @@ mod tests {
         assert!(AgentConfig { proxies, ..AgentConfig::default() }.mistakes().is_empty());
         let proxies = vec![spec("a", "udp"), spec("b", "udp")];
         assert_eq!(AgentConfig { proxies, ..AgentConfig::default() }.mistakes().len(), 1);
+    }
+
+    #[test]
+    fn a_proxy_that_leads_to_itself_is_a_mistake_in_either_list() {
+        let own = serde_json::json!([
+            {"name": "a", "listen": "localhost:7000", "upstream": "127.0.0.1:7000"},
+            {"name": "b", "listen": "0.0.0.0:7001", "upstream": "localhost:7001"},
+        ]);
+        let proxies = serde_json::from_value(own.clone()).unwrap();
+        let populate = serde_json::from_value(own).unwrap();
+        let config = AgentConfig { proxies, populate, ..AgentConfig::default() };
+        let told: Vec<_> = config.mistakes().into_iter().map(|mistake| mistake.field).collect();
+        assert_eq!(
+            told,
+            ["proxies[0].upstream", "proxies[1].upstream", "populate[0].upstream", "populate[1].upstream"]
+        );
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     Proxy, ProxyError,
-    address::{Purpose, host_of, mistake, satisfies},
+    address::{OWN_UPSTREAM, Purpose, host_of, leads_to, mistake, satisfies},
     config::spec_mistakes,
     tls::Tls,
 };
@@ -243,8 +243,11 @@ impl Inner {
                 "this agent keeps at most {MAX_PROXIES} proxies: delete some first"
             )));
         }
+        not_itself(made.bind, &spec.upstream)?;
         let bound = ProxySpec { listen: made.bind.to_string(), ..spec.clone() };
         let proxy = Arc::new(bounded(Proxy::start_with(&bound, made.tls, &registry.plane)).await?);
+        // Of all free ports the kernel may have chosen the upstream's; the proxy is gone again when it is dropped.
+        not_itself(proxy.listen_addr(), &spec.upstream)?;
         let detail = format!("{} -> {}", proxy.listen_addr(), spec.upstream);
         self.proxies.insert(spec.name.clone(), Entry::new(proxy, spec));
         let about = About { proxy: Some(&spec.name), detail: Some(&detail), ..About::default() };
@@ -263,17 +266,11 @@ impl Inner {
         if listen.is_none() && upstream.is_none() && enabled.is_none() && tls.is_none() {
             return Ok(false);
         }
+        let leads_to = upstream.map_or_else(|| entry.proxy.upstream(), str::to_owned);
+        not_itself(listen.map_or(bound, |(_, bind)| bind), &leads_to)?;
         // To shut a proxy, to move it or to lead it elsewhere is to hurt whoever uses it.
         let hurts = enabled == Some(false) || listen.is_some() || upstream.is_some();
-        if !caller.is_agent() {
-            self.policy.allow_touching(name)?;
-            if hurts {
-                self.policy.allow_change(caller.lease.as_ref())?;
-            }
-        }
-        if hurts {
-            self.not_halted()?;
-        }
+        self.allow_change(name, hurts, caller)?;
         if enabled == Some(true) && listen.is_none() {
             self.policy.listen.check(bound)?;
         }
@@ -282,12 +279,16 @@ impl Inner {
         if let Some(lease) = &caller.lease {
             entry.leave_home(lease);
         }
-        if let Some((_, bind)) = listen {
-            bounded(entry.proxy.rebind(&bind.to_string())).await?;
-        }
-        if let Some(on) = enabled
-            && let Err(refusal) = bounded(entry.proxy.set_enabled(on)).await
-        {
+        let moved = async {
+            if let Some((_, bind)) = listen {
+                not_itself(bounded(entry.proxy.rebind(&bind.to_string())).await?, &leads_to)?;
+            }
+            match enabled {
+                Some(on) => bounded(entry.proxy.set_enabled(on)).await,
+                None => Ok(()),
+            }
+        };
+        if let Err(refusal) = moved.await {
             if listen.is_some() {
                 take_back(name, &entry.proxy, bound).await;
             }
@@ -316,6 +317,17 @@ impl Inner {
         let about = About { proxy: Some(name), detail: Some(&detail), ..About::default() };
         self.audit(Change::ProxyChanged, caller, &about);
         Ok(true)
+    }
+
+    /// May this proxy be changed by this caller, whoever holds it, so that it hurts or not?
+    fn allow_change(&self, name: &ProxyName, hurts: bool, caller: &Caller) -> Result<(), Refusal> {
+        if !caller.is_agent() {
+            self.policy.allow_touching(name)?;
+            if hurts {
+                self.policy.allow_change(caller.lease.as_ref())?;
+            }
+        }
+        if hurts { self.not_halted() } else { Ok(()) }
     }
 
     pub(super) fn entry(&self, name: &ProxyName) -> Result<&Entry, Refusal> {
@@ -360,7 +372,12 @@ impl Entry {
     }
 }
 
-/// The second half of a change failed: back to the old address.
+/// A proxy that listens there must not lead to itself.
+fn not_itself(listen: SocketAddr, upstream: &str) -> Result<(), Refusal> {
+    if leads_to(listen, upstream) { Err(Refusal::invalid("upstream", OWN_UPSTREAM)) } else { Ok(()) }
+}
+
+/// A change failed after the proxy had moved: back to the old address.
 async fn take_back(name: &ProxyName, proxy: &Proxy, bound: SocketAddr) {
     if let Err(refusal) = bounded(proxy.rebind(&bound.to_string())).await {
         tracing::error!(proxy = %name, %refusal, "failed to go back to {bound}");
