@@ -50,6 +50,12 @@ async fn a_wrong_body_is_told_with_its_field_and_the_nearest_word_and_changes_no
         (faults, r#"{"fault": {"reset": {}}, "percent": 101}"#, "percent", "from 0 to 100"),
         (faults, r#"{"fault": {"reset": {}}, "precent": 5}"#, "precent", "did you mean `percent`?"),
         (faults, r#"{"fault": {"reset": {}}, "where": {"client": ["10.0.0.0/99"]}}"#, "where.client", "not a network"),
+        (faults, r#"{"fault": {"refuse": {}}, "fault": {"reset": {}}}"#, "fault", "`fault` stands there twice"),
+        (faults, r#"{"fault": {"reset": {}}, "percent": 1, "percent": 100}"#, "percent", "twice"),
+        (faults, r#"{"fault": {"latency": {"delay": "1s", "delay": "1s"}}}"#, "fault.latency.delay", "twice"),
+        (faults, r#"{"fault": {"reset": {}, "reset": {}}}"#, "fault.reset", "twice"),
+        ("/v1/proxies", r#"{"name": "a", "upstream": "b:1", "\u006eame": "b"}"#, "name", "twice"),
+        ("/v1/leases", r#"{"owner": "a", "ttl": "1s", "ttl": "5m", "proxies": ["db"]}"#, "ttl", "twice"),
         ("/v1/leases", r#"{"owner": "a", "ttl": "1", "proxies": ["db"]}"#, "ttl", "no unit"),
         ("/v1/leases", r#"{"owner": "a", "ttl": "1s", "proxies": ["db", "a/b"]}"#, "proxies[1]", "not a proxy name"),
     ] {
