@@ -9,8 +9,9 @@
 //! Invariant: at every moment FILE is whole, the old one or the new one; what cannot be read is never written over.
 
 use serde::{Deserialize, Serialize};
-use squall_wire::{Halt, ProxySpec};
+use squall_wire::{Halt, ProxyName, ProxySpec};
 use std::{
+    collections::BTreeSet,
     io::{self, Write},
     path::{Path, PathBuf},
 };
@@ -58,6 +59,8 @@ struct State {
     // An agent that does not know it yet refuses the file, rather than to take faults while it is halted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     halt: Option<Halt>,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    any_port: BTreeSet<ProxyName>,
 }
 
 /// What is kept.
@@ -67,6 +70,8 @@ pub struct Saved {
     pub proxies: Vec<ProxySpec>,
     /// The halt that was in effect.
     pub halt: Option<Halt>,
+    /// Those that were asked for on any free port. They are kept with the one that they had.
+    pub any_port: BTreeSet<ProxyName>,
 }
 
 /// What the last run left; nothing when the file is not there yet.
@@ -84,7 +89,7 @@ pub fn load(path: &Path) -> Result<Saved, StateError> {
     if state.version != VERSION {
         return Err(damaged(format!("version {} is not known to this agent", state.version)));
     }
-    Ok(Saved { proxies: state.proxies, halt: state.halt })
+    Ok(Saved { proxies: state.proxies, halt: state.halt, any_port: state.any_port })
 }
 
 /// Writes it down. Blocks on the disk.
@@ -93,8 +98,8 @@ pub fn load(path: &Path) -> Result<Saved, StateError> {
 /// When the disk refuses; the old file is still whole then.
 pub fn save(path: &Path, saved: Saved) -> Result<(), StateError> {
     let failed = |source: io::Error| StateError::Write { path: path.into(), source };
-    let Saved { proxies, halt } = saved;
-    let state = State { version: VERSION, proxies, halt };
+    let Saved { proxies, halt, any_port } = saved;
+    let state = State { version: VERSION, proxies, halt, any_port };
     let mut text = serde_json::to_vec_pretty(&state).map_err(|e| failed(e.into()))?;
     text.push(b'\n');
     write_atomically(path, &text).map_err(failed)
@@ -126,7 +131,7 @@ mod tests {
     }
 
     fn saved() -> Saved {
-        Saved { proxies: vec![spec()], halt: None }
+        Saved { proxies: vec![spec()], ..Saved::default() }
     }
 
     #[test]
@@ -138,7 +143,7 @@ mod tests {
         save(&path, saved()).unwrap();
         assert_eq!(load(&path).unwrap(), saved());
         let halt = Halt { reason: "a fire".into(), who: "ann".into(), since: "now".into() };
-        let halted = Saved { halt: Some(halt), ..saved() };
+        let halted = Saved { halt: Some(halt), any_port: [spec().name].into(), ..saved() };
         save(&path, halted.clone()).unwrap();
         assert_eq!(load(&path).unwrap(), halted);
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);

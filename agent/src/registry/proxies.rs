@@ -52,7 +52,16 @@ impl Registry {
         let tls = tls_of(spec).await?;
         let same_port = before.filter(|before| asked.port() == 0 && asked.ip() == before.ip());
         let mut inner = self.open().await?;
-        inner.start(spec, Made { bind: same_port.unwrap_or(asked), tls }, self, &Caller::agent()).await
+        if let Some(bind) = same_port.filter(|bind| !leads_to(*bind, &spec.upstream)) {
+            match inner.start(spec, Made { bind, tls: tls.clone() }, self, &Caller::agent()).await {
+                // Any port was asked for, so this is no reason not to start.
+                Err(Refusal::Proxy(ProxyError::Bind { source, .. })) => {
+                    tracing::warn!(proxy = %spec.name, had = %bind, %source, "a proxy gets another port than it had");
+                }
+                outcome => return outcome,
+            }
+        }
+        inner.start(spec, Made { bind: asked, tls }, self, &Caller::agent()).await
     }
 
     /// May a proxy lead there? The address is checked again for each connection: a name can be re-pointed.

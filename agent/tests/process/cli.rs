@@ -199,6 +199,41 @@ fn an_address_off_the_loopback_needs_insecure_also_with_toxiproxys_flags() {
 }
 
 #[test]
+fn a_proxy_that_may_have_any_port_starts_with_another_when_its_own_was_taken_meanwhile() {
+    let directory = tempfile::tempdir().unwrap();
+    let state: PathBuf = directory.path().join("state.json");
+    // Made by the command line, which names it again the next time, or by somebody's request, which does not.
+    for again in [&["--proxy", "db=127.0.0.1:0->127.0.0.1:9"][..], &[]] {
+        let mut first = Process::start(directory.path(), |command| {
+            command.args(["--proxy", "db=127.0.0.1:0->127.0.0.1:9", "--state"]).arg(&state);
+        });
+        let had = first.ready["proxies"]["db"].as_str().unwrap().to_owned();
+        first.signal("KILL");
+        first.wait();
+        std::fs::remove_file(directory.path().join("ready.json")).unwrap();
+        let taken = TcpListener::bind(&had).unwrap();
+        let mut second = Process::start(directory.path(), |command| {
+            command.args(again).arg("--state").arg(&state);
+        });
+        let has = second.ready["proxies"]["db"].as_str().unwrap().to_owned();
+        assert_ne!(has, had);
+        TcpStream::connect(&has).unwrap();
+        let told = second.log_until("another port");
+        assert!(told.contains("WARN") && told.contains(&had), "{told}");
+        drop(taken);
+        second.signal("KILL");
+        second.wait();
+        std::fs::remove_file(directory.path().join("ready.json")).unwrap();
+        let third = Process::start(directory.path(), |command| {
+            command.args(again).arg("--state").arg(&state);
+        });
+        assert_eq!(third.ready["proxies"]["db"], has.as_str(), "what it has now is what it had");
+        std::fs::remove_file(directory.path().join("ready.json")).unwrap();
+        std::fs::remove_file(&state).unwrap();
+    }
+}
+
+#[test]
 fn proxies_survive_a_kill_and_come_back_healed() {
     let directory = tempfile::tempdir().unwrap();
     let state: PathBuf = directory.path().join("state.json");
