@@ -145,6 +145,33 @@ fn an_agent_that_polls_busily_serves_with_one_worker_and_delays_as_the_file_says
 }
 
 #[test]
+fn a_name_that_leads_a_proxy_to_itself_is_refused_at_the_connection() {
+    let directory = tempfile::tempdir().unwrap();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // A resolver reads a form of the loopback out of it that is no address by itself.
+    let own = format!("127.1:{}", free.port());
+    let mut agent = Process::start(directory.path(), |command| {
+        command.args([
+            "--proxy",
+            &format!("a={free}->{own}"),
+            "--proxy",
+            &format!("u=udp://0.0.0.0:{}->{own}", free.port()),
+        ]);
+    });
+    let mut client = TcpStream::connect(free).unwrap();
+    client.set_read_timeout(Some(LONG)).unwrap();
+    assert!(!client.read(&mut [0]).is_ok_and(|read| read > 0));
+    let told = agent.log_until("refused its upstream");
+    assert!(told.contains("WARN") && told.contains(&format!("the proxy itself listens on {free}")), "{told}");
+    std::net::UdpSocket::bind("127.0.0.1:0").unwrap().send_to(b"a", free).unwrap();
+    agent.log_until("refused its upstream");
+    for proxy in ["a", "u"] {
+        let answer = get(agent.api(), &format!("/v1/proxies/{proxy}"));
+        assert!(answer.contains("\"connections\":1,"), "no other was opened: {answer}");
+    }
+}
+
+#[test]
 fn a_second_signal_ends_at_once() {
     let directory = tempfile::tempdir().unwrap();
     let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
