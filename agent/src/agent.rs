@@ -17,7 +17,7 @@ use crate::{
     intercept::{InterceptError, Interception, Plan},
     metrics::ApiMetrics,
     policy::Policy,
-    registry::{Caller, Limits, Refusal, Registry},
+    registry::{Caller, First, Limits, Refusal, Registry},
     state::{self, Saved, StateError},
     throttle::Throttle,
     traffic::Marks,
@@ -289,24 +289,28 @@ fn limits(config: &AgentConfig) -> Limits {
 
 /// Proxies of the configuration, then those of the last run that it does not name. A proxy that may have any port
 /// gets the one it had, if it can.
-fn merged(configured: &[ProxySpec], saved: Saved) -> Vec<(ProxySpec, Option<SocketAddr>)> {
+fn merged(configured: &[ProxySpec], saved: Saved) -> Vec<First> {
     let any_port = saved.any_port;
     let mut saved: BTreeMap<_, _> = saved.proxies.into_iter().map(|spec| (spec.name.clone(), spec)).collect();
     let bound = |spec: &ProxySpec| spec.listen.parse::<SocketAddr>().ok();
-    let before = |spec: Option<ProxySpec>| spec.as_ref().and_then(bound);
-    let mut all: Vec<_> = configured.iter().map(|spec| (spec.clone(), before(saved.remove(&spec.name)))).collect();
+    let configured = configured.iter().cloned().map(|spec| {
+        let had = saved.remove(&spec.name).as_ref().and_then(bound);
+        First { spec, had, kept: false }
+    });
+    let mut all: Vec<_> = configured.collect();
     all.extend(saved.into_values().map(|spec| match bound(&spec) {
         Some(had) if any_port.contains(&spec.name) => {
-            (ProxySpec { listen: SocketAddr::new(had.ip(), 0).to_string(), ..spec }, Some(had))
+            let listen = SocketAddr::new(had.ip(), 0).to_string();
+            First { spec: ProxySpec { listen, ..spec }, had: Some(had), kept: true }
         }
-        _ => (spec, None),
+        _ => First { spec, had: None, kept: true },
     }));
     all
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Saved, merged};
+    use super::{First, Saved, merged};
     use squall_wire::ProxySpec;
 
     fn spec(name: &str, listen: &str) -> ProxySpec {
@@ -318,15 +322,15 @@ mod tests {
         let configured = [spec("a", "127.0.0.1:0"), spec("b", "127.0.0.1:1")];
         let proxies = vec![spec("a", "127.0.0.1:77"), spec("c", "127.0.0.1:3"), spec("d", "127.0.0.1:4")];
         let saved = Saved { any_port: [spec("d", "").name].into(), proxies, halt: None };
-        let all: Vec<_> =
-            merged(&configured, saved).into_iter().map(|(s, before)| (s.name.to_string(), s.listen, before)).collect();
+        let told = |First { spec, had, kept }: First| (spec.name.to_string(), spec.listen, had, kept);
+        let all: Vec<_> = merged(&configured, saved).into_iter().map(told).collect();
         assert_eq!(
             all,
             [
-                ("a".into(), "127.0.0.1:0".into(), Some("127.0.0.1:77".parse().unwrap())),
-                ("b".into(), "127.0.0.1:1".into(), None),
-                ("c".into(), "127.0.0.1:3".into(), None),
-                ("d".into(), "127.0.0.1:0".into(), Some("127.0.0.1:4".parse().unwrap())),
+                ("a".into(), "127.0.0.1:0".into(), Some("127.0.0.1:77".parse().unwrap()), false),
+                ("b".into(), "127.0.0.1:1".into(), None, false),
+                ("c".into(), "127.0.0.1:3".into(), None, true),
+                ("d".into(), "127.0.0.1:0".into(), Some("127.0.0.1:4".parse().unwrap()), true),
             ]
         );
     }

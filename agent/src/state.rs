@@ -92,6 +92,17 @@ pub fn load(path: &Path) -> Result<Saved, StateError> {
     Ok(Saved { proxies: state.proxies, halt: state.halt, any_port: state.any_port })
 }
 
+/// Whether it could be read and written here, as far as that is known without writing. Blocks on the disk.
+///
+/// # Errors
+/// When it cannot.
+pub fn check(path: &Path) -> Result<(), StateError> {
+    load(path)?;
+    let looked = std::fs::metadata(directory_of(path));
+    let found = looked.and_then(|found| if found.is_dir() { Ok(()) } else { Err(io::ErrorKind::NotADirectory.into()) });
+    found.map_err(|source| StateError::Write { path: path.into(), source })
+}
+
 /// Writes it down. Blocks on the disk.
 ///
 /// # Errors
@@ -110,10 +121,7 @@ pub fn save(path: &Path, saved: Saved) -> Result<(), StateError> {
 /// # Errors
 /// When the directory cannot be written to.
 pub fn write_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
+    let directory = directory_of(path);
     let mut file = tempfile::NamedTempFile::new_in(directory)?;
     file.write_all(content)?;
     file.as_file().sync_all()?;
@@ -121,9 +129,13 @@ pub fn write_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
     std::fs::File::open(directory)?.sync_all()
 }
 
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Saved, StateError, load, save};
+    use super::{Saved, StateError, check, load, save};
     use squall_wire::Halt;
 
     fn spec() -> squall_wire::ProxySpec {
@@ -168,5 +180,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("nowhere").join("state.json");
         assert!(save(&path, Saved::default()).unwrap_err().to_string().starts_with("failed to write"));
+        assert!(check(&path).unwrap_err().to_string().starts_with("failed to write"));
+        assert!(check(&directory.path().join("state.json")).is_ok());
+        assert!(check(directory.path()).is_err(), "a directory is no file");
     }
 }

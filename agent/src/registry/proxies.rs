@@ -25,18 +25,19 @@ const READ_LIMIT: Duration = Duration::from_secs(5);
 const RESOLVE_LIMIT: Duration = Duration::from_secs(5);
 
 impl Registry {
-    /// Starts the proxies of the beginning, each with the address that it had before, if any; answers what failed.
-    pub(crate) async fn start_all(&self, specs: Vec<(ProxySpec, Option<SocketAddr>)>) -> Vec<String> {
+    /// Starts the proxies of the beginning; answers what failed.
+    pub(crate) async fn start_all(&self, first: Vec<First>) -> Vec<String> {
         let mut failures = Vec::new();
-        for (spec, before) in specs {
-            if let Err(refusal) = self.start_one(&spec, before).await {
+        for first in first {
+            if let Err(refusal) = self.start_one(&first).await {
+                let spec = &first.spec;
                 failures.push(format!("proxy `{}` on {}: {refusal}", spec.name, spec.listen));
             }
         }
         failures
     }
 
-    async fn start_one(&self, spec: &ProxySpec, before: Option<SocketAddr>) -> Result<(), Refusal> {
+    async fn start_one(&self, First { spec, had, kept }: &First) -> Result<(), Refusal> {
         check(spec)?;
         // One of the state file, from before the policy was so: it comes back, and each of its connections is refused.
         if let Some(Err(forbidden)) = self.limits.policy.upstreams.check_written(host_of(&spec.upstream)) {
@@ -45,12 +46,15 @@ impl Registry {
         let asked = resolved(&spec.listen).await?;
         let mut spec = spec.clone();
         if let Err(forbidden) = self.limits.policy.listen.check(asked) {
+            if !kept {
+                return Err(forbidden);
+            }
             tracing::warn!(proxy = %spec.name, %forbidden, "a proxy starts shut where the policy lets none listen");
             spec.enabled = false;
         }
         let spec = &spec;
         let tls = tls_of(spec).await?;
-        let same_port = before.filter(|before| asked.port() == 0 && asked.ip() == before.ip());
+        let same_port = had.filter(|had| asked.port() == 0 && asked.ip() == had.ip());
         let mut inner = self.open().await?;
         if let Some(bind) = same_port.filter(|bind| !leads_to(*bind, &spec.upstream)) {
             match inner.start(spec, Made { bind, tls: tls.clone() }, self, &Caller::agent()).await {
@@ -221,6 +225,16 @@ impl Registry {
         bounded(stopping).await?;
         self.save().await
     }
+}
+
+/// A proxy of the beginning.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct First {
+    pub(crate) spec: ProxySpec,
+    /// The address that it had in the last run.
+    pub(crate) had: Option<SocketAddr>,
+    /// It comes from the state file alone, and perhaps from before the policy was so.
+    pub(crate) kept: bool,
 }
 
 /// What somebody wants of a proxy; what is absent stays.

@@ -60,6 +60,18 @@ fn check_tells_every_mistake_and_exits_with_2() {
     let (code, told) = check("proxies: [{name: a, upstream: 'b:1'}]\nfaults:\n  a:\n  - fault: {latncy: {}}\n  - {}\n");
     assert_eq!(code, Some(2));
     assert!(told.contains("2 mistakes") && told.contains("line 4") && told.contains("latency"), "{told}");
+    let policy = "policy: {listen: {allowed: [127.0.0.0/8]}}\n";
+    let (code, told) = check(&format!("{policy}proxies:\n- {{name: a, listen: '0.0.0.0:0', upstream: 'b:1'}}\n"));
+    assert_eq!(code, Some(2));
+    assert!(told.contains("line 3: proxies[0].listen: policy.listen.allowed: "), "{told}");
+    let started = output(&["--listen", "127.0.0.1:0", "--config", path.to_str().unwrap()]);
+    assert_eq!(started.status.code(), Some(2), "the start says the same: {}", text(&started.stderr));
+    let (code, told) = check("name: a\nstate: /nowhere/state.json\n");
+    assert_eq!(code, Some(2));
+    assert!(told.contains("line 2: state: failed to write /nowhere/state.json"), "{told}");
+    let (code, told) = check("drian: 5s\nmax_lease: 0s\n");
+    assert_eq!(code, Some(2));
+    assert!(told.contains("2 mistakes") && told.contains("line 2: max_lease: must be longer"), "{told}");
     let (code, told) = check("drian: 5s\n");
     assert_eq!(code, Some(2));
     assert!(told.contains("line 1") && told.contains("did you mean `drain`?"), "{told}");
