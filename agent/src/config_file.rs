@@ -264,6 +264,12 @@ mod tests {
     }
 
     #[test]
+    fn a_fault_of_which_nothing_is_said_is_a_mistake() {
+        let told = told("proxies: [{name: a, upstream: 'b:1'}]\nfaults:\n  a:\n  - fault:\n      blackhole:\n");
+        assert!(told.contains("line 5") && told.contains("write `{}`"), "{told}");
+    }
+
+    #[test]
     fn no_words_of_the_library_s_are_told() {
         for (text, part) in [
             ("name: a\nname: b\n", "line 2 column 1: `name` stands there twice"),

@@ -86,6 +86,20 @@ fn watching_agents_ends_quietly_when_its_reader_has_gone() {
 }
 
 #[test]
+fn a_fault_of_which_nothing_is_said_is_a_mistake_in_an_experiment_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("gone.yaml");
+    let text = include_str!("../../experiments/payment-gone.yaml");
+    assert!(text.contains("{blackhole: {}}"));
+    for (text, code) in [(text.to_owned(), 0), (text.replace("{blackhole: {}}", "{blackhole: }"), 3)] {
+        std::fs::write(&path, text).unwrap();
+        let output = squall(&["validate", path.to_str().unwrap()]);
+        let told = format!("{}{}", stdout(&output), stderr(&output));
+        assert_eq!((output.status.code(), told.contains("write `{}`")), (Some(code), code != 0), "{told}");
+    }
+}
+
+#[test]
 fn wrong_usage_is_exit_2_with_a_suggestion() {
     let output = squall(&["rum", "x.yaml"]);
     assert_eq!(output.status.code(), Some(2));
