@@ -25,6 +25,9 @@ pub(crate) fn mistake(text: &str, purpose: Purpose) -> Option<String> {
         Purpose::Upstream => "db.internal:5432",
     };
     let wrong = |why: &str| Some(format!("`{text}` is not an address: {why}; write one such as `{example}`"));
+    if let Some((scheme, _)) = text.split_once("://") {
+        return wrong(&format!("it is HOST:PORT, without a scheme such as `{scheme}://`"));
+    }
     let Some((host, port)) = text.rsplit_once(':') else { return wrong("it has no port") };
     if host.is_empty() {
         return wrong("it has no host");
@@ -151,6 +154,10 @@ mod tests {
             assert!(mistake(text, Purpose::Listen).is_some(), "{text}");
         }
         assert!(mistake("localhost:0", Purpose::Upstream).is_some());
+        insta::assert_snapshot!(
+            mistake("http://a:80", Purpose::Upstream).unwrap(),
+            @"`http://a:80` is not an address: it is HOST:PORT, without a scheme such as `http://`; write one such as `db.internal:5432`"
+        );
     }
 
     #[test]
