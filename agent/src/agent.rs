@@ -17,7 +17,7 @@ use crate::{
     intercept::{InterceptError, Interception, Plan},
     metrics::ApiMetrics,
     policy::Policy,
-    registry::{Caller, Limits, Refusal, Registry},
+    registry::{Caller, First, Limits, Refusal, Registry},
     state::{self, Saved, StateError},
     throttle::Throttle,
     traffic::Marks,
@@ -122,7 +122,8 @@ impl Agent {
     /// be bound; all that cannot are told. Nothing stays bound then.
     pub async fn bind(config: AgentConfig) -> Result<Self, AgentError> {
         let access = config.sound()?;
-        let Saved { proxies: saved, halt } = config.state.as_deref().map(state::load).transpose()?.unwrap_or_default();
+        let saved = config.state.as_deref().map(state::load).transpose()?.unwrap_or_default();
+        let halt = saved.halt.clone();
         let plan = match &config.intercept {
             Some(intercept) => Some(Plan::prepare(intercept, &config.proxies).await?),
             None => None,
@@ -287,18 +288,29 @@ fn limits(config: &AgentConfig) -> Limits {
 }
 
 /// Proxies of the configuration, then those of the last run that it does not name. A proxy that may have any port
-/// gets the one it had.
-fn merged(configured: &[ProxySpec], saved: Vec<ProxySpec>) -> Vec<(ProxySpec, Option<SocketAddr>)> {
-    let mut saved: BTreeMap<_, _> = saved.into_iter().map(|spec| (spec.name.clone(), spec)).collect();
-    let before = |spec: Option<ProxySpec>| spec.and_then(|spec| spec.listen.parse().ok());
-    let mut all: Vec<_> = configured.iter().map(|spec| (spec.clone(), before(saved.remove(&spec.name)))).collect();
-    all.extend(saved.into_values().map(|spec| (spec, None)));
+/// gets the one it had, if it can.
+fn merged(configured: &[ProxySpec], saved: Saved) -> Vec<First> {
+    let any_port = saved.any_port;
+    let mut saved: BTreeMap<_, _> = saved.proxies.into_iter().map(|spec| (spec.name.clone(), spec)).collect();
+    let bound = |spec: &ProxySpec| spec.listen.parse::<SocketAddr>().ok();
+    let configured = configured.iter().cloned().map(|spec| {
+        let had = saved.remove(&spec.name).as_ref().and_then(bound);
+        First { spec, had, kept: false }
+    });
+    let mut all: Vec<_> = configured.collect();
+    all.extend(saved.into_values().map(|spec| match bound(&spec) {
+        Some(had) if any_port.contains(&spec.name) => {
+            let listen = SocketAddr::new(had.ip(), 0).to_string();
+            First { spec: ProxySpec { listen, ..spec }, had: Some(had), kept: true }
+        }
+        _ => First { spec, had: None, kept: true },
+    }));
     all
 }
 
 #[cfg(test)]
 mod tests {
-    use super::merged;
+    use super::{First, Saved, merged};
     use squall_wire::ProxySpec;
 
     fn spec(name: &str, listen: &str) -> ProxySpec {
@@ -308,15 +320,17 @@ mod tests {
     #[test]
     fn the_configuration_wins_over_the_state_but_for_the_port_that_was_had() {
         let configured = [spec("a", "127.0.0.1:0"), spec("b", "127.0.0.1:1")];
-        let saved = vec![spec("a", "127.0.0.1:77"), spec("c", "127.0.0.1:3")];
-        let all: Vec<_> =
-            merged(&configured, saved).into_iter().map(|(s, before)| (s.name.to_string(), s.listen, before)).collect();
+        let proxies = vec![spec("a", "127.0.0.1:77"), spec("c", "127.0.0.1:3"), spec("d", "127.0.0.1:4")];
+        let saved = Saved { any_port: [spec("d", "").name].into(), proxies, halt: None };
+        let told = |First { spec, had, kept }: First| (spec.name.to_string(), spec.listen, had, kept);
+        let all: Vec<_> = merged(&configured, saved).into_iter().map(told).collect();
         assert_eq!(
             all,
             [
-                ("a".into(), "127.0.0.1:0".into(), Some("127.0.0.1:77".parse().unwrap())),
-                ("b".into(), "127.0.0.1:1".into(), None),
-                ("c".into(), "127.0.0.1:3".into(), None),
+                ("a".into(), "127.0.0.1:0".into(), Some("127.0.0.1:77".parse().unwrap()), false),
+                ("b".into(), "127.0.0.1:1".into(), None, false),
+                ("c".into(), "127.0.0.1:3".into(), None, true),
+                ("d".into(), "127.0.0.1:0".into(), Some("127.0.0.1:4".parse().unwrap()), true),
             ]
         );
     }

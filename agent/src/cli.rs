@@ -182,6 +182,7 @@ impl Serve {
         if let Some(path) = &self.config {
             ConfigFile::read(path)?.apply(&mut config);
         }
+        self.said().for_each(|key| config.lines.forget(key));
         config.listen = self.listen.unwrap_or(config.listen);
         if let Some(host) = &self.host {
             config.listen.set_ip(address_of(host)?);
@@ -206,15 +207,32 @@ impl Serve {
         config.busy_poll = self.busy_poll.map_or(config.busy_poll, Span::get);
         config.labels.extend(self.labels);
         // One named on the command line takes the place of the file's.
-        config.proxies.retain(|spec| self.proxies.iter().all(|other| other.name != spec.name));
+        let stays = |spec: &ProxySpec| self.proxies.iter().all(|other| other.name != spec.name);
+        config.lines.retain("proxies", config.proxies.iter().map(stays));
+        config.proxies.retain(stays);
         config.proxies.extend(self.proxies);
         Ok(config)
+    }
+
+    /// The keys of the file that the command line says otherwise.
+    fn said(&self) -> impl Iterator<Item = &'static str> {
+        let said = [
+            ("listen", self.listen.is_some() || self.host.is_some() || self.port.is_some()),
+            ("tokens", self.tokens.is_some()),
+            ("tls", self.tls_cert.is_some() || self.client_ca.is_some()),
+            ("state", self.state.is_some()),
+            ("name", self.name.is_some()),
+            ("max_fault_duration", self.max_fault_duration.is_some()),
+            ("max_lease", self.max_lease.is_some()),
+            ("busy_poll", self.busy_poll.is_some()),
+        ];
+        said.into_iter().filter_map(|(key, said)| said.then_some(key))
     }
 }
 
 fn no_certificate() -> ConfigError {
     let message = "clients show certificates by TLS only: give --tls-cert and --tls-key as well".to_owned();
-    ConfigError::Mistakes { found: vec![Mistake { field: "client-ca".into(), message }] }
+    ConfigError::Mistakes { found: vec![Mistake::new("client-ca", message)] }
 }
 
 /// An address by itself or by name, an IPv4 address before an IPv6 one.
@@ -224,7 +242,7 @@ fn address_of(host: &str) -> Result<IpAddr, ConfigError> {
         Err(_) => Vec::new(),
     };
     let first = found.iter().find(|address| address.is_ipv4()).or(found.first()).copied();
-    let mistake = || Mistake { field: "host".into(), message: format!("`{host}` is no address, and no name of one") };
+    let mistake = || Mistake::new("host", format!("`{host}` is no address, and no name of one"));
     first.ok_or_else(|| ConfigError::Mistakes { found: vec![mistake()] })
 }
 
@@ -283,6 +301,19 @@ mod tests {
         assert_eq!(config.max_fault_duration.as_secs(), 3600);
         let proxies: Vec<_> = config.proxies.iter().map(|spec| (spec.name.as_str(), spec.upstream.as_str())).collect();
         assert_eq!(proxies, [("b", "f:2"), ("a", "c:3")]);
+    }
+
+    #[test]
+    fn what_the_command_line_says_is_told_without_a_line_of_the_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let yaml = "max_lease: 1m\nproxies:\n- {name: a, upstream: b}\n- {name: c, upstream: d}\n";
+        std::fs::write(file.path(), yaml).unwrap();
+        let path = file.path().to_str().unwrap();
+        let arguments = ["squall-agent", "--config", path, "--max-lease", "0s", "--proxy", "a=127.0.0.1:0->e"];
+        let config = Cli::try_parse_from(arguments).unwrap().serve.into_config().unwrap();
+        let lines: Vec<_> = config.mistakes().into_iter().map(|mistake| (mistake.field, mistake.line)).collect();
+        let wanted = [("max_lease", None), ("proxies[0].upstream", Some(4)), ("proxies[1].upstream", None)];
+        assert_eq!(lines, wanted.map(|(field, line)| (field.to_owned(), line)));
     }
 
     #[test]

@@ -5,11 +5,12 @@
 
 use crate::{
     access::{Access, Role, TlsFiles, is_loopback},
-    address::{Purpose, host_of, mistake},
-    config_file::ConfigError,
+    address::{OWN_UPSTREAM, Purpose, host_of, is_localhost, leads_to, mistake},
+    config_file::{ConfigError, Lines},
     intercept::InterceptConfig,
     policy::Policy,
     registry::{MAX_FAULTS, made_up},
+    state,
     tls::{Tls, TlsMistake},
     toxiproxy::{ProxyInput, prepared},
 };
@@ -82,6 +83,10 @@ pub struct AgentConfig {
     pub api_timeout: Duration,
     /// The largest body of a request, in bytes.
     pub max_body: usize,
+    /// What could not be read of its file. An agent does not start by what is left of it.
+    pub unread: Vec<String>,
+    /// Where in its file each field stands.
+    pub lines: Lines,
 }
 
 impl Default for AgentConfig {
@@ -111,26 +116,42 @@ impl Default for AgentConfig {
             max_api_connections: 256,
             api_timeout: Duration::from_secs(10),
             max_body: 1 << 20,
+            unread: Vec::new(),
+            lines: Lines::default(),
         }
     }
 }
 
 /// One thing that is wrong in a configuration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{field}: {message}")]
+#[error("{}{}{message}", line.map(|line| format!("line {line}: ")).unwrap_or_default(), place(field))]
 pub struct Mistake {
-    /// Where: `proxies[1].listen`.
+    /// Where: `proxies[1].listen`; empty when the message says it.
     pub field: String,
     /// What is wrong and what would be right.
     pub message: String,
+    /// Where that is in the file, if it comes from there.
+    pub line: Option<u64>,
+}
+
+fn place(field: &str) -> String {
+    if field.is_empty() { String::new() } else { format!("{field}: ") }
+}
+
+impl Mistake {
+    /// One whose line is not known.
+    #[must_use]
+    pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { field: field.into(), message: message.into(), line: None }
+    }
 }
 
 impl AgentConfig {
     /// Every mistake in it; empty when it is sound.
     #[must_use]
     pub fn mistakes(&self) -> Vec<Mistake> {
-        let mut found = Vec::new();
-        let mut wrong = |field: &str, message: String| found.push(Mistake { field: field.to_owned(), message });
+        let mut found: Vec<_> = self.unread.iter().map(|message| Mistake::new("", message)).collect();
+        let mut wrong = |field: &str, message: String| found.push(Mistake::new(field, message));
         if self.name.trim().is_empty() {
             wrong("name", "an agent needs a name".into());
         }
@@ -181,18 +202,44 @@ impl AgentConfig {
         found.extend(self.policy.mistakes());
         found.extend(proxy_mistakes(&self.proxies));
         found.extend(self.first_faults());
-        found.extend(self.forbidden_upstreams());
-        let populate = prepared(&self.populate, self.listen.ip()).err();
-        found.extend(populate.map(|mistake| Mistake { field: "populate".into(), message: mistake.to_string() }));
+        found.extend(self.forbidden_addresses());
+        found.extend(self.toxiproxys_list());
+        self.placed(found)
+    }
+
+    /// The same mistakes, with their lines.
+    fn placed(&self, mut found: Vec<Mistake>) -> Vec<Mistake> {
+        found.iter_mut().for_each(|mistake| mistake.line = mistake.line.or_else(|| self.lines.of(&mistake.field)));
         found
     }
 
-    /// Every mistake in it, and in the files of tokens and certificates that it names.
+    /// What is wrong in Toxiproxy's list.
+    fn toxiproxys_list(&self) -> Vec<Mistake> {
+        let planned = match prepared(&self.populate, self.listen.ip()) {
+            Ok(planned) => planned,
+            Err(mistake) => return vec![Mistake::new("populate", mistake.to_string())],
+        };
+        let wrong = planned.iter().enumerate().flat_map(|(index, planned)| {
+            let told = spec_mistakes(&planned.spec).into_iter();
+            told.map(move |(field, message)| Mistake::new(format!("populate[{index}].{field}"), message))
+        });
+        wrong.collect()
+    }
+
+    /// Every mistake in it, and in the files of tokens, certificates and state that it names.
     ///
     /// # Errors
     /// When there is any.
     pub fn check(&self) -> Result<(), ConfigError> {
-        self.sound().map(drop)
+        let state = self.state.as_deref().and_then(|path| state::check(path).err());
+        let state = state.map(|error| Mistake::new("state", error.to_string()));
+        let found = match self.sound() {
+            Ok(_) if state.is_none() => return Ok(()),
+            Ok(_) => Vec::new(),
+            Err(ConfigError::Mistakes { found }) => found,
+            Err(error) => return Err(error),
+        };
+        Err(ConfigError::Mistakes { found: self.placed(found.into_iter().chain(state).collect()) })
     }
 
     /// What the files of tokens and certificates say, when nothing is wrong in all of it.
@@ -200,14 +247,14 @@ impl AgentConfig {
         let mut found = self.mistakes();
         found.extend(self.proxies.iter().enumerate().filter_map(|(index, spec)| {
             let TlsMistake { field, message } = Tls::read(spec).err()?;
-            Some(Mistake { field: format!("proxies[{index}].{field}"), message })
+            Some(Mistake::new(format!("proxies[{index}].{field}"), message))
         }));
         match Access::open(self) {
             Ok(access) if found.is_empty() => return Ok(access),
             Ok(_) => {}
             Err(in_files) => found.extend(in_files),
         }
-        Err(ConfigError::Mistakes { found })
+        Err(ConfigError::Mistakes { found: self.placed(found) })
     }
 
     /// Whether clients are known by certificates.
@@ -216,11 +263,14 @@ impl AgentConfig {
     }
 
     /// Proxies of the configuration that its own policy forbids, as far as that can be said without looking names up.
-    fn forbidden_upstreams(&self) -> impl Iterator<Item = Mistake> {
-        self.proxies.iter().enumerate().filter_map(|(index, spec)| {
-            let forbidden = self.policy.upstreams.check_written(host_of(&spec.upstream))?.err()?;
-            let message = format!("{}: {forbidden}", forbidden.rule());
-            Some(Mistake { field: format!("proxies[{index}].upstream"), message })
+    fn forbidden_addresses(&self) -> impl Iterator<Item = Mistake> {
+        self.proxies.iter().enumerate().flat_map(|(index, spec)| {
+            let listen = listen_of(spec).and_then(|bind| self.policy.listen.check(bind).err());
+            let listen = listen.map(|forbidden| ("listen", forbidden.to_string()));
+            let upstream = self.policy.upstreams.check_written(host_of(&spec.upstream)).and_then(Result::err);
+            let upstream = upstream.map(|forbidden| ("upstream", format!("{}: {forbidden}", forbidden.rule())));
+            let both = listen.into_iter().chain(upstream);
+            both.map(move |(field, message)| Mistake::new(format!("proxies[{index}].{field}"), message))
         })
     }
 
@@ -233,14 +283,12 @@ impl AgentConfig {
                 let names = self.proxies.iter().map(|proxy| proxy.name.as_str());
                 let meant = nearest(name.as_str(), names).map(|meant| format!(": did you mean `{meant}`?"));
                 let message = format!("this configuration has no proxy `{name}`{}", meant.unwrap_or_default());
-                found.push(Mistake { field: place, message });
+                found.push(Mistake::new(place, message));
                 continue;
             };
             for (index, fault) in faults.iter().enumerate() {
                 let wrong = self.first_fault(proxy, fault).into_iter();
-                found.extend(
-                    wrong.map(|(field, message)| Mistake { field: format!("{place}[{index}].{field}"), message }),
-                );
+                found.extend(wrong.map(|(field, message)| Mistake::new(format!("{place}[{index}].{field}"), message)));
             }
             found.extend(faults_together(&place, faults));
         }
@@ -258,9 +306,8 @@ impl AgentConfig {
         if fault.expires_in.is_some_and(|asked| asked.get() > longest.get()) {
             found.push(("expires_in".into(), format!("this agent lets a fault live for `{longest}` at most")));
         }
-        if let Err(refusal) = self.policy.allow_fault(&proxy.name, &fault.fault, fault.percent, None) {
-            found.push(("fault".into(), format!("the policy forbids it: {refusal}")));
-        }
+        let refusals = self.policy.refusals(&proxy.name, &fault.fault, fault.percent, None);
+        found.extend(refusals.map(|refusal| ("fault".into(), format!("the policy forbids it: {refusal}"))));
         found
     }
 
@@ -277,7 +324,7 @@ fn faults_together(place: &str, faults: &[FaultSpec]) -> Vec<Mistake> {
     let mut found = Vec::new();
     if faults.len() > MAX_FAULTS {
         let message = format!("{} faults, and a proxy has at most {MAX_FAULTS}: leave some out", faults.len());
-        found.push(Mistake { field: place.to_owned(), message });
+        found.push(Mistake::new(place, message));
     }
     let mut names = BTreeMap::new();
     for (index, fault) in faults.iter().enumerate() {
@@ -285,7 +332,7 @@ fn faults_together(place: &str, faults: &[FaultSpec]) -> Vec<Mistake> {
         let Some(name) = fault.name.clone().or_else(made_up) else { continue };
         if let Some(earlier) = names.get(&name) {
             let message = format!("{place}[{earlier}] is called `{name}` already: give each a name of its own");
-            found.push(Mistake { field: format!("{place}[{index}].name"), message });
+            found.push(Mistake::new(format!("{place}[{index}].name"), message));
         } else {
             names.insert(name, index);
         }
@@ -299,7 +346,7 @@ fn proxy_mistakes(proxies: &[ProxySpec]) -> Vec<Mistake> {
     let (mut names, mut addresses) = (BTreeSet::<&ProxyName>::new(), BTreeSet::<(bool, &str)>::new());
     for (index, spec) in proxies.iter().enumerate() {
         let mut wrong =
-            |field: &str, message: String| found.push(Mistake { field: format!("proxies[{index}].{field}"), message });
+            |field: &str, message: String| found.push(Mistake::new(format!("proxies[{index}].{field}"), message));
         if !names.insert(&spec.name) {
             wrong("name", format!("there are two proxies `{}`: give each a name of its own", spec.name));
         }
@@ -317,9 +364,21 @@ fn proxy_mistakes(proxies: &[ProxySpec]) -> Vec<Mistake> {
 pub(crate) fn spec_mistakes(spec: &ProxySpec) -> Vec<(&'static str, String)> {
     let listen = mistake(&spec.listen, Purpose::Listen).map(|message| ("listen", message));
     let upstream = mistake(&spec.upstream, Purpose::Upstream).map(|message| ("upstream", message));
-    let looped = (spec.listen == spec.upstream)
-        .then(|| ("upstream", "a proxy cannot be its own upstream: each connection would open another".to_owned()));
+    let looped = leads_to_itself(spec).then(|| ("upstream", OWN_UPSTREAM.to_owned()));
     listen.into_iter().chain(upstream).chain(looped).chain(spec.mistakes()).collect()
+}
+
+/// As far as that can be said before the address is bound, and without looking names up.
+fn leads_to_itself(spec: &ProxySpec) -> bool {
+    spec.listen == spec.upstream || listen_of(spec).is_some_and(|listen| leads_to(listen, &spec.upstream))
+}
+
+/// Where a proxy is to listen, if that is an address, or the name that every machine has for itself.
+fn listen_of(spec: &ProxySpec) -> Option<SocketAddr> {
+    match host_of(&spec.listen) {
+        host if is_localhost(host) => spec.listen.replacen(host, "127.0.0.1", 1).parse().ok(),
+        _ => spec.listen.parse().ok(),
+    }
 }
 
 fn host_name() -> String {
@@ -371,6 +430,22 @@ mod tests {
         assert!(AgentConfig { proxies, ..AgentConfig::default() }.mistakes().is_empty());
         let proxies = vec![spec("a", "udp"), spec("b", "udp")];
         assert_eq!(AgentConfig { proxies, ..AgentConfig::default() }.mistakes().len(), 1);
+    }
+
+    #[test]
+    fn a_proxy_that_leads_to_itself_is_a_mistake_in_either_list() {
+        let own = serde_json::json!([
+            {"name": "a", "listen": "localhost:7000", "upstream": "127.0.0.1:7000"},
+            {"name": "b", "listen": "0.0.0.0:7001", "upstream": "localhost:7001"},
+        ]);
+        let proxies = serde_json::from_value(own.clone()).unwrap();
+        let populate = serde_json::from_value(own).unwrap();
+        let config = AgentConfig { proxies, populate, ..AgentConfig::default() };
+        let told: Vec<_> = config.mistakes().into_iter().map(|mistake| mistake.field).collect();
+        assert_eq!(
+            told,
+            ["proxies[0].upstream", "proxies[1].upstream", "populate[0].upstream", "populate[1].upstream"]
+        );
     }
 
     #[test]

@@ -14,7 +14,11 @@
 //! Neighbours: `config` has the values and their defaults; the binary's `cli` lays the command line over both.
 //! Invariant: a key that is not known is a mistake, never ignored, and the message points at its line.
 
+mod lines;
+mod rest;
 mod sections;
+
+pub use lines::Lines;
 
 use crate::{
     access::{Role, TlsFiles},
@@ -23,8 +27,10 @@ use crate::{
     toxiproxy::ProxyInput,
 };
 use serde::Deserialize;
+use serde_saphyr::{MessageFormatter, UserMessageFormatter};
 use squall_wire::{FaultSpec, ProxyName, ProxySpec, Span, nearest::nearest};
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -44,15 +50,7 @@ pub enum ConfigError {
         /// Why.
         source: std::io::Error,
     },
-    /// It is not YAML, or not of the right shape.
-    #[error("{}: {message}", path.display())]
-    Shape {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong, with line and column.
-        message: String,
-    },
-    /// It has the right shape and makes no sense.
+    /// It is not YAML, not of the right shape, or makes no sense.
     #[error("the configuration has {}:{}", count(found), list(found))]
     Mistakes {
         /// Each of them.
@@ -65,7 +63,8 @@ fn count(found: &[Mistake]) -> String {
 }
 
 fn list(found: &[Mistake]) -> String {
-    found.iter().map(|mistake| format!("\n  {mistake}")).collect()
+    // One that shows the line has several of its own.
+    found.iter().map(|mistake| format!("\n  {}", mistake.to_string().replace('\n', "\n    "))).collect()
 }
 
 /// The file as written; what is absent keeps its default.
@@ -97,34 +96,46 @@ pub struct ConfigFile {
     faults: BTreeMap<ProxyName, Vec<FaultSpec>>,
     #[serde(skip)]
     populate: Vec<ProxyInput>,
+    #[serde(skip)]
+    unread: Vec<String>,
+    #[serde(skip)]
+    lines: Lines,
 }
 
 impl ConfigFile {
-    /// Reads a file.
+    /// Reads a file. What is no YAML in it, and each key or value that is not known, becomes a mistake of the
+    /// configuration that it is applied to, beside that one's others.
     ///
     /// # Errors
-    /// When it cannot be read, is not YAML, or has a key or a value that is not known.
+    /// When it cannot be read.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.into(), source })?;
-        Self::parse(&text).map_err(|message| ConfigError::Shape { path: path.into(), message })
+        Ok(Self::parse(&text))
     }
 
-    fn parse(text: &str) -> Result<Self, String> {
+    fn parse(text: &str) -> Self {
+        let wrong = |message: String| Self { unread: vec![message], ..Self::default() };
         if text.len() > LARGEST {
-            return Err(format!("the file is larger than {LARGEST} bytes"));
+            return wrong(format!("the file is larger than {LARGEST} bytes"));
         }
         if text.trim().is_empty() {
-            return Ok(Self::default());
+            return Self::default();
         }
         if text.trim_start().starts_with('[') {
-            let populate = serde_json::from_str(text)
-                .map_err(|error| format!("not a list of proxies as Toxiproxy has it: {error}"))?;
-            return Ok(Self { populate, ..Self::default() });
+            return match serde_json::from_str(text) {
+                Ok(populate) => Self { populate, ..Self::default() },
+                Err(error) => wrong(format!("not a list of proxies as Toxiproxy has it: {error}")),
+            };
         }
-        serde_saphyr::from_str_with_options(text, options()).map_err(|first| {
-            let all = sections::mistakes(text);
-            if all.len() > 1 { format!("{} mistakes\n{}", all.len(), all.join("\n")) } else { told(&first) }
-        })
+        let lines = Lines::read(text);
+        match serde_saphyr::from_str_with_options::<Self>(text, options()) {
+            Ok(file) => Self { lines, ..file },
+            Err(first) => {
+                let all = sections::mistakes(text, &lines);
+                let unread = if all.len() > 1 { all } else { vec![told(&first)] };
+                Self { lines, unread, ..rest::rest(text) }
+            }
+        }
     }
 
     /// Lays what the file says over a configuration.
@@ -153,6 +164,8 @@ impl ConfigFile {
         config.proxies.extend(self.proxies);
         config.faults.extend(self.faults);
         config.populate.extend(self.populate);
+        config.unread.extend(self.unread);
+        config.lines = self.lines;
     }
 }
 
@@ -162,10 +175,31 @@ fn options() -> serde_saphyr::Options {
 
 /// A mistake with its place, and the word that was meant.
 fn told(error: &serde_saphyr::Error) -> String {
-    let message = error.render();
-    match suggestion(&message) {
+    let message = error.render_with_formatter(&Words);
+    let message = message.strip_prefix("error: ").unwrap_or(&message);
+    match suggestion(message) {
         Some(word) => format!("{message}\ndid you mean `{word}`?"),
-        None => message,
+        None => message.to_owned(),
+    }
+}
+
+/// The words of the YAML library, but for those that are for programmers.
+struct Words;
+
+impl MessageFormatter for Words {
+    fn format_message<'a>(&self, error: &'a serde_saphyr::Error) -> Cow<'a, str> {
+        match error {
+            serde_saphyr::Error::DuplicateMappingKey { key: Some(key), .. } => {
+                format!("`{key}` stands there twice: leave one of them out").into()
+            }
+            serde_saphyr::Error::DuplicateMappingKey { key: None, .. } => {
+                "a key stands there twice: leave one of them out".into()
+            }
+            serde_saphyr::Error::MultipleDocuments { .. } => {
+                "a second document begins here: leave it out, a configuration is one".into()
+            }
+            error => UserMessageFormatter.format_message(error),
+        }
     }
 }
 
@@ -187,8 +221,12 @@ mod tests {
 
     fn parsed(text: &str) -> AgentConfig {
         let mut config = AgentConfig::default();
-        ConfigFile::parse(text).unwrap().apply(&mut config);
+        ConfigFile::parse(text).apply(&mut config);
         config
+    }
+
+    fn told(text: &str) -> String {
+        parsed(text).check().unwrap_err().to_string()
     }
 
     #[test]
@@ -210,16 +248,53 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_read_and_what_makes_no_sense_is_told_together_each_with_its_line() {
+        let told = told(
+            "drian: 5s\nmax_lease: 0s\nproxies:\n- {name: a, upstream: b}\n- {name: b, upstrem: 'b:1',\n   listen: c}\n",
+        );
+        assert!(told.starts_with("the configuration has 5 mistakes:\n  line 1: there is no `drian`"), "{told}");
+        for part in [
+            "\n  line 5 column 13: unknown field `upstrem`",
+            "\n  line 2: max_lease: must be longer",
+            "\n  line 4: proxies[0].upstream: `b` is not an address",
+            "\n  line 6: proxies[1].listen: `c` is not an address",
+        ] {
+            assert!(told.contains(part), "{part} is not in: {told}");
+        }
+    }
+
+    #[test]
+    fn a_fault_of_which_nothing_is_said_is_a_mistake() {
+        let told = told("proxies: [{name: a, upstream: 'b:1'}]\nfaults:\n  a:\n  - fault:\n      blackhole:\n");
+        assert!(told.contains("line 5") && told.contains("write `{}`"), "{told}");
+    }
+
+    #[test]
+    fn no_words_of_the_library_s_are_told() {
+        for (text, part) in [
+            ("name: a\nname: b\n", "line 2 column 1: `name` stands there twice"),
+            ("name: a\n---\nname: b\n", "line 3 column 1: a second document begins here"),
+            ("name: [a\n", "line "),
+        ] {
+            let told = told(text);
+            assert!(told.contains(part), "{told}");
+            for word in ["Policy", "Options", "from_str", "error:"] {
+                assert!(!told.contains(word), "{told}");
+            }
+        }
+    }
+
+    #[test]
     fn a_misspelt_key_is_a_mistake_with_its_line_and_the_nearest_word() {
-        let message = ConfigFile::parse("name: a\nproxis: []\n").unwrap_err();
+        let message = told("name: a\nproxis: []\n");
         assert!(message.contains("line 2") && message.contains("did you mean `proxies`?"), "{message}");
-        let message = ConfigFile::parse("proxies:\n- {name: a, upstrem: 'b:1'}\n").unwrap_err();
+        let message = told("proxies:\n- {name: a, upstrem: 'b:1'}\n");
         assert!(message.contains("line 2") && message.contains("did you mean `upstream`?"), "{message}");
     }
 
     #[test]
     fn a_duration_without_a_unit_is_a_mistake() {
-        let message = ConfigFile::parse("max_lease: 300\n").unwrap_err();
+        let message = told("max_lease: 300\n");
         assert!(message.contains("`300s`"), "{message}");
     }
 

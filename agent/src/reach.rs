@@ -7,7 +7,7 @@ use crate::{
     intercept::Originals,
     policy::Forbidden,
     proxy::Shared,
-    socket::{self, Call},
+    socket::{self, Call, OwnAddress},
     stream::Stream,
     timer::Timer,
     traffic::Meter,
@@ -45,7 +45,7 @@ pub(crate) async fn dial(shared: &Shared, only: Option<SocketAddr>, meter: &Mete
     let (target, tls) = shared.target();
     let began = Instant::now();
     let until = began + shared.plane.limits.dial_timeout;
-    let call = Call { target: &target, only, rules: &shared.plane.limits.upstreams };
+    let call = Call { target: &target, only, rules: &shared.plane.limits.upstreams, own: shared.listen() };
     let mark = shared.plane.intercepted.as_ref().map(Originals::mark);
     let dialled = socket::dial(call, mark);
     let socket = within(&shared.plane.timer, until, dialled, "the upstream did not answer in time").await?;
@@ -67,10 +67,10 @@ pub(crate) fn tell_unreached(shared: &Shared, error: &io::Error) {
         if let Some(left_out) = plane.short.lets_through(Instant::now()) {
             tracing::warn!(%error, upstream, left_out, "no descriptor was left to reach the upstream");
         }
-    } else if error.get_ref().is_none_or(|inner| !inner.is::<Forbidden>()) {
+    } else if error.get_ref().is_none_or(|inner| !inner.is::<Forbidden>() && !inner.is::<OwnAddress>()) {
         tracing::debug!(%error, upstream, "failed to reach the upstream");
     } else if let Some(left_out) = plane.refused.lets_through(Instant::now()) {
-        tracing::warn!(%error, upstream, left_out, "a connection was refused its upstream by the policy");
+        tracing::warn!(%error, upstream, left_out, "a connection was refused its upstream");
     }
 }
 

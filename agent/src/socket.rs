@@ -6,7 +6,12 @@
 //!
 //! Invariant: nothing here blocks; `WouldBlock` is an answer like any other.
 
-use crate::{address::host_of, intercept, policy::Upstreams, stream::Stream};
+use crate::{
+    address::{host_of, reaches},
+    intercept,
+    policy::Upstreams,
+    stream::Stream,
+};
 use bytes::Bytes;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::{
@@ -156,7 +161,14 @@ pub(crate) struct Call<'a> {
     pub(crate) only: Option<SocketAddr>,
     /// Where proxies may lead.
     pub(crate) rules: &'a Upstreams,
+    /// Where the proxy itself listens, which is no upstream.
+    pub(crate) own: SocketAddr,
 }
+
+/// A name led to where its proxy listens.
+#[derive(Debug, thiserror::Error)]
+#[error("the proxy itself listens on {0}, so the connection would only open another")]
+pub(crate) struct OwnAddress(SocketAddr);
 
 /// Connects to the first address that answers; what is sent carries `mark`. The caller sets the limit.
 pub(crate) async fn dial(call: Call<'_>, mark: Option<u32>) -> io::Result<TcpStream> {
@@ -175,7 +187,8 @@ async fn connect(address: SocketAddr, mark: Option<u32>) -> io::Result<TcpStream
 
 /// Resolves `HOST:PORT` and takes the first address that can be connected to. The caller sets the limit.
 ///
-/// Each address is held against the rules before it is dialled, for a name may mean another one each time.
+/// Each address is held against the rules, and against the proxy's own, before it is dialled: a name may mean another one
+/// each time.
 pub(crate) async fn first_reached<T, F: Future<Output = io::Result<T>>>(
     call: Call<'_>,
     connect: impl Fn(SocketAddr) -> F,
@@ -189,6 +202,10 @@ pub(crate) async fn first_reached<T, F: Future<Output = io::Result<T>>>(
     for address in addresses {
         if let Err(forbidden) = call.rules.check(host, address.ip()) {
             last = io::Error::new(ErrorKind::PermissionDenied, forbidden);
+            continue;
+        }
+        if reaches(call.own, address) {
+            last = io::Error::other(OwnAddress(address));
             continue;
         }
         match connect(address).await {

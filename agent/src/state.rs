@@ -9,8 +9,9 @@
 //! Invariant: at every moment FILE is whole, the old one or the new one; what cannot be read is never written over.
 
 use serde::{Deserialize, Serialize};
-use squall_wire::{Halt, ProxySpec};
+use squall_wire::{Halt, ProxyName, ProxySpec};
 use std::{
+    collections::BTreeSet,
     io::{self, Write},
     path::{Path, PathBuf},
 };
@@ -58,6 +59,8 @@ struct State {
     // An agent that does not know it yet refuses the file, rather than to take faults while it is halted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     halt: Option<Halt>,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    any_port: BTreeSet<ProxyName>,
 }
 
 /// What is kept.
@@ -67,6 +70,8 @@ pub struct Saved {
     pub proxies: Vec<ProxySpec>,
     /// The halt that was in effect.
     pub halt: Option<Halt>,
+    /// Those that were asked for on any free port. They are kept with the one that they had.
+    pub any_port: BTreeSet<ProxyName>,
 }
 
 /// What the last run left; nothing when the file is not there yet.
@@ -84,7 +89,18 @@ pub fn load(path: &Path) -> Result<Saved, StateError> {
     if state.version != VERSION {
         return Err(damaged(format!("version {} is not known to this agent", state.version)));
     }
-    Ok(Saved { proxies: state.proxies, halt: state.halt })
+    Ok(Saved { proxies: state.proxies, halt: state.halt, any_port: state.any_port })
+}
+
+/// Whether it could be read and written here, as far as that is known without writing. Blocks on the disk.
+///
+/// # Errors
+/// When it cannot.
+pub fn check(path: &Path) -> Result<(), StateError> {
+    load(path)?;
+    let looked = std::fs::metadata(directory_of(path));
+    let found = looked.and_then(|found| if found.is_dir() { Ok(()) } else { Err(io::ErrorKind::NotADirectory.into()) });
+    found.map_err(|source| StateError::Write { path: path.into(), source })
 }
 
 /// Writes it down. Blocks on the disk.
@@ -93,8 +109,8 @@ pub fn load(path: &Path) -> Result<Saved, StateError> {
 /// When the disk refuses; the old file is still whole then.
 pub fn save(path: &Path, saved: Saved) -> Result<(), StateError> {
     let failed = |source: io::Error| StateError::Write { path: path.into(), source };
-    let Saved { proxies, halt } = saved;
-    let state = State { version: VERSION, proxies, halt };
+    let Saved { proxies, halt, any_port } = saved;
+    let state = State { version: VERSION, proxies, halt, any_port };
     let mut text = serde_json::to_vec_pretty(&state).map_err(|e| failed(e.into()))?;
     text.push(b'\n');
     write_atomically(path, &text).map_err(failed)
@@ -105,10 +121,7 @@ pub fn save(path: &Path, saved: Saved) -> Result<(), StateError> {
 /// # Errors
 /// When the directory cannot be written to.
 pub fn write_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
+    let directory = directory_of(path);
     let mut file = tempfile::NamedTempFile::new_in(directory)?;
     file.write_all(content)?;
     file.as_file().sync_all()?;
@@ -116,9 +129,13 @@ pub fn write_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
     std::fs::File::open(directory)?.sync_all()
 }
 
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Saved, StateError, load, save};
+    use super::{Saved, StateError, check, load, save};
     use squall_wire::Halt;
 
     fn spec() -> squall_wire::ProxySpec {
@@ -126,7 +143,7 @@ mod tests {
     }
 
     fn saved() -> Saved {
-        Saved { proxies: vec![spec()], halt: None }
+        Saved { proxies: vec![spec()], ..Saved::default() }
     }
 
     #[test]
@@ -138,7 +155,7 @@ mod tests {
         save(&path, saved()).unwrap();
         assert_eq!(load(&path).unwrap(), saved());
         let halt = Halt { reason: "a fire".into(), who: "ann".into(), since: "now".into() };
-        let halted = Saved { halt: Some(halt), ..saved() };
+        let halted = Saved { halt: Some(halt), any_port: [spec().name].into(), ..saved() };
         save(&path, halted.clone()).unwrap();
         assert_eq!(load(&path).unwrap(), halted);
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
@@ -163,5 +180,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("nowhere").join("state.json");
         assert!(save(&path, Saved::default()).unwrap_err().to_string().starts_with("failed to write"));
+        assert!(check(&path).unwrap_err().to_string().starts_with("failed to write"));
+        assert!(check(&directory.path().join("state.json")).is_ok());
+        assert!(check(directory.path()).is_err(), "a directory is no file");
     }
 }

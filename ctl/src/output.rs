@@ -3,8 +3,9 @@
 use crate::cli::{Color, Common, Format};
 use parking_lot::Mutex;
 use std::{
-    io::Write as _,
+    io::{self, Write as _},
     sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
 };
 use tracing_subscriber::EnvFilter;
 
@@ -29,6 +30,34 @@ pub fn init(common: &Common) {
 /// A line of a result. Who reads it may have gone: that is no failure of ours.
 pub fn result(text: &str) {
     let _ = writeln!(anstream::stdout(), "{text}");
+}
+
+/// A line of what goes on until nobody reads it any more.
+///
+/// # Errors
+/// When it cannot be written; [`io::ErrorKind::BrokenPipe`]: the reader has gone.
+pub fn stream(text: &str) -> io::Result<()> {
+    writeln!(anstream::stdout(), "{text}")
+}
+
+/// Returns when the reader of stdout has gone; never where it is a file or a terminal.
+pub async fn unread() {
+    // A write would tell, but there may be nothing to write for long.
+    while !has_lost_its_reader() {
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// So often it is looked whether somebody still reads what goes on.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+fn has_lost_its_reader() -> bool {
+    use rustix::event::{PollFd, PollFlags, poll};
+    let stdout = io::stdout();
+    // Asked for nothing, the kernel tells of errors: of a pipe that nobody reads, or of a socket that is closed.
+    let mut asked = [PollFd::new(&stdout, PollFlags::empty())];
+    let looked = poll(&mut asked, Some(&rustix::event::Timespec::default()));
+    looked.is_ok() && asked[0].revents().contains(PollFlags::ERR)
 }
 
 /// A result for programs.
@@ -56,8 +85,8 @@ const MOST_HELD: usize = 1 << 20;
 /// Stderr, unless a screen is drawn on it: then it waits until that is gone.
 struct Progress;
 
-impl std::io::Write for Progress {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+impl io::Write for Progress {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match &mut *HELD.lock() {
             Some(held) => {
                 let room = MOST_HELD.saturating_sub(held.len()).min(bytes.len());
@@ -68,8 +97,8 @@ impl std::io::Write for Progress {
         }
     }
 
-    fn flush(&mut self) -> std::io::Result<()> {
-        std::io::stderr().flush()
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
     }
 }
 

@@ -4,7 +4,13 @@
 
 mod live;
 
-use std::process::{Command, Output};
+use std::{
+    io::{BufRead, BufReader},
+    net::TcpListener,
+    process::{Command, Output, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
 
 fn squall(arguments: &[&str]) -> Output {
     let directory = tempfile::tempdir().unwrap();
@@ -51,6 +57,45 @@ fn help_names_every_command_and_the_exit_codes() {
         "10 refused",
     ] {
         assert!(text.contains(word), "{word} is not in\n{text}");
+    }
+}
+
+#[test]
+fn watching_agents_ends_quietly_when_its_reader_has_gone() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut watching = Command::new(env!("CARGO_BIN_EXE_squall"))
+        .args(["agents", "watch", "--every", "1h"])
+        .env("SQUALL_AGENT", format!("http://{nobody}"))
+        .env_remove("SQUALL_ENV")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(watching.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.contains("away, trying again"), "{line}");
+    // The pipe is closed now, as by `head -1`, and there is nothing more to tell for an hour.
+    let start = Instant::now();
+    while watching.try_wait().unwrap().is_none() && start.elapsed() < Duration::from_secs(20) {
+        sleep(Duration::from_millis(20));
+    }
+    // No more than it takes to end it, should it still run.
+    let _ = watching.kill();
+    let output = watching.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
+}
+
+#[test]
+fn a_fault_of_which_nothing_is_said_is_a_mistake_in_an_experiment_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("gone.yaml");
+    let text = include_str!("../../experiments/payment-gone.yaml");
+    assert!(text.contains("{blackhole: {}}"));
+    for (text, code) in [(text.to_owned(), 0), (text.replace("{blackhole: {}}", "{blackhole: }"), 3)] {
+        std::fs::write(&path, text).unwrap();
+        let output = squall(&["validate", path.to_str().unwrap()]);
+        let told = format!("{}{}", stdout(&output), stderr(&output));
+        assert_eq!((output.status.code(), told.contains("write `{}`")), (Some(code), code != 0), "{told}");
     }
 }
 

@@ -153,7 +153,7 @@ impl Access {
 
 impl Known {
     fn read(config: &AgentConfig) -> Result<Self, Vec<Mistake>> {
-        let wrong = |field: &str, message: String| Mistake { field: field.to_owned(), message };
+        let wrong = |field: &str, message: String| Mistake::new(field, message);
         let mut found = Vec::new();
         let tokens = config.tokens.as_deref().and_then(|path| match Tokens::read(path) {
             Ok(tokens) => Some(tokens),

@@ -4,7 +4,10 @@
 //! Invariant: nothing of a body that is too large, too slow or wrong reaches a handler, and no more than the limit
 //! is ever held in memory.
 
-use super::{Api, ApiError, strict::Strict};
+use super::{
+    Api, ApiError,
+    strict::{Strict, Unique},
+};
 use crate::config_file::suggestion;
 use axum::{
     body::Body,
@@ -74,12 +77,28 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     if bytes.trim_ascii().is_empty() {
         return Err(ApiError::bad_body("the body is empty: send JSON", None, None));
     }
-    let json: serde_json::Value = serde_json::from_slice(bytes)
-        .map_err(|error| ApiError::bad_body(format!("the body is not JSON: {error}"), None, None))?;
+    let json = unique(bytes)?;
     serde_path_to_error::deserialize(Strict(&json)).map_err(|error| {
         let field = error.path().to_string();
         let message = error.inner().to_string();
         let hint = suggestion(&message).map(|word| format!("did you mean `{word}`?"));
         ApiError::bad_body(message, Some(field).filter(|field| field != "."), hint)
     })
+}
+
+/// Of a key that stands twice nobody could say which one was meant.
+fn unique(bytes: &[u8]) -> Result<serde_json::Value, ApiError> {
+    let no_json = |error| ApiError::bad_body(format!("the body is not JSON: {error}"), None, None);
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let Unique(json) = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let field = error.path().to_string();
+        let error = error.into_inner();
+        if !error.is_data() {
+            return no_json(error);
+        }
+        let message = format!("`{field}` stands there twice: leave one of them out");
+        ApiError::bad_body(message, Some(field), None)
+    })?;
+    reader.end().map_err(no_json)?;
+    Ok(json)
 }

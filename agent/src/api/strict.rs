@@ -1,15 +1,16 @@
-//! JSON into values, with objects taken as objects only.
+//! JSON into values, with objects taken as objects only, and each key once.
 //!
 //! Derived readers also take a list for an object, its items in the order of the fields; nobody writes that on purpose,
 //! and the description of the API does not allow it. Neighbours: `body` reads every body of `/v1` by this.
 //! Invariant: a value that is read is one that the wire's JSON Schema describes, as far as its form goes.
 
 use serde::{
-    Deserializer, de,
+    Deserialize, Deserializer, de,
     de::value::{MapDeserializer, SeqDeserializer},
     forward_to_deserialize_any,
 };
-use serde_json::{Error, Value};
+use serde_json::{Error, Map, Number, Value};
+use std::fmt;
 
 /// A JSON value that is read so.
 #[derive(Debug, Clone, Copy)]
@@ -154,6 +155,79 @@ impl<'de> de::VariantAccess<'de> for Content<'de> {
         visitor: V,
     ) -> Result<V::Value, Error> {
         self.there("a key with a map")?.deserialize_struct("", fields, visitor)
+    }
+}
+
+/// A JSON value in which no object has a key twice. Its one error of its own is that one has, at the second.
+pub(super) struct Unique(pub(super) Value);
+
+impl<'de> Deserialize<'de> for Unique {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(UniqueVisitor).map(Self)
+    }
+}
+
+struct UniqueVisitor;
+
+impl<'de> de::Visitor<'de> for UniqueVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
+        Ok(text.into())
+    }
+
+    fn visit_seq<A: de::SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut all = Vec::new();
+        while let Some(Unique(item)) = items.next_element()? {
+            all.push(item);
+        }
+        Ok(Value::Array(all))
+    }
+
+    fn visit_map<A: de::MapAccess<'de>>(self, mut fields: A) -> Result<Value, A::Error> {
+        let mut all = Map::new();
+        while let Some(key) = fields.next_key::<String>()? {
+            if all.contains_key(&key) {
+                // Said as of the value, so that whoever keeps the path has the key in it.
+                fields.next_value::<Twice>()?;
+            }
+            let Unique(value) = fields.next_value()?;
+            all.insert(key, value);
+        }
+        Ok(Value::Object(all))
+    }
+}
+
+/// A value that there should not be.
+struct Twice;
+
+impl<'de> Deserialize<'de> for Twice {
+    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        Err(de::Error::custom("a key stands there twice"))
     }
 }
 

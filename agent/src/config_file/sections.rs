@@ -6,30 +6,23 @@
 
 mod only;
 
-use super::{ConfigFile, told};
+use super::{ConfigFile, Lines, told};
 use only::{Only, Step};
-use serde::{
-    Deserialize, Deserializer,
-    de::{IgnoredAny, MapAccess, Visitor},
-};
+use serde::{Deserialize, Deserializer, de::Visitor};
 use serde_json::Value;
-use serde_saphyr::Spanned;
 use squall_wire::nearest::nearest;
-use std::fmt;
 
 /// Mistakes that are told, at most: each costs one reading of the file.
 const MOST: usize = 100;
 
 /// Every mistake in a text that is not a configuration; empty when it is not even a map of sections.
-pub(super) fn mistakes(text: &str) -> Vec<String> {
-    let Ok(keys) = serde_saphyr::from_str_with_options::<Keys>(text, super::options()) else { return Vec::new() };
+pub(super) fn mistakes(text: &str, lines: &Lines) -> Vec<String> {
     // A file with keys that are no words has no such tree; then its sections are asked as a whole.
     let tree: Value = serde_saphyr::from_str_with_options(text, super::options()).unwrap_or_default();
     let known = known_keys();
     let mut found = Vec::new();
-    for key in &keys.0 {
-        let (name, line) = (&key.value, key.referenced.line());
-        if !known.contains(&name.as_str()) {
+    for (name, line) in lines.keys() {
+        if !known.contains(&name) {
             let meant = nearest(name, known.iter().copied()).map(|word| format!(": did you mean `{word}`?"));
             found.push(format!("line {line}: there is no `{name}`{}", meant.unwrap_or_default()));
             continue;
@@ -111,35 +104,13 @@ fn known_keys() -> &'static [&'static str] {
     names.0
 }
 
-/// The top-level keys, with their places.
-struct Keys(Vec<Spanned<String>>);
-
-impl<'de> Deserialize<'de> for Keys {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct All;
-        impl<'de> Visitor<'de> for All {
-            type Value = Keys;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a configuration")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Keys, A::Error> {
-                let mut keys = Vec::new();
-                while let Some(key) = map.next_key()? {
-                    keys.push(key);
-                    map.next_value::<IgnoredAny>()?;
-                }
-                Ok(Keys(keys))
-            }
-        }
-        deserializer.deserialize_map(All)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{known_keys, mistakes};
+    use super::{super::Lines, known_keys};
+
+    fn mistakes(text: &str) -> Vec<String> {
+        super::mistakes(text, &Lines::read(text))
+    }
 
     #[test]
     fn every_section_every_proxy_and_every_rule_is_asked_by_itself() {

@@ -54,20 +54,18 @@ impl Policy {
         let known: Vec<&str> = FaultKind::CATALOGUE.iter().map(|kind| kind.name).collect();
         let unknown = |(index, kind): (usize, &String)| {
             let meant = nearest(kind, known.iter().copied()).map(|word| format!(": did you mean `{word}`?"));
-            Mistake {
-                field: format!("policy.kinds[{index}]"),
-                message: format!("there is no fault `{kind}`{}", meant.unwrap_or_default()),
-            }
+            let message = format!("there is no fault `{kind}`{}", meant.unwrap_or_default());
+            Mistake::new(format!("policy.kinds[{index}]"), message)
         };
         let kinds = self.kinds.iter().flatten().enumerate();
         let mut found: Vec<_> = kinds.filter(|(_, kind)| !known.contains(&kind.as_str())).map(unknown).collect();
         if self.tls_files.as_ref().is_some_and(|directory| !directory.is_dir()) {
             let message = "is no directory on this machine: write the path of one".to_owned();
-            found.push(Mistake { field: "policy.tls_files".into(), message });
+            found.push(Mistake::new("policy.tls_files", message));
         }
         if self.max_fault_duration.is_some_and(|span| span.is_zero()) {
             let message = "must be longer than `0s`: write a duration such as `10m`".to_owned();
-            found.push(Mistake { field: "policy.max_fault_duration".into(), message });
+            found.push(Mistake::new("policy.max_fault_duration", message));
         }
         found
     }
@@ -100,20 +98,32 @@ impl Policy {
         percent: Percent,
         lease: Option<&LeaseId>,
     ) -> Result<(), Refusal> {
-        self.allow_touching(proxy)?;
-        if self.require_lease && lease.is_none() {
+        self.refusals(proxy, kind, percent, lease).next().map_or(Ok(()), Err)
+    }
+
+    /// Each rule that such a fault would break.
+    pub(crate) fn refusals(
+        &self,
+        proxy: &ProxyName,
+        kind: &FaultKind,
+        percent: Percent,
+        lease: Option<&LeaseId>,
+    ) -> impl Iterator<Item = Refusal> {
+        let touching = self.allow_touching(proxy).err();
+        let lease = (self.require_lease && lease.is_none()).then(|| {
             let message = "this agent sets faults under a lease only: take one with POST /v1/leases".to_owned();
-            return Err(refusal("policy.require_lease", "lease", message));
-        }
-        if let Some(kinds) = self.kinds.as_ref().filter(|kinds| !kinds.iter().any(|known| known == kind.name())) {
+            refusal("policy.require_lease", "lease", message)
+        });
+        let others = self.kinds.as_ref().filter(|kinds| !kinds.iter().any(|known| known == kind.name()));
+        let kind = others.map(|kinds| {
             let message = format!("this agent sets no `{}`, only {}", kind.name(), kinds.join(", "));
-            return Err(refusal("policy.kinds", "fault", message));
-        }
-        if let Some(most) = self.max_percent.filter(|most| percent.get() > most.get()) {
+            refusal("policy.kinds", "fault", message)
+        });
+        let percent = self.max_percent.filter(|most| percent.get() > most.get()).map(|most| {
             let message = format!("a fault of {percent} % is more than the {most} % that this agent allows");
-            return Err(refusal("policy.max_percent", "percent", message));
-        }
-        Ok(())
+            refusal("policy.max_percent", "percent", message)
+        });
+        [touching, lease, kind, percent].into_iter().flatten()
     }
 
     /// May a proxy be shut, moved or led elsewhere under this lease, or under none?

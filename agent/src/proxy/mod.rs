@@ -24,9 +24,16 @@ use crate::{
     traffic::Snapshot,
 };
 use gate::Gate;
-use parking_lot::Mutex;
 use squall_wire::{FaultKind, FaultName, Percent, Protocol, ProxyCounters, ProxySpec};
-use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 use tokio::{
     sync::OwnedSemaphorePermit,
     time::{sleep, timeout},
@@ -106,19 +113,13 @@ pub struct RemovedHits {
 pub struct Proxy {
     protocol: Protocol,
     shared: Arc<Shared>,
-    seen: Mutex<Seen>,
+    // Can be asked without waiting for a change that is under way.
+    enabled: AtomicBool,
     // Held while the listener changes, which waits for nobody outside this process.
     // None once stopped.
     control: tokio::sync::Mutex<Control>,
     /// The descriptor of what listens.
     _listening: Option<OwnedSemaphorePermit>,
-}
-
-/// What can be asked without waiting for a change that is under way.
-#[derive(Clone, Copy)]
-struct Seen {
-    addr: SocketAddr,
-    enabled: bool,
 }
 
 struct Control {
@@ -142,8 +143,8 @@ impl Proxy {
         let gate = bind(spec.protocol, resolve(&spec.listen).await?)?;
         let proxy = Self {
             protocol: spec.protocol,
-            shared: Shared::new(plane, spec, tls),
-            seen: Mutex::new(Seen { addr: gate.addr(), enabled: spec.enabled }),
+            shared: Shared::new(plane, spec, gate.addr(), tls),
+            enabled: AtomicBool::new(spec.enabled),
             control: tokio::sync::Mutex::new(Control { gate: Some(gate), closing: false }),
             _listening: plane.slots.listening(),
         };
@@ -154,7 +155,7 @@ impl Proxy {
     /// The address that is bound.
     #[must_use]
     pub fn listen_addr(&self) -> SocketAddr {
-        self.seen.lock().addr
+        self.shared.listen()
     }
 
     /// Where the traffic goes.
@@ -166,7 +167,7 @@ impl Proxy {
     /// Whether it takes connections (when no fault forbids it).
     #[must_use]
     pub fn is_enabled(&self) -> bool {
-        self.seen.lock().enabled
+        self.enabled.load(Relaxed)
     }
 
     /// What it has seen since it was made.
@@ -195,10 +196,10 @@ impl Proxy {
     /// When the address cannot be listened on again.
     pub async fn set_enabled(&self, on: bool) -> Result<(), ProxyError> {
         let mut control = self.control.lock().await;
-        let before = std::mem::replace(&mut self.seen.lock().enabled, on);
+        let before = self.enabled.swap(on, Relaxed);
         let faults = self.faults();
         if let Err(error) = self.settle(&mut control, &faults).await {
-            self.seen.lock().enabled = before;
+            self.enabled.store(before, Relaxed);
             return Err(error);
         }
         if !on {
@@ -247,7 +248,7 @@ impl Proxy {
         let faults = self.faults();
         self.settle(&mut fresh, &faults).await?;
         let old = std::mem::replace(&mut *control, fresh);
-        self.seen.lock().addr = addr;
+        self.shared.set_listen(addr);
         if let Some(old) = old.gate {
             old.close().await;
         }
@@ -399,7 +400,7 @@ impl Proxy {
 
     /// Brings the listener to where `faults` and the switch want it.
     async fn settle(&self, control: &mut Control, faults: &[Arc<ActiveFault>]) -> Result<(), ProxyError> {
-        let open = self.seen.lock().enabled && !control.closing;
+        let open = self.enabled.load(Relaxed) && !control.closing;
         let gate = control.gate.as_mut().ok_or(ProxyError::Stopped)?;
         let settled = gate.settle(&self.shared, open, faults).await;
         settled.map_err(|source| ProxyError::Listen { addr: gate.addr(), source })

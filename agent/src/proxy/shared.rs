@@ -60,6 +60,8 @@ pub(crate) struct Shared {
     protocol: Protocol,
     /// Whether the Host header becomes the upstream's.
     pub(crate) rewrites_host: bool,
+    /// As it is bound.
+    listen: Mutex<SocketAddr>,
     target: Mutex<Target>,
     tasks: TaskTracker,
     // Replaced when it was cancelled, so that a proxy that was disabled can be enabled again.
@@ -81,7 +83,7 @@ impl Drop for Ticket {
 }
 
 impl Shared {
-    pub(crate) fn new(plane: &Arc<DataPlane>, spec: &ProxySpec, tls: Tls) -> Arc<Self> {
+    pub(crate) fn new(plane: &Arc<DataPlane>, spec: &ProxySpec, listen: SocketAddr, tls: Tls) -> Arc<Self> {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
         Arc::new(Self {
             id: NEXT_ID.fetch_add(1, Relaxed),
@@ -90,10 +92,19 @@ impl Shared {
             totals: Totals::default(),
             protocol: spec.protocol,
             rewrites_host: !spec.host.is_kept(),
+            listen: Mutex::new(listen),
             target: Mutex::new(Target { upstream: spec.upstream.clone(), tls }),
             tasks: TaskTracker::new(),
             stop: Mutex::default(),
         })
+    }
+
+    pub(crate) fn listen(&self) -> SocketAddr {
+        *self.listen.lock()
+    }
+
+    pub(crate) fn set_listen(&self, listen: SocketAddr) {
+        *self.listen.lock() = listen;
     }
 
     pub(crate) fn upstream(&self) -> String {

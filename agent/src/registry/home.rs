@@ -81,6 +81,11 @@ impl Entry {
         }
     }
 
+    /// Whether it was asked for on any free port, before any lease.
+    pub(super) fn may_have_any_port(&self) -> bool {
+        self.away.as_ref().map_or(&self.spec.listen, |home| &home.listen).ends_with(":0")
+    }
+
     /// Makes it what it was; answers whether anything had to be done. Can be called again when it failed.
     async fn go_home(&mut self) -> Result<bool, Refusal> {
         let Some(home) = &self.away else { return Ok(false) };

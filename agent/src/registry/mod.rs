@@ -29,6 +29,7 @@ mod toxics;
 
 pub(crate) use audit::Caller;
 pub(crate) use faults::made_up;
+pub(crate) use proxies::First;
 pub(crate) use refusal::Refusal;
 pub(crate) use snapshot::{Overview, to_the_milli};
 

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     Proxy, ProxyError,
-    address::{Purpose, host_of, mistake, satisfies},
+    address::{OWN_UPSTREAM, Purpose, host_of, leads_to, mistake, satisfies},
     config::spec_mistakes,
     tls::Tls,
 };
@@ -25,18 +25,19 @@ const READ_LIMIT: Duration = Duration::from_secs(5);
 const RESOLVE_LIMIT: Duration = Duration::from_secs(5);
 
 impl Registry {
-    /// Starts the proxies of the beginning, each with the address that it had before, if any; answers what failed.
-    pub(crate) async fn start_all(&self, specs: Vec<(ProxySpec, Option<SocketAddr>)>) -> Vec<String> {
+    /// Starts the proxies of the beginning; answers what failed.
+    pub(crate) async fn start_all(&self, first: Vec<First>) -> Vec<String> {
         let mut failures = Vec::new();
-        for (spec, before) in specs {
-            if let Err(refusal) = self.start_one(&spec, before).await {
+        for first in first {
+            if let Err(refusal) = self.start_one(&first).await {
+                let spec = &first.spec;
                 failures.push(format!("proxy `{}` on {}: {refusal}", spec.name, spec.listen));
             }
         }
         failures
     }
 
-    async fn start_one(&self, spec: &ProxySpec, before: Option<SocketAddr>) -> Result<(), Refusal> {
+    async fn start_one(&self, First { spec, had, kept }: &First) -> Result<(), Refusal> {
         check(spec)?;
         // One of the state file, from before the policy was so: it comes back, and each of its connections is refused.
         if let Some(Err(forbidden)) = self.limits.policy.upstreams.check_written(host_of(&spec.upstream)) {
@@ -45,14 +46,26 @@ impl Registry {
         let asked = resolved(&spec.listen).await?;
         let mut spec = spec.clone();
         if let Err(forbidden) = self.limits.policy.listen.check(asked) {
+            if !kept {
+                return Err(forbidden);
+            }
             tracing::warn!(proxy = %spec.name, %forbidden, "a proxy starts shut where the policy lets none listen");
             spec.enabled = false;
         }
         let spec = &spec;
         let tls = tls_of(spec).await?;
-        let same_port = before.filter(|before| asked.port() == 0 && asked.ip() == before.ip());
+        let same_port = had.filter(|had| asked.port() == 0 && asked.ip() == had.ip());
         let mut inner = self.open().await?;
-        inner.start(spec, Made { bind: same_port.unwrap_or(asked), tls }, self, &Caller::agent()).await
+        if let Some(bind) = same_port.filter(|bind| !leads_to(*bind, &spec.upstream)) {
+            match inner.start(spec, Made { bind, tls: tls.clone() }, self, &Caller::agent()).await {
+                // Any port was asked for, so this is no reason not to start.
+                Err(Refusal::Proxy(ProxyError::Bind { source, .. })) => {
+                    tracing::warn!(proxy = %spec.name, had = %bind, %source, "a proxy gets another port than it had");
+                }
+                outcome => return outcome,
+            }
+        }
+        inner.start(spec, Made { bind: asked, tls }, self, &Caller::agent()).await
     }
 
     /// May a proxy lead there? The address is checked again for each connection: a name can be re-pointed.
@@ -215,6 +228,16 @@ impl Registry {
     }
 }
 
+/// A proxy of the beginning.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct First {
+    pub(crate) spec: ProxySpec,
+    /// The address that it had in the last run.
+    pub(crate) had: Option<SocketAddr>,
+    /// It comes from the state file alone, and perhaps from before the policy was so.
+    pub(crate) kept: bool,
+}
+
 /// What somebody wants of a proxy; what is absent stays.
 pub(super) struct Wish<'a> {
     /// As written, and resolved.
@@ -244,8 +267,11 @@ impl Inner {
                 "this agent keeps at most {MAX_PROXIES} proxies: delete some first"
             )));
         }
+        not_itself(made.bind, &spec.upstream)?;
         let bound = ProxySpec { listen: made.bind.to_string(), ..spec.clone() };
         let proxy = Arc::new(bounded(Proxy::start_with(&bound, made.tls, &registry.plane)).await?);
+        // Of all free ports the kernel may have chosen the upstream's; the proxy is gone again when it is dropped.
+        not_itself(proxy.listen_addr(), &spec.upstream)?;
         let detail = format!("{} -> {}", proxy.listen_addr(), spec.upstream);
         self.proxies.insert(spec.name.clone(), Entry::new(proxy, spec));
         let about = About { proxy: Some(&spec.name), detail: Some(&detail), ..About::default() };
@@ -267,17 +293,11 @@ impl Inner {
         if listen.is_some() {
             self.stays_where_it_is(name)?;
         }
+        let leads_to = upstream.map_or_else(|| entry.proxy.upstream(), str::to_owned);
+        not_itself(listen.map_or(bound, |(_, bind)| bind), &leads_to)?;
         // To shut a proxy, to move it or to lead it elsewhere is to hurt whoever uses it.
         let hurts = enabled == Some(false) || listen.is_some() || upstream.is_some();
-        if !caller.is_agent() {
-            self.policy.allow_touching(name)?;
-            if hurts {
-                self.policy.allow_change(caller.lease.as_ref())?;
-            }
-        }
-        if hurts {
-            self.not_halted()?;
-        }
+        self.allow_change(name, hurts, caller)?;
         if enabled == Some(true) && listen.is_none() {
             self.policy.listen.check(bound)?;
         }
@@ -286,12 +306,16 @@ impl Inner {
         if let Some(lease) = &caller.lease {
             entry.leave_home(lease);
         }
-        if let Some((_, bind)) = listen {
-            bounded(entry.proxy.rebind(&bind.to_string())).await?;
-        }
-        if let Some(on) = enabled
-            && let Err(refusal) = bounded(entry.proxy.set_enabled(on)).await
-        {
+        let moved = async {
+            if let Some((_, bind)) = listen {
+                not_itself(bounded(entry.proxy.rebind(&bind.to_string())).await?, &leads_to)?;
+            }
+            match enabled {
+                Some(on) => bounded(entry.proxy.set_enabled(on)).await,
+                None => Ok(()),
+            }
+        };
+        if let Err(refusal) = moved.await {
             if listen.is_some() {
                 take_back(name, &entry.proxy, bound).await;
             }
@@ -332,6 +356,17 @@ impl Inner {
             what: format!("proxy `{name}` takes in what is intercepted, so it stays and keeps its address"),
             hint: "PUT /v1/halt lets connections pass it by, and the agent's end stops intercepting",
         })
+    }
+
+    /// May this proxy be changed by this caller, whoever holds it, so that it hurts or not?
+    fn allow_change(&self, name: &ProxyName, hurts: bool, caller: &Caller) -> Result<(), Refusal> {
+        if !caller.is_agent() {
+            self.policy.allow_touching(name)?;
+            if hurts {
+                self.policy.allow_change(caller.lease.as_ref())?;
+            }
+        }
+        if hurts { self.not_halted() } else { Ok(()) }
     }
 
     pub(super) fn entry(&self, name: &ProxyName) -> Result<&Entry, Refusal> {
@@ -376,7 +411,12 @@ impl Entry {
     }
 }
 
-/// The second half of a change failed: back to the old address.
+/// A proxy that listens there must not lead to itself.
+fn not_itself(listen: SocketAddr, upstream: &str) -> Result<(), Refusal> {
+    if leads_to(listen, upstream) { Err(Refusal::invalid("upstream", OWN_UPSTREAM)) } else { Ok(()) }
+}
+
+/// A change failed after the proxy had moved: back to the old address.
 async fn take_back(name: &ProxyName, proxy: &Proxy, bound: SocketAddr) {
     if let Err(refusal) = bounded(proxy.rebind(&bound.to_string())).await {
         tracing::error!(proxy = %name, %refusal, "failed to go back to {bound}");

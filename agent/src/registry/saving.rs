@@ -54,6 +54,7 @@ impl Registry {
     async fn to_save(&self) -> Saved {
         let inner = self.inner.lock().await;
         let proxies = inner.proxies.iter().map(|(name, entry)| entry.to_keep(name)).collect();
-        Saved { proxies, halt: inner.halt.clone() }
+        let any_port = inner.proxies.iter().filter(|(_, entry)| entry.may_have_any_port());
+        Saved { proxies, halt: inner.halt.clone(), any_port: any_port.map(|(name, _)| name.clone()).collect() }
     }
 }

@@ -20,6 +20,7 @@ use crate::{
     proxy::{Shared, Totals},
     reach,
     slots::Slot,
+    socket::Call,
     traffic::Meter,
 };
 use std::{
@@ -131,7 +132,8 @@ impl Session {
     async fn serve(&mut self) {
         let shared = Arc::clone(&self.seat.shared);
         let (target, limits) = (shared.upstream(), &shared.plane.limits);
-        match Box::pin(connect(&target, limits.dial_timeout, &limits.upstreams)).await {
+        let call = Call { target: &target, only: None, rules: &limits.upstreams, own: shared.listen() };
+        match Box::pin(connect(call, limits.dial_timeout)).await {
             Ok(upstream) => self.relay(&upstream).await,
             Err(error) => {
                 reach::tell_unreached(&shared, &error);

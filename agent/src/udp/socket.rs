@@ -6,7 +6,6 @@
 
 use crate::{
     arrival,
-    policy::Upstreams,
     socket::{Call, first_reached},
 };
 use bytes::Bytes;
@@ -38,8 +37,7 @@ pub(super) fn bind(addr: SocketAddr) -> io::Result<UdpSocket> {
 }
 
 /// Resolves `HOST:PORT` and makes a socket to the first address that can be had, all within `limit`.
-pub(super) async fn connect(target: &str, limit: Duration, rules: &Upstreams) -> io::Result<UdpSocket> {
-    let call = Call { target, only: None, rules };
+pub(super) async fn connect(call: Call<'_>, limit: Duration) -> io::Result<UdpSocket> {
     let attempt = first_reached(call, |address| std::future::ready(connected(address)));
     tokio::time::timeout(limit, attempt).await.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
 }

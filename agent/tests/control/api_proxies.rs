@@ -118,12 +118,57 @@ async fn a_patch_that_fails_leaves_everything_as_it_was() {
     assert_eq!(ping(&mut connect(listen).await).await.unwrap(), b"aping");
 }
 
+/// Asks for something that would lead a proxy to itself.
+async fn is_refused_as_its_own(agent: &Running, method: Method, path: &str, body: serde_json::Value) {
+    let (status, error) = agent.call(method, path, Some(body.clone())).await;
+    assert_eq!((status, &error["error"]["field"]), (400, &json!("upstream")), "{body}: {error}");
+    let told = error["error"]["message"].as_str().unwrap();
+    assert!(told.starts_with("a proxy cannot be its own upstream"), "{body}: {error}");
+}
+
 #[tokio::test]
-async fn a_proxy_that_is_its_own_upstream_is_refused() {
+async fn a_proxy_is_never_made_that_leads_to_itself_however_its_address_is_written() {
     let agent = Running::new().await;
-    let spec = json!({"name": "a", "listen": "127.0.0.1:7999", "upstream": "127.0.0.1:7999"});
-    let (status, error) = agent.post("/v1/proxies", spec).await;
-    assert_eq!((status, &error["error"]["field"]), (400, &json!("upstream")));
+    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    for (listen, upstream) in [
+        ("127.0.0.1", "127.0.0.1"),
+        ("127.0.0.1", "localhost"),
+        ("localhost", "127.0.0.1"),
+        ("127.0.0.1", "[::ffff:127.0.0.1]"),
+        ("127.0.0.1", "0.0.0.0"),
+        ("0.0.0.0", "127.0.0.9"),
+        ("0.0.0.0", "LocalHost"),
+        ("[::]", "127.0.0.1"),
+        ("[::]", "[::1]"),
+    ] {
+        let spec = json!({"name": "p", "listen": format!("{listen}:{port}"), "upstream": format!("{upstream}:{port}")});
+        is_refused_as_its_own(&agent, Method::POST, "/v1/proxies", spec.clone()).await;
+        is_refused_as_its_own(&agent, Method::PUT, "/v1/proxies/p", spec).await;
+    }
+    assert_eq!(agent.get("/v1/proxies").await.1, json!({"proxies": []}));
+}
+
+#[tokio::test]
+async fn a_proxy_is_never_led_or_moved_to_itself() {
+    let agent = Running::new().await;
+    let upstream = echo(b'a').await;
+    let listen = agent.proxy("p", upstream).await;
+    let before = agent.get("/v1/proxies/p").await.1;
+    for host in ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "0.0.0.0"] {
+        let own = format!("{host}:{}", listen.port());
+        is_refused_as_its_own(&agent, Method::PATCH, "/v1/proxies/p", json!({"upstream": own})).await;
+        let spec = json!({"name": "p", "listen": "127.0.0.1:0", "upstream": own});
+        is_refused_as_its_own(&agent, Method::PUT, "/v1/proxies/p", spec).await;
+    }
+    for listen in [upstream.to_string(), format!("0.0.0.0:{}", upstream.port())] {
+        is_refused_as_its_own(&agent, Method::PATCH, "/v1/proxies/p", json!({"listen": listen})).await;
+    }
+    assert_eq!(agent.get("/v1/proxies/p").await.1, before);
+    assert_eq!(ping(&mut connect(listen).await).await.unwrap(), b"aping");
+    // What counts is where it will be, not where it is.
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let (status, info) = agent.patch("/v1/proxies/p", json!({"listen": free, "upstream": listen})).await;
+    assert_eq!(status, 200, "{info}");
 }
 
 #[tokio::test]

@@ -55,11 +55,16 @@ async fn every_fault_that_makes_no_sense_there_is_told_and_nothing_starts() {
     let mut config = with_faults("127.0.0.1:9".parse().unwrap(), wrong);
     let faults = serde_json::from_value(json!([latency()])).unwrap();
     config.faults.insert("dv".parse().unwrap(), faults);
-    config.policy = serde_json::from_value(json!({"max_percent": 50, "kinds": ["latency", "blackhole"]})).unwrap();
+    config.policy = serde_json::from_value(json!({"max_percent": 50, "kinds": ["latency", "blackhole"],
+        "require_lease": true, "protected": ["db"]}))
+    .unwrap();
     let told = Agent::bind(config).await.unwrap_err().to_string();
     for part in [
         "faults.db[0].fault.http_status: `http_status` runs on `http` proxies",
-        "faults.db[0].fault: the policy forbids it",
+        "faults.db[0].fault: the policy forbids it: policy.protected",
+        "faults.db[0].fault: the policy forbids it: policy.require_lease",
+        "faults.db[0].fault: the policy forbids it: policy.kinds",
+        "faults.db[0].fault: the policy forbids it: policy.max_percent",
         "faults.db[1].lease: no lease lives yet",
         "faults.db[2].expires_in: this agent lets a fault live for `1h` at most",
         "faults.db[3].fault: the policy forbids it",

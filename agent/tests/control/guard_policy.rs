@@ -240,6 +240,24 @@ async fn proxies_listen_only_where_the_policy_lets_them() {
 }
 
 #[tokio::test]
+async fn a_proxy_of_the_configuration_that_may_not_listen_there_keeps_the_agent_from_starting() {
+    let rules = || policy(json!({"listen": {"allowed": ["10.0.0.0/8"]}}));
+    // An address is judged as it is written, a name as what it leads to.
+    for (listen, field) in [("127.0.0.1:0", "proxies[0].listen: "), ("127.1:0", "proxy `db` on 127.1:0: ")] {
+        let spec = json!({"name": "db", "listen": listen, "upstream": "127.0.0.1:9"});
+        let proxies = vec![serde_json::from_value(spec).unwrap()];
+        let error = Agent::bind(AgentConfig { proxies, policy: rules(), ..config() }).await.unwrap_err().to_string();
+        assert!(error.contains(&format!("{field}policy.listen.allowed: ")), "{error}");
+    }
+    let state = tempfile::tempdir().unwrap();
+    let file = state.path().join("state.json");
+    let saved = json!({"version": 1, "proxies": [{"name": "db", "listen": "127.0.0.1:0", "upstream": "127.0.0.1:9"}]});
+    std::fs::write(&file, saved.to_string()).unwrap();
+    let agent = Running::with(AgentConfig { state: Some(file), policy: rules(), ..config() }).await;
+    assert_eq!(agent.get("/v1/proxies/db").await.1["enabled"], false, "one of the last run comes back shut");
+}
+
+#[tokio::test]
 async fn files_for_tls_are_read_from_the_policys_directory_only() {
     let directory = tempfile::tempdir().unwrap();
     let inside = directory.path().join("none.pem").display().to_string();

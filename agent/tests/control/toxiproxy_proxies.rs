@@ -251,3 +251,19 @@ async fn bytes_are_counted_under_toxiproxys_names_while_the_connection_lives() {
     let both = |_, text: &Value| [&received, &sent].iter().all(|line| text.as_str().unwrap().contains(line.as_str()));
     agent.until("/metrics", both).await;
 }
+
+#[tokio::test]
+async fn a_proxy_is_never_led_to_itself() {
+    let agent = Running::new().await;
+    let listen = made(&agent, "db", echo(b'a').await).await;
+    let wanted = "a proxy cannot be its own upstream: each connection would open another";
+    for upstream in [listen.to_string(), format!("localhost:{}", listen.port())] {
+        let change = json!({ "upstream": upstream }).to_string();
+        let (status, told) = refused(&agent, Method::POST, "/proxies/db", &change).await;
+        assert!(status == 400 && told.contains(wanted), "{status} {told}");
+        let list = json!([{"name": "db", "listen": listen, "upstream": upstream}]);
+        let (status, told) = agent.post("/populate", list).await;
+        assert!(status == 400 && told["error"].as_str().unwrap().contains(wanted), "{status} {told}");
+    }
+    assert_eq!(ping(&mut connect(listen).await).await.unwrap(), b"aping");
+}

@@ -60,6 +60,18 @@ fn check_tells_every_mistake_and_exits_with_2() {
     let (code, told) = check("proxies: [{name: a, upstream: 'b:1'}]\nfaults:\n  a:\n  - fault: {latncy: {}}\n  - {}\n");
     assert_eq!(code, Some(2));
     assert!(told.contains("2 mistakes") && told.contains("line 4") && told.contains("latency"), "{told}");
+    let policy = "policy: {listen: {allowed: [127.0.0.0/8]}}\n";
+    let (code, told) = check(&format!("{policy}proxies:\n- {{name: a, listen: '0.0.0.0:0', upstream: 'b:1'}}\n"));
+    assert_eq!(code, Some(2));
+    assert!(told.contains("line 3: proxies[0].listen: policy.listen.allowed: "), "{told}");
+    let started = output(&["--listen", "127.0.0.1:0", "--config", path.to_str().unwrap()]);
+    assert_eq!(started.status.code(), Some(2), "the start says the same: {}", text(&started.stderr));
+    let (code, told) = check("name: a\nstate: /nowhere/state.json\n");
+    assert_eq!(code, Some(2));
+    assert!(told.contains("line 2: state: failed to write /nowhere/state.json"), "{told}");
+    let (code, told) = check("drian: 5s\nmax_lease: 0s\n");
+    assert_eq!(code, Some(2));
+    assert!(told.contains("2 mistakes") && told.contains("line 2: max_lease: must be longer"), "{told}");
     let (code, told) = check("drian: 5s\n");
     assert_eq!(code, Some(2));
     assert!(told.contains("line 1") && told.contains("did you mean `drain`?"), "{told}");
@@ -145,6 +157,33 @@ fn an_agent_that_polls_busily_serves_with_one_worker_and_delays_as_the_file_says
 }
 
 #[test]
+fn a_name_that_leads_a_proxy_to_itself_is_refused_at_the_connection() {
+    let directory = tempfile::tempdir().unwrap();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // A resolver reads a form of the loopback out of it that is no address by itself.
+    let own = format!("127.1:{}", free.port());
+    let mut agent = Process::start(directory.path(), |command| {
+        command.args([
+            "--proxy",
+            &format!("a={free}->{own}"),
+            "--proxy",
+            &format!("u=udp://0.0.0.0:{}->{own}", free.port()),
+        ]);
+    });
+    let mut client = TcpStream::connect(free).unwrap();
+    client.set_read_timeout(Some(LONG)).unwrap();
+    assert!(!client.read(&mut [0]).is_ok_and(|read| read > 0));
+    let told = agent.log_until("refused its upstream");
+    assert!(told.contains("WARN") && told.contains(&format!("the proxy itself listens on {free}")), "{told}");
+    std::net::UdpSocket::bind("127.0.0.1:0").unwrap().send_to(b"a", free).unwrap();
+    agent.log_until("refused its upstream");
+    for proxy in ["a", "u"] {
+        let answer = get(agent.api(), &format!("/v1/proxies/{proxy}"));
+        assert!(answer.contains("\"connections\":1,"), "no other was opened: {answer}");
+    }
+}
+
+#[test]
 fn a_second_signal_ends_at_once() {
     let directory = tempfile::tempdir().unwrap();
     let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -196,6 +235,41 @@ fn an_address_off_the_loopback_needs_insecure_also_with_toxiproxys_flags() {
     let refused = output(&["-host=0.0.0.0", "-port=0"]);
     assert_eq!(refused.status.code(), Some(2));
     assert!(text(&refused.stderr).contains("--insecure"), "{}", text(&refused.stderr));
+}
+
+#[test]
+fn a_proxy_that_may_have_any_port_starts_with_another_when_its_own_was_taken_meanwhile() {
+    let directory = tempfile::tempdir().unwrap();
+    let state: PathBuf = directory.path().join("state.json");
+    // Made by the command line, which names it again the next time, or by somebody's request, which does not.
+    for again in [&["--proxy", "db=127.0.0.1:0->127.0.0.1:9"][..], &[]] {
+        let mut first = Process::start(directory.path(), |command| {
+            command.args(["--proxy", "db=127.0.0.1:0->127.0.0.1:9", "--state"]).arg(&state);
+        });
+        let had = first.ready["proxies"]["db"].as_str().unwrap().to_owned();
+        first.signal("KILL");
+        first.wait();
+        std::fs::remove_file(directory.path().join("ready.json")).unwrap();
+        let taken = TcpListener::bind(&had).unwrap();
+        let mut second = Process::start(directory.path(), |command| {
+            command.args(again).arg("--state").arg(&state);
+        });
+        let has = second.ready["proxies"]["db"].as_str().unwrap().to_owned();
+        assert_ne!(has, had);
+        TcpStream::connect(&has).unwrap();
+        let told = second.log_until("another port");
+        assert!(told.contains("WARN") && told.contains(&had), "{told}");
+        drop(taken);
+        second.signal("KILL");
+        second.wait();
+        std::fs::remove_file(directory.path().join("ready.json")).unwrap();
+        let third = Process::start(directory.path(), |command| {
+            command.args(again).arg("--state").arg(&state);
+        });
+        assert_eq!(third.ready["proxies"]["db"], has.as_str(), "what it has now is what it had");
+        std::fs::remove_file(directory.path().join("ready.json")).unwrap();
+        std::fs::remove_file(&state).unwrap();
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! follow (one task an agent: events, reconnecting) ─┐
-//!                                                   ├──lines──▶ stdout, one a line, until a signal
+//!                                                   ├──lines──▶ stdout, one a line, until a signal or nobody reads it
 //! sum up (one task an agent: traffic since a mark) ─┘
 //! ```
 //! Neighbours: `engine::agent_events` reads the streams. Invariant: it changes nothing on any agent.
@@ -21,7 +21,7 @@ use squall_engine::{
     run::stop::Stop,
 };
 use squall_wire::{Event, EventsLost, Mark, Span, Traffic};
-use std::time::Duration;
+use std::{io, time::Duration};
 use tokio::{sync::mpsc, task::JoinSet, time::sleep};
 
 /// Lines that wait to be printed; a follower whose reader is slow waits, and its agent tells it what it missed.
@@ -61,7 +61,7 @@ struct Summary {
     errors: u64,
 }
 
-/// Follows until a signal.
+/// Follows until a signal, or until the reader of stdout has gone.
 pub async fn watch(choice: &AgentChoice, every: Span, common: &Common) -> Outcome {
     let clients = connect::agents(choice)?;
     let stop = Stop::default();
@@ -78,8 +78,13 @@ pub async fn watch(choice: &AgentChoice, every: Span, common: &Common) -> Outcom
         tokio::select! {
             biased;
             () = stop.stopped() => break Ok(0),
+            () = output::unread() => break Ok(0),
             line = told.recv() => match line {
-                Some(Ok(line)) => print(&line, common.output),
+                Some(Ok(line)) => match print(&line, common.output) {
+                    Ok(()) => {}
+                    Err(error) if error.kind() == io::ErrorKind::BrokenPipe => break Ok(0),
+                    Err(error) => break Err(Failure::failed(format!("failed to write what happens: {error}"))),
+                },
                 Some(Err(failure)) => break Err(failure),
                 None => break Ok(0),
             },
@@ -184,13 +189,10 @@ impl Summary {
     }
 }
 
-fn print(line: &Line, format: Format) {
+fn print(line: &Line, format: Format) -> io::Result<()> {
     match format {
-        Format::Text => output::result(&told(line)),
-        Format::Json => match serde_json::to_string(line) {
-            Ok(text) => output::result(&text),
-            Err(error) => output::error(&format!("failed to write an event as JSON: {error}")),
-        },
+        Format::Text => output::stream(&told(line)),
+        Format::Json => output::stream(&serde_json::to_string(line)?),
     }
 }
 

@@ -12,60 +12,67 @@ use super::{
 };
 use crate::Protocol;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
 /// A kind of fault with its parameters. In YAML and JSON, one key with a map: `{latency: {delay: 800ms}}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum FaultKind {
     /// Each chunk leaves so long after it arrived, in order; throughput stays.
-    Latency(Latency),
+    Latency(#[serde(deserialize_with = "written")] Latency),
     /// Paced bytes a second, within 1 % over any second.
-    Bandwidth(Bandwidth),
+    Bandwidth(#[serde(deserialize_with = "written")] Bandwidth),
     /// A new connection is left in the listen queue.
-    SlowAccept(SlowAccept),
+    SlowAccept(#[serde(deserialize_with = "written")] SlowAccept),
     /// The end of the stream is passed on late.
-    SlowClose(SlowClose),
+    SlowClose(#[serde(deserialize_with = "written")] SlowClose),
     /// Data leaves in small pieces, one at a time.
-    Drip(Drip),
+    Drip(#[serde(deserialize_with = "written")] Drip),
     /// Traffic freezes again and again, as in a garbage-collection pause.
-    Stall(Stall),
+    Stall(#[serde(deserialize_with = "written")] Stall),
     /// Bytes are read and thrown away; nothing is answered.
-    Blackhole(Blackhole),
+    Blackhole(#[serde(deserialize_with = "written")] Blackhole),
     /// Nothing is read: the sender meets a full receive window.
-    Unread(Nothing),
+    Unread(#[serde(deserialize_with = "written")] Nothing),
     /// The listening socket closes: new connections get ECONNREFUSED, open ones go on.
-    Refuse(Nothing),
+    Refuse(#[serde(deserialize_with = "written")] Nothing),
     /// The connection ends by RST.
-    Reset(Reset),
+    Reset(#[serde(deserialize_with = "written")] Reset),
     /// So many bytes pass, then the stream ends.
-    Truncate(Truncate),
+    Truncate(#[serde(deserialize_with = "written")] Truncate),
     /// So many connections are open at most; more are closed at once or left waiting.
-    ConnectionLimit(ConnectionLimit),
+    ConnectionLimit(#[serde(deserialize_with = "written")] ConnectionLimit),
     /// Reachable for a while, then refused and reset for a while, again and again.
-    Flap(Flap),
+    Flap(#[serde(deserialize_with = "written")] Flap),
     /// The upstream is not asked; the client gets nonsense.
-    Garbage(Garbage),
+    Garbage(#[serde(deserialize_with = "written")] Garbage),
     /// Bytes that pass are changed; their number is not.
-    Corrupt(Corrupt),
+    Corrupt(#[serde(deserialize_with = "written")] Corrupt),
     /// Answered with this status; the upstream is not asked.
-    HttpStatus(HttpStatus),
+    HttpStatus(#[serde(deserialize_with = "written")] HttpStatus),
     /// A part of the exchange is late.
-    HttpLatency(HttpLatency),
+    HttpLatency(#[serde(deserialize_with = "written")] HttpLatency),
     /// Headers are changed.
-    HttpHeaders(HttpHeaders),
+    HttpHeaders(#[serde(deserialize_with = "written")] HttpHeaders),
     /// The body is changed, cut, kept back or blown up.
-    HttpBody(HttpBody),
+    HttpBody(#[serde(deserialize_with = "written")] HttpBody),
     /// Answered 401 with a challenge, whatever the credentials.
-    HttpUnauthorized(Nothing),
+    HttpUnauthorized(#[serde(deserialize_with = "written")] Nothing),
     /// Real segments are dropped in the kernel.
-    PacketLoss(PacketLoss),
+    PacketLoss(#[serde(deserialize_with = "written")] PacketLoss),
     /// Datagrams are thrown away.
-    Loss(Loss),
+    Loss(#[serde(deserialize_with = "written")] Loss),
     /// Datagrams come more than once.
-    Duplicate(Duplicate),
+    Duplicate(#[serde(deserialize_with = "written")] Duplicate),
     /// Datagrams come later than those sent after them.
-    Reorder(Reorder),
+    Reorder(#[serde(deserialize_with = "written")] Reorder),
+}
+
+/// Parameters that are there. YAML has nothing where a line ends at its colon, and some readers take that for a map.
+fn written<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+    let missing =
+        || D::Error::custom("its parameters are a map: write `{}` where all are to be as they are by default");
+    Option::deserialize(deserializer)?.ok_or_else(missing)
 }
 
 impl FaultKind {

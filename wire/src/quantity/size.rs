@@ -72,7 +72,11 @@ pub(crate) fn bytes_of(text: &str, what: &str, example: &str) -> Result<u64, Inv
     if bytes > LARGEST {
         return Err(InvalidQuantity(format!("`{text}` is too large")));
     }
-    Ok(bytes.round() as u64)
+    let whole = bytes.round() as u64;
+    if whole == 0 && bytes > 0.0 {
+        return Err(InvalidQuantity(format!("`{text}` is less than a byte: write {what} such as `{example}`")));
+    }
+    Ok(whole)
 }
 
 impl fmt::Display for ByteSize {
@@ -106,6 +110,7 @@ text_quantity!(
 #[cfg(test)]
 mod tests {
     use super::ByteSize;
+    use crate::ByteRate;
     use proptest::prelude::*;
 
     #[test]
@@ -118,6 +123,16 @@ mod tests {
     #[test]
     fn a_number_without_a_unit_is_refused_with_the_right_form() {
         insta::assert_snapshot!("64".parse::<ByteSize>().unwrap_err(), @"`64` has no unit: write a size such as `64KiB`");
+    }
+
+    #[test]
+    fn what_is_there_is_never_rounded_to_nothing() {
+        insta::assert_snapshot!("0.4B".parse::<ByteSize>().unwrap_err(), @"`0.4B` is less than a byte: write a size such as `64KiB`");
+        insta::assert_snapshot!("0.4B/s".parse::<ByteRate>().unwrap_err(), @"`0.4B` is less than a byte: write a rate such as `1MB/s`");
+        insta::assert_snapshot!("0.0001KiB".parse::<ByteSize>().unwrap_err(), @"`0.0001KiB` is less than a byte: write a size such as `64KiB`");
+        for (text, bytes) in [("0B", 0), ("0.0KB", 0), ("0.5B", 1), ("0.001KB", 1)] {
+            assert_eq!(text.parse::<ByteSize>().unwrap().get(), bytes, "{text}");
+        }
     }
 
     proptest! {

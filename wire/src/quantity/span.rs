@@ -67,6 +67,9 @@ impl FromStr for Span {
             let end = tail.find(|c: char| c.is_ascii_digit() || c == '.' || c.is_whitespace()).unwrap_or(tail.len());
             let (unit, next) = tail.split_at(end);
             if unit.is_empty() {
+                if number == 0.0 {
+                    return Err(InvalidQuantity(format!("`{text}` has no unit: write a duration such as `800ms`")));
+                }
                 let shown = trimmed;
                 return Err(InvalidQuantity(format!(
                     "`{text}` has no unit: write `{shown}ms` for milliseconds or `{shown}s` for seconds"
@@ -74,7 +77,11 @@ impl FromStr for Span {
             }
             let scale = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(|| not_a_duration(text))?.1;
             let part = Duration::try_from_secs_f64(number * scale).map_err(|_| too_long(text))?;
-            total = total.checked_add(round_to_nanos(part, number, scale)).ok_or_else(|| too_long(text))?;
+            let part = round_to_nanos(part, number, scale);
+            if part.is_zero() && number > 0.0 {
+                return Err(InvalidQuantity(format!("`{text}` is less than a nanosecond: write one such as `800ms`")));
+            }
+            total = total.checked_add(part).ok_or_else(|| too_long(text))?;
             rest = next.trim_start();
         }
         if total > LONGEST { Err(too_long(text)) } else { Ok(Self(total)) }
@@ -196,6 +203,15 @@ mod tests {
         insta::assert_snapshot!(parse("800").unwrap_err(), @"`800` has no unit: write `800ms` for milliseconds or `800s` for seconds");
         let from_json = serde_json::from_str::<Span>("800").unwrap_err().to_string();
         assert!(from_json.contains("write `800ms`"), "{from_json}");
+        // Where a delay is asked for none is refused, so it is no advice.
+        insta::assert_snapshot!(parse("0").unwrap_err(), @"`0` has no unit: write a duration such as `800ms`");
+    }
+
+    #[test]
+    fn what_is_there_is_never_rounded_to_nothing() {
+        insta::assert_snapshot!(parse("0.1ns").unwrap_err(), @"`0.1ns` is less than a nanosecond: write one such as `800ms`");
+        assert_eq!(parse("0.5us"), Ok(Duration::from_nanos(500)));
+        assert_eq!(parse("1s0ms"), Ok(Duration::from_secs(1)));
     }
 
     #[test]
