@@ -58,6 +58,8 @@ pub(crate) struct Conversation {
     /// In the order of their requests, and never empty: the last one stays until another comes.
     // Bounded by `MOST_EXCHANGES` and `MOST_HELD`.
     pub(super) exchanges: VecDeque<Exchange>,
+    /// What they hold, counted whenever something may have moved.
+    held: usize,
     /// Whose request leaves, and whose response.
     pub(super) up_at: usize,
     pub(super) down_at: usize,
@@ -96,6 +98,7 @@ impl Conversation {
             responses: Framer::responses(Limits::default()),
             unseen: None,
             exchanges: VecDeque::from([Exchange::opening(budget, Instant::now())]),
+            held: 0,
             budget: Arc::clone(budget),
             up_at: 0,
             down_at: 0,
@@ -136,6 +139,7 @@ impl Conversation {
         self.gate.advance(now);
         self.see_responses(now);
         loop {
+            self.held = self.exchanges.iter().map(Exchange::held).sum();
             self.read_requests(now);
             self.exchanges.iter_mut().for_each(|exchange| exchange.advance(&self.totals.errors, now));
             let moved = [self.let_requests_out(now), self.let_responses_out(now)];
@@ -162,15 +166,7 @@ impl Conversation {
     /// Whether another request may be under way.
     fn may_begin(&self) -> bool {
         let (count, is_hurt) = (self.exchanges.len(), !self.faults.is_empty());
-        count < FEW_EXCHANGES || (is_hurt && count < MOST_EXCHANGES && !self.holds_much())
-    }
-
-    fn holds_much(&self) -> bool {
-        let mut held = 0;
-        self.exchanges.iter().any(|exchange| {
-            held += exchange.held();
-            held >= MOST_HELD
-        })
+        count < FEW_EXCHANGES || (is_hurt && count < MOST_EXCHANGES && self.held < MOST_HELD)
     }
 
     pub(super) fn take_request_part(&mut self, part: Part, now: Instant) {
@@ -179,7 +175,10 @@ impl Conversation {
         }
         let Some(exchange) = self.exchanges.back_mut() else { return };
         match part {
-            Part::Body(body) if !exchange.caught => exchange.push_bytes(true, body.raw().clone(), now),
+            Part::Body(body) if !exchange.caught => {
+                self.held += body.raw().len();
+                exchange.push_bytes(true, body.raw().clone(), now);
+            }
             Part::Head(_) | Part::Body(_) => {}
             Part::End => {
                 self.in_request = false;
@@ -208,6 +207,7 @@ impl Conversation {
         self.count_begin(&mut exchange, true, now);
         // What a fault answers in its place is held from now on.
         exchange.advance(&self.totals.errors, now);
+        self.held += exchange.held();
         self.exchanges.push_back(exchange);
     }
 
@@ -401,7 +401,7 @@ impl Conversation {
             return Appetite::Full;
         }
         let Some(at) = self.exchanges.iter().position(Exchange::is_due) else { return Appetite::Hungry };
-        if at >= self.down_at + FEW_EXCHANGES && self.holds_much() {
+        if at >= self.down_at + FEW_EXCHANGES && self.held >= MOST_HELD {
             return Appetite::Full;
         }
         self.exchanges[at].down.appetite()
