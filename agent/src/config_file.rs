@@ -110,7 +110,12 @@ impl ConfigFile {
     /// When it cannot be read.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.into(), source })?;
-        Ok(Self::parse(&text))
+        let mut file = Self::parse(&text);
+        for mistake in &mut file.unread {
+            // The library knows a text and not where it came from.
+            *mistake = mistake.replace("--> <input>:", &format!("--> {}:", path.display()));
+        }
+        Ok(file)
     }
 
     fn parse(text: &str) -> Self {

@@ -75,6 +75,8 @@ fn check_tells_every_mistake_and_exits_with_2() {
     let (code, told) = check("drian: 5s\n");
     assert_eq!(code, Some(2));
     assert!(told.contains("line 1") && told.contains("did you mean `drain`?"), "{told}");
+    let (_, told) = check("max_lease: 5m\nproxies: [{name: a, upstrem: 'b:1'}]\n");
+    assert!(told.contains(&format!("--> {}:2:", path.display())), "the place as an editor takes it: {told}");
     let missing = output(&["check", "--config", "/nowhere/agent.yaml"]);
     assert_eq!(missing.status.code(), Some(2));
     assert!(text(&missing.stderr).contains("failed to read /nowhere/agent.yaml"));
