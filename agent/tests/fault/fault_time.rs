@@ -95,11 +95,6 @@ async fn a_latency_set_changed_and_removed_on_a_live_connection_takes_hold_at_on
     assert!(least < MS(25), "{least:?} to {most:?}");
 }
 
-/// Everything here runs on one thread, the agent included.
-fn nobody_reads_for(span: Duration) {
-    std::thread::sleep(span);
-}
-
 #[tokio::test]
 async fn a_delay_counts_from_the_arrival_however_late_the_agent_finds_the_time_to_read() {
     let rig = Rig::echo().await;
@@ -109,7 +104,7 @@ async fn a_delay_counts_from_the_arrival_however_late_the_agent_finds_the_time_t
     for _ in 0..6 {
         let start = Instant::now();
         client.write_all(b"x").await.unwrap();
-        nobody_reads_for(MS(150));
+        crate::hurt::nobody_reads_for(MS(150));
         assert_eq!(timeout(PATIENCE, client.read_u8()).await.unwrap().unwrap(), b'x');
         took.push(start.elapsed());
     }

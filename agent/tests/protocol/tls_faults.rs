@@ -66,8 +66,7 @@ async fn a_delay_counts_from_when_the_ciphertext_came_in() {
             let start = Instant::now();
             client.write_all(b"ping").await.unwrap();
             client.flush().await.unwrap();
-            // Everything here runs on one thread, the agent included: nobody reads meanwhile.
-            std::thread::sleep(MS(150));
+            crate::hurt::nobody_reads_for(MS(150));
             timeout(PATIENCE, client.read_exact(&mut [0; 4])).await.unwrap().unwrap();
             took.push(start.elapsed());
             assert!(start.elapsed() >= MS(200), "{sides:?}: one was early: {took:?}");

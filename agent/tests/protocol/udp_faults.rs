@@ -64,12 +64,12 @@ async fn a_delay_counts_from_when_the_datagram_came_in_either_way() {
         let mut buffer = [0; 16];
         let start = Instant::now();
         client.send(b"there").await;
-        nobody_reads_for(MS(150));
+        crate::hurt::nobody_reads_for(MS(150));
         let (length, session) = timeout(PATIENCE, server.recv_from(&mut buffer)).await.unwrap().unwrap();
         let there = start.elapsed();
         let start = Instant::now();
         server.send_to(&buffer[..length], session).await.unwrap();
-        nobody_reads_for(MS(150));
+        crate::hurt::nobody_reads_for(MS(150));
         assert_eq!(client.receive().await, b"there");
         for (least, took) in least.iter_mut().zip([there, start.elapsed()]) {
             assert!(took >= MS(200), "one was early: {took:?}");
@@ -77,11 +77,6 @@ async fn a_delay_counts_from_when_the_datagram_came_in_either_way() {
         }
     }
     assert!(least.iter().all(|took| *took < MS(340)), "{least:?}");
-}
-
-/// Everything here runs on one thread, the agent included.
-fn nobody_reads_for(span: Duration) {
-    std::thread::sleep(span);
 }
 
 #[tokio::test]

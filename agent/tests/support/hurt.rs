@@ -79,3 +79,8 @@ pub(crate) async fn until(holds: impl Fn() -> bool, told: impl Fn() -> String) {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
+
+/// Keeps the one thread of a test, on which the agent runs as well, from everything else: a worker that is late, made to order.
+pub(crate) fn nobody_reads_for(span: Duration) {
+    std::thread::sleep(span);
+}
